@@ -1,0 +1,37 @@
+//! Reading big-endian numbers out of foreign bytes: every access may miss, none panics.
+
+/// `N` bytes at `at`.
+pub(crate) fn array<const N: usize>(data: &[u8], at: usize) -> Option<[u8; N]> {
+    data.get(at..at.checked_add(N)?)?.try_into().ok()
+}
+
+/// One byte.
+pub(crate) fn u8_at(data: &[u8], at: usize) -> Option<u8> {
+    data.get(at).copied()
+}
+
+/// Two bytes.
+pub(crate) fn u16_at(data: &[u8], at: usize) -> Option<u16> {
+    array(data, at).map(u16::from_be_bytes)
+}
+
+/// Four bytes.
+pub(crate) fn u32_at(data: &[u8], at: usize) -> Option<u32> {
+    array(data, at).map(u32::from_be_bytes)
+}
+
+/// Eight bytes.
+pub(crate) fn u64_at(data: &[u8], at: usize) -> Option<u64> {
+    array(data, at).map(u64::from_be_bytes)
+}
+
+/// Four or eight bytes, as versioned boxes have them.
+pub(crate) fn wide_at(data: &[u8], at: usize, wide: bool) -> Option<u64> {
+    if wide { u64_at(data, at) } else { u32_at(data, at).map(u64::from) }
+}
+
+/// `value` of `timescale` units a second in milliseconds, clamped to the longest film.
+pub(crate) fn to_ms(value: u64, timescale: u32) -> u64 {
+    let ms = u128::from(value) * 1000 / u128::from(timescale.max(1));
+    u64::try_from(ms).unwrap_or(u64::MAX).min(crate::limits::DURATION_MS_MAX)
+}

@@ -1,0 +1,147 @@
+//! Formats of the content: a media file's head and index become a time index and a list of tracks.
+//!
+//! **Does**: finds out what a film is (container, tracks, codecs, duration) and where each second of it lies, by asking
+//! for byte ranges: [`Prober`]. MP4 with the index at either end and in fragments (`sidx`, `mfra`, or a walk over the
+//! fragments), Matroska and WebM by their cues.
+//! **Refuses**: sockets, files, time; decoding; reading a file through. A container it does not know is no error: such a
+//! film plays without a time index.
+//! **Start** at [`Prober`].
+//!
+//! Sources: ISO/IEC 14496-12 (box names are its own), RFC 6381 (codec strings), RFC 9559 (Matroska), RFC 8794 (EBML).
+//! Every byte may be hostile: all loops are bounded by the bytes read or by a limit of [`limits`], nothing recurses, and
+//! arithmetic saturates or is checked.
+#![forbid(unsafe_code)]
+
+mod bytes;
+mod matroska;
+mod mp4;
+mod probe;
+
+use core::fmt;
+use core::ops::Range;
+
+pub use probe::{ProbeError, Prober};
+use shoal_wire::time_index::TimeIndex;
+
+/// Limits on what a media file may make us do.
+pub mod limits {
+    /// Longest index (`moov`, `Cues`) that is read, bytes. Ten hours of a usual film take about 26 MB.
+    pub const INDEX_BYTES_MAX: u64 = 64 << 20;
+    /// Longest `moof`, `sidx` or `mfra` that is read, bytes.
+    pub const FRAGMENT_BYTES_MAX: u64 = 8 << 20;
+    /// Boxes of the outermost level that are visited: two per fragment.
+    pub const BOXES_MAX: u32 = 400_000;
+    /// Tracks that are looked at.
+    pub const TRACKS_MAX: usize = 64;
+    /// Points of a time index.
+    pub const KEYS_MAX: usize = 262_144;
+    /// Points of a time index are at least this far apart, ms: finer ones lie in the same piece.
+    pub const KEY_GAP_MS: u64 = 500;
+    /// Longest film, ms: three days, so that a point each second fits [`KEYS_MAX`]. Longer claims are clamped.
+    pub const DURATION_MS_MAX: u64 = 3 * 24 * 3600 * 1000;
+    /// A track's bytes further than this before the picture's are not counted as needed at a key: the file is not
+    /// interleaved, and its head would seem to be needed all the time.
+    pub const INTERLEAVE_BYTES_MAX: u64 = 8 << 20;
+}
+
+/// What a media file turned out to be.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Film {
+    /// Its container.
+    pub container: Container,
+    /// Length of the film in milliseconds, when the container tells.
+    pub duration_ms: Option<u64>,
+    /// Its tracks, in the container's order.
+    pub tracks: Vec<Track>,
+    /// Time to byte: exact where the container has an index, of constant rate where only the duration is known, absent
+    /// where not even that is.
+    pub index: Option<TimeIndex>,
+}
+
+/// Containers that are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Container {
+    /// ISO base media file with sample tables.
+    Mp4,
+    /// ISO base media file in fragments.
+    FragmentedMp4,
+    /// Matroska or WebM.
+    Matroska,
+    /// MPEG transport stream; recognised, not indexed.
+    MpegTs,
+    /// Anything else.
+    Unknown,
+}
+
+/// One track of a film.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Track {
+    /// Number in the container.
+    pub id: u32,
+    /// What it carries.
+    pub kind: TrackKind,
+    /// Codec as in RFC 6381 (`avc1.64001f`, `mp4a.40.2`); the bare four characters where no more is known; empty when
+    /// it has no name that can be printed.
+    pub codec: String,
+    /// Length in milliseconds, 0 when unknown.
+    pub duration_ms: u64,
+    /// Width and height in pixels, for pictures.
+    pub size: Option<(u32, u32)>,
+    /// Three letters (ISO 639-2), when told.
+    pub language: Option<String>,
+}
+
+/// What a track carries.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TrackKind {
+    /// Moving pictures.
+    Video,
+    /// Sound.
+    Audio,
+    /// Subtitles or other text.
+    Text,
+    /// Anything else.
+    Other,
+}
+
+/// Why a media file could not be understood.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub enum MediaError {
+    /// Bytes that were asked for have not come.
+    Incomplete(Range<u64>),
+    /// The file has no index: cut off, or not finished.
+    NoIndex,
+    /// A part of the file is larger than its limit.
+    TooLarge {
+        /// Which part.
+        what: &'static str,
+        /// The largest accepted.
+        limit: u64,
+        /// What the file says.
+        received: u64,
+    },
+    /// A part of the file makes no sense.
+    Malformed(&'static str),
+}
+
+impl fmt::Display for MediaError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Incomplete(range) => {
+                write!(f, "bytes {} to {} of the file are missing", range.start, range.end)
+            }
+            Self::NoIndex => {
+                write!(
+                    f,
+                    "the file has no index of its pictures; it is cut off or was not finished"
+                )
+            }
+            Self::TooLarge { what, limit, received } => {
+                write!(f, "the file's {what} of {received} bytes is beyond the limit of {limit}")
+            }
+            Self::Malformed(what) => write!(f, "the file's {what} makes no sense"),
+        }
+    }
+}
+
+impl core::error::Error for MediaError {}

@@ -1,0 +1,317 @@
+//! MP4 and its kin: where is the index, and what does it say?
+//!
+//! The walk visits the heads of the outermost boxes only. Once `moov` is read, a film with sample tables is known. A
+//! film in fragments is known from a `sidx` that covers it, else from the `mfra` at its end, else by visiting each
+//! `moof`.
+
+mod boxes;
+mod codec;
+mod fragment;
+mod index;
+mod tables;
+mod track;
+
+use core::ops::Range;
+
+use shoal_wire::time_index::TimeIndex;
+
+use self::boxes::{HEADER_MAX, Header, child};
+use self::fragment::{Point, Reference, Segments};
+use self::index::Keys;
+use self::track::Movie;
+use crate::limits::{BOXES_MAX, DURATION_MS_MAX, FRAGMENT_BYTES_MAX, INDEX_BYTES_MAX};
+use crate::probe::{Step, Window};
+use crate::{Container, Film, MediaError, Track};
+
+/// A film index that begins this near to the start of the file is read together with what stands before it, bytes.
+const HEAD_BYTES: u64 = 64 << 10;
+
+/// Whether a file that begins like this is one of ours.
+pub(crate) fn recognises(head: &[u8]) -> bool {
+    const NAMES: [&[u8; 4]; 10] =
+        [b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"pdin", b"sidx"];
+    boxes::header(head).is_some_and(|header| NAMES.contains(&&header.name))
+}
+
+/// What `moov` told.
+#[derive(Debug)]
+struct Known {
+    fragmented: bool,
+    duration_ms: u64,
+    tracks: Vec<Track>,
+    reference: Option<Reference>,
+}
+
+/// What to look at next.
+#[derive(Clone, Copy, Debug)]
+enum Stage {
+    /// The box at `at`.
+    Box,
+    /// The last bytes, for an `mfra`.
+    Tail,
+    /// The `mfra` of this many bytes at the end.
+    Random(u64),
+    /// The last fragment, for the film's end.
+    LastFragment(u64),
+}
+
+/// The walk.
+#[derive(Debug)]
+pub(crate) struct Walk {
+    length: u64,
+    stage: Stage,
+    at: u64,
+    visited: u32,
+    tail_tried: bool,
+    boot: Vec<(u64, u64)>,
+    known: Option<Known>,
+    segments: Option<Segments>,
+    keys: Keys,
+    /// Decoding time at the end of the last fragment seen, in the reference's units.
+    decoded: u64,
+    end_ms: u64,
+}
+
+impl Walk {
+    /// At the start of a file of `length` bytes.
+    pub(crate) fn new(length: u64) -> Self {
+        Self {
+            length,
+            stage: Stage::Box,
+            at: 0,
+            visited: 0,
+            tail_tried: false,
+            boot: Vec::new(),
+            known: None,
+            segments: None,
+            keys: Keys::new(length),
+            decoded: 0,
+            end_ms: 0,
+        }
+    }
+
+    /// Goes on with the bytes in `window`.
+    pub(crate) fn step(&mut self, window: &Window) -> Step {
+        loop {
+            let step = match self.stage {
+                Stage::Box => self.visit(window),
+                Stage::Tail => self.tail(window),
+                Stage::Random(length) => self.random(window, length),
+                Stage::LastFragment(at) => self.last_fragment(window, at),
+            };
+            match step {
+                Ok(None) => {}
+                Ok(Some(step)) => return step,
+                Err(error) => return Step::Done(Err(error)),
+            }
+        }
+    }
+
+    /// Visits the box at `at`. `None` goes on.
+    fn visit(&mut self, window: &Window) -> Result<Option<Step>, MediaError> {
+        let end = self.at.saturating_add(HEADER_MAX).min(self.length);
+        if self.at.saturating_add(8) > self.length || self.visited >= BOXES_MAX {
+            return self.finish().map(Some);
+        }
+        let head = match window.get(self.at..end) {
+            Ok(head) => head,
+            Err(need) => return Ok(Some(need)),
+        };
+        let Some(header) = boxes::header(head) else { return self.finish().map(Some) };
+        let length = header.length.unwrap_or(self.length - self.at);
+        let Some(next) = self.at.checked_add(length) else { return self.finish().map(Some) };
+        let whole = self.at..next;
+        match &header.name {
+            b"moov" if self.known.is_none() => {
+                let body = match self.body(window, &header, whole, "index", INDEX_BYTES_MAX)? {
+                    Ok(body) => body,
+                    Err(need) => return Ok(Some(need)),
+                };
+                self.read_moov(body, next);
+                if self.known.as_ref().is_some_and(|known| !known.fragmented) {
+                    return self.finish().map(Some);
+                }
+            }
+            b"sidx" if self.segments.is_none() && next <= self.length => {
+                let body = match self.body(window, &header, whole, "index", FRAGMENT_BYTES_MAX)? {
+                    Ok(body) => body,
+                    Err(need) => return Ok(Some(need)),
+                };
+                self.read_sidx(body, next);
+            }
+            b"mdat" if self.boot.is_empty() => self.boot.push((0, end)),
+            b"moof" if self.known.is_some() => {
+                if self.segments.is_some() {
+                    return self.finish().map(Some);
+                }
+                if !self.tail_tried {
+                    self.tail_tried = true;
+                    self.stage = Stage::Tail;
+                    return Ok(None);
+                }
+                // A fragment that is cut off ends the film.
+                if next > self.length {
+                    return self.finish().map(Some);
+                }
+                let body = match self.body(window, &header, whole, "index", FRAGMENT_BYTES_MAX)? {
+                    Ok(body) => body,
+                    Err(need) => return Ok(Some(need)),
+                };
+                self.read_moof(body, self.at);
+            }
+            _ => {}
+        }
+        self.at = next;
+        self.visited += 1;
+        Ok(None)
+    }
+
+    /// The body of a whole box, or what must be read for it.
+    fn body<'w>(
+        &self,
+        window: &'w Window,
+        header: &Header,
+        whole: Range<u64>,
+        what: &'static str,
+        limit: u64,
+    ) -> Result<Result<&'w [u8], Step>, MediaError> {
+        let received = whole.end - whole.start;
+        if whole.end > self.length {
+            return Err(MediaError::NoIndex);
+        }
+        if received > limit {
+            return Err(MediaError::TooLarge { what, limit, received });
+        }
+        Ok(window.get(whole).map(|data| {
+            let skip = usize::try_from(header.header_len).unwrap_or(usize::MAX);
+            data.get(skip..).unwrap_or(&[])
+        }))
+    }
+
+    fn read_moov(&mut self, body: &[u8], end: u64) {
+        let movie = Movie::read(body);
+        let reference = movie.reference().and_then(|number| movie.tracks.get(number));
+        let reference = reference.map(|track| Reference {
+            id: track.track.id,
+            timing: track.timing,
+            defaults: track.fragment_defaults,
+        });
+        for key in index::keys(&movie, self.length).unwrap_or_default() {
+            self.keys.push(key.time_ms, key.offset);
+        }
+        let tracks: Vec<_> = movie.tracks.into_iter().map(|track| track.track).collect();
+        let longest = tracks.iter().map(|track| track.duration_ms).max().unwrap_or(0);
+        let duration_ms = if longest > 0 { longest } else { movie.duration_ms };
+        match self.boot.last() {
+            None if self.at <= HEAD_BYTES => self.boot.push((0, end)),
+            None => self.boot.extend([(0, HEADER_MAX), (self.at, end - self.at)]),
+            Some(_) => self.boot.push((self.at, end - self.at)),
+        }
+        self.known = Some(Known { fragmented: movie.fragmented, duration_ms, tracks, reference });
+    }
+
+    /// Takes a segment index over when it speaks of the reference track and of (nearly) all of the file.
+    fn read_sidx(&mut self, body: &[u8], anchor: u64) {
+        let Some(reference) = self.known.as_ref().and_then(|known| known.reference) else { return };
+        let Some(segments) = fragment::read_sidx(body, anchor, &reference.timing) else { return };
+        let covers = segments.end >= self.length / 10 * 9 && segments.end <= self.length;
+        if segments.track == reference.id && covers {
+            if let [(0, head)] = self.boot.as_mut_slice() {
+                *head = (*head).max(anchor);
+            }
+            self.end_ms = self.end_ms.max(segments.end_ms);
+            for point in &segments.points {
+                self.keys.push(point.time_ms, point.offset);
+            }
+            self.segments = Some(segments);
+        }
+    }
+
+    fn read_moof(&mut self, body: &[u8], at: u64) {
+        let Some(reference) = self.known.as_ref().and_then(|known| known.reference) else { return };
+        let Some(found) = fragment::read_moof(body, &reference, self.decoded) else { return };
+        if let Some(time_ms) = found.key_ms {
+            self.keys.push(time_ms, at);
+        }
+        if let Some(end) = found.end {
+            self.decoded = end;
+            self.end_ms = self.end_ms.max(reference.timing.film_ms(end));
+        }
+    }
+
+    /// Looks for an `mfra` in the last bytes; without one the walk over the fragments begins.
+    fn tail(&mut self, window: &Window) -> Result<Option<Step>, MediaError> {
+        let tail = match window.get(self.length.saturating_sub(16)..self.length) {
+            Ok(tail) => tail,
+            Err(need) => return Ok(Some(need)),
+        };
+        let fits = |length: &u64| (16..=FRAGMENT_BYTES_MAX.min(self.length)).contains(length);
+        self.stage = fragment::mfra_length(tail).filter(fits).map_or(Stage::Box, Stage::Random);
+        Ok(None)
+    }
+
+    fn random(&mut self, window: &Window, length: u64) -> Result<Option<Step>, MediaError> {
+        let start = self.length - length;
+        let data = match window.get(start..self.length) {
+            Ok(data) => data,
+            Err(need) => return Ok(Some(need)),
+        };
+        self.stage = Stage::Box;
+        let reference = self.known.as_ref().and_then(|known| known.reference);
+        let points = reference.zip(child(data, b"mfra"));
+        let points = points.and_then(|(reference, body)| fragment::read_mfra(body, &reference));
+        let points: Vec<Point> = points.unwrap_or_default();
+        if let Some(last) = points.last() {
+            for point in &points {
+                self.keys.push(point.time_ms, point.offset);
+            }
+            self.end_ms = self.end_ms.max(last.time_ms);
+            self.boot.push((start, length));
+            self.stage = Stage::LastFragment(last.offset);
+        }
+        Ok(None)
+    }
+
+    /// Reads the fragment at `at` for the time of its end, which only it tells. If it makes no sense the film merely ends
+    /// a little early.
+    fn last_fragment(&mut self, window: &Window, at: u64) -> Result<Option<Step>, MediaError> {
+        let end = at.saturating_add(HEADER_MAX).min(self.length);
+        if at >= end {
+            return self.finish().map(Some);
+        }
+        let head = match window.get(at..end) {
+            Ok(head) => head,
+            Err(need) => return Ok(Some(need)),
+        };
+        let whole = boxes::header(head)
+            .filter(|header| &header.name == b"moof")
+            .and_then(|header| Some((header, at..at.checked_add(header.length?)?)));
+        if let Some((header, whole)) = whole {
+            match self.body(window, &header, whole, "fragment", FRAGMENT_BYTES_MAX) {
+                Ok(Ok(body)) => self.read_moof(body, at),
+                Ok(Err(need)) => return Ok(Some(need)),
+                Err(_) => {}
+            }
+        }
+        self.finish().map(Some)
+    }
+
+    fn finish(&mut self) -> Result<Step, MediaError> {
+        let known = self.known.take().ok_or(MediaError::NoIndex)?;
+        let keys = core::mem::replace(&mut self.keys, Keys::new(0)).into_vec();
+        let last_key = keys.last().map_or(0, |key| key.time_ms);
+        let duration_ms = known.duration_ms.max(self.end_ms).max(last_key).min(DURATION_MS_MAX);
+        let boot = core::mem::take(&mut self.boot);
+        let head = boot.first().map_or(0, |(_, length)| *length);
+        let index = match (keys.is_empty(), duration_ms) {
+            (_, 0) => None,
+            (true, _) => {
+                Some(TimeIndex { boot, ..TimeIndex::constant_rate(self.length, duration_ms, head) })
+            }
+            (false, _) => Some(TimeIndex { duration_ms, length: self.length, boot, keys }),
+        };
+        let container = if known.fragmented { Container::FragmentedMp4 } else { Container::Mp4 };
+        let duration_ms = (duration_ms > 0).then_some(duration_ms);
+        Ok(Step::Done(Ok(Film { container, duration_ms, tracks: known.tracks, index })))
+    }
+}
