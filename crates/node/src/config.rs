@@ -1,0 +1,247 @@
+//! Every limit and every tunable of a node, by name, with its reason.
+
+use core::time::Duration;
+
+/// Settings of a node, shared by all nodes of a simulated world. `Config::default()` is what ships.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// TCP port that is announced; 0 when we do not listen.
+    pub listen_port: u16,
+    /// Client name in the extension handshake.
+    pub client_name: &'static str,
+    /// How titles exchange blocks.
+    pub swarm: SwarmConfig,
+    /// How readers and playbacks become windows.
+    pub play: PlayConfig,
+    /// How peers are found.
+    pub discover: DiscoverConfig,
+}
+
+/// Limits of the exchange.
+#[derive(Clone, Debug)]
+pub struct SwarmConfig {
+    /// Links of one title, both directions.
+    pub links_max: usize,
+    /// Links of one title that may be opening at once.
+    pub dials_max: usize,
+    /// Dials per second over all titles, so that a poisoned peer list does not make us a weapon.
+    pub dials_per_s: u32,
+    /// Known peers of one title that are kept to dial later.
+    pub known_peers_max: usize,
+    /// Links from one IP address to one title (loopback and private addresses are not counted).
+    pub links_per_ip_max: usize,
+    /// A link must bring a handshake within this time.
+    pub handshake_timeout: Duration,
+    /// A link that says nothing for this long is closed (BEP 3: keep-alives every two minutes).
+    pub idle_timeout: Duration,
+    /// We send a keep-alive after this much silence of ours.
+    pub keep_alive: Duration,
+    /// Requests a peer may have waiting here; announced as `reqq`. More are rejected.
+    pub requests_in_max: u32,
+    /// Requests we have outstanding at one peer at most.
+    pub requests_out_max: u32,
+    /// Requests outstanding at a peer whose rate is not known yet; one more with each block it sends. With more, the first peer
+    /// that serves us gets all of the earliest blocks, and they come one after the other instead of side by side.
+    pub requests_out_start: u32,
+    /// Requests outstanding in bulk at a peer of known rate at least. With fewer, a peer that is slow because it is asked for
+    /// little would be asked for little for ever.
+    pub requests_out_min: u32,
+    /// In bulk, requests worth this much of a peer's rate are outstanding at it, on top of a round trip. Longer queues make
+    /// more peers begin the same piece (libtorrent: 3 s).
+    pub queue_time: Duration,
+    /// Longest block a foreign client may ask for, bytes (others accept 128 KiB).
+    pub request_len_max: u32,
+    /// Slots for foreign peers by tit-for-tat (BEP 3: four).
+    pub upload_slots: usize,
+    /// Optimistic slots on top (BEP 3: one).
+    pub optimistic_slots: usize,
+    /// Time between two rounds of the choker (BEP 3: 10 s).
+    pub choke_interval: Duration,
+    /// Time between two optimistic choices (BEP 3: 30 s).
+    pub optimistic_interval: Duration,
+    /// A peer that owes blocks and sends none for this long is snubbed.
+    pub snub_after: Duration,
+    /// Pieces of which some blocks are held or on their way, besides those in a window.
+    pub partial_pieces_max: usize,
+    /// Unverified and unwritten film bytes in memory; above it no new requests are made.
+    pub memory_max: usize,
+    /// Duplicate film bytes for hedging, per mille of received ones (design: 2 % in all; second requests that move instead of doubling use up the rest).
+    pub hedge_permille: u32,
+    /// Info dictionaries longer than this are refused, bytes.
+    pub metadata_max: u32,
+    /// Verified blocks are announced this long after the first one that was not (one-copy model: 75 ms).
+    pub announce_delay: Duration,
+    /// The same where neither we nor a peer of ours needs anything by a time.
+    pub announce_delay_bulk: Duration,
+    /// Resume data is recorded at most this often, and only after something was stored.
+    pub save_interval: Duration,
+    /// Leaf hashes of a piece are asked again after this long.
+    pub hash_timeout: Duration,
+    /// Which piece is taken next outside the windows.
+    pub order: Order,
+    /// Which blocks may be asked for inside a window, and of whom.
+    pub scheduler: Scheduler,
+    /// Whether verified blocks are announced and passed on before their piece is whole.
+    pub block_sharing: bool,
+    /// Whether every Shoal peer is served, by due time and fair shares; else slots for all.
+    pub admit_shoal: bool,
+}
+
+/// Order outside the windows.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Order {
+    /// Held by fewest first.
+    Rarest,
+    /// Lowest first.
+    InOrder,
+    /// Any.
+    Random,
+}
+
+/// How windowed blocks meet peers. The first is Shoal's; the others are baselines.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Scheduler {
+    /// Earliest due block to the peer with the earliest predicted arrival; hedging.
+    Deadline,
+    /// A piece belongs to the one peer that began it, pieces in order of due time.
+    OnePeerPerPiece,
+    /// Windows are ignored: only [`Order`] counts.
+    Ignore,
+}
+
+impl Default for SwarmConfig {
+    fn default() -> Self {
+        Self {
+            links_max: 80,
+            dials_max: 20,
+            dials_per_s: 25,
+            known_peers_max: 1000,
+            links_per_ip_max: 3,
+            handshake_timeout: Duration::from_secs(10),
+            idle_timeout: Duration::from_secs(150),
+            keep_alive: Duration::from_secs(100),
+            requests_in_max: 512,
+            requests_out_max: 500,
+            requests_out_start: 1,
+            requests_out_min: 4,
+            queue_time: Duration::from_millis(500),
+            request_len_max: 128 * 1024,
+            upload_slots: 4,
+            optimistic_slots: 1,
+            choke_interval: Duration::from_secs(10),
+            optimistic_interval: Duration::from_secs(30),
+            snub_after: Duration::from_secs(20),
+            partial_pieces_max: 64,
+            memory_max: 24 << 20,
+            hedge_permille: 15,
+            metadata_max: 16 << 20,
+            announce_delay: Duration::from_millis(75),
+            announce_delay_bulk: Duration::from_millis(500),
+            save_interval: Duration::from_secs(5),
+            hash_timeout: Duration::from_secs(5),
+            order: Order::Rarest,
+            scheduler: Scheduler::Deadline,
+            block_sharing: true,
+            admit_shoal: true,
+        }
+    }
+}
+
+/// Limits of playback.
+#[derive(Clone, Debug)]
+pub struct PlayConfig {
+    /// Film ahead of a playhead that is fetched by due time (one-copy model: 20-30 s).
+    pub window: Duration,
+    /// Film that must be there before a playback starts or goes on.
+    pub preroll: Duration,
+    /// A reader that took fewer bytes than this in a row is a probe: only what it waits for is urgent.
+    pub probe_bytes: u64,
+    /// A reader that takes nothing for this long loses its claim on the window.
+    pub reader_idle: Duration,
+    /// Rate assumed for a film without a time index, bytes/s, until its reader shows another.
+    pub default_rate: u64,
+    /// Readers and playbacks in all.
+    pub readers_max: usize,
+    /// Film by which a playhead moves before its windows are told again.
+    pub step: Duration,
+    /// Film ahead of a probing or displaced reader that is urgent.
+    pub slice: Duration,
+    /// Bytes ahead of such a reader that are urgent at least.
+    pub slice_bytes: u64,
+    /// A viewer whose last reader closed this long ago is gone: the next reader is a new start, not a jump.
+    pub session_idle: Duration,
+    /// Time given to the published time index before a playback starts without it.
+    pub index_timeout: Duration,
+}
+
+impl Default for PlayConfig {
+    fn default() -> Self {
+        Self {
+            window: Duration::from_secs(30),
+            preroll: Duration::from_secs(1),
+            probe_bytes: 512 * 1024,
+            reader_idle: Duration::from_secs(3),
+            default_rate: 625_000,
+            readers_max: 256,
+            step: Duration::from_millis(500),
+            slice: Duration::from_secs(2),
+            slice_bytes: 256 * 1024,
+            session_idle: Duration::from_secs(60),
+            index_timeout: Duration::from_secs(2),
+        }
+    }
+}
+
+/// Limits of discovery.
+#[derive(Clone, Debug)]
+pub struct DiscoverConfig {
+    /// BEP 14 on or off.
+    pub local: bool,
+    /// BEP 11 on or off.
+    pub exchange: bool,
+    /// Time between two local announcements (BEP 14: 5 minutes).
+    pub local_interval: Duration,
+    /// Time between two PEX messages on a link (BEP 11: one minute).
+    pub exchange_interval: Duration,
+    /// Peers in one PEX message (BEP 11: 50 added, 50 dropped).
+    pub exchange_max: usize,
+    /// Bounds put on a tracker's interval.
+    pub tracker_interval: (Duration, Duration),
+    /// Peers asked of a tracker.
+    pub num_want: u32,
+    /// First pause after a tracker failed; doubles up to the upper bound of `tracker_interval`.
+    pub tracker_retry: Duration,
+    /// UDP trackers: first time-out (BEP 15: 15 s, doubling); ours is shorter since film viewers wait.
+    pub udp_timeout: Duration,
+    /// Time given to trackers for the last announce at shutdown.
+    pub farewell: Duration,
+}
+
+impl Default for DiscoverConfig {
+    fn default() -> Self {
+        Self {
+            local: true,
+            exchange: true,
+            local_interval: Duration::from_secs(300),
+            exchange_interval: Duration::from_secs(60),
+            exchange_max: 50,
+            tracker_interval: (Duration::from_secs(30), Duration::from_secs(3600)),
+            num_want: 80,
+            tracker_retry: Duration::from_secs(5),
+            udp_timeout: Duration::from_secs(3),
+            farewell: Duration::from_secs(2),
+        }
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen_port: 0,
+            client_name: concat!("Shoal ", env!("CARGO_PKG_VERSION")),
+            swarm: SwarmConfig::default(),
+            play: PlayConfig::default(),
+            discover: DiscoverConfig::default(),
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! What must hold between turns, looked at from outside the code that keeps it: for tests and simulations.
+//!
+//! Every sum that a title keeps is made again from its parts. Costs O(pieces + blocks begun + requests).
+
+use alloc::collections::BTreeMap;
+use alloc::format;
+use alloc::string::String;
+
+use super::pieces::{BlockKey, BlockState, Pieces};
+use super::title::{Content, Swarm};
+use super::{Place, Swarms};
+use crate::link::TitleId;
+
+impl Swarms {
+    /// The first thing that does not hold, if any.
+    pub(crate) fn audit(&self) -> Result<(), String> {
+        self.titles.iter().flatten().try_for_each(|swarm| swarm.audit())?;
+        self.audit_links()?;
+        let uploads = self.titles.iter().flatten().flat_map(|swarm| {
+            let peers = (0u16..).zip(&swarm.peers);
+            peers.filter_map(|(slot, peer)| Some((swarm.title, slot, &peer.as_ref()?.uploads)))
+        });
+        self.hub.uplink.audit(uploads)
+    }
+    /// Every link of a title has its place, and every place its link.
+    fn audit_links(&self) -> Result<(), String> {
+        let mut dialing: BTreeMap<TitleId, u64> = BTreeMap::new();
+        let mut peers = 0;
+        for (link, place) in &self.hub.links {
+            match place {
+                Place::Inbound { .. } => {}
+                Place::Dialed { title, .. } => *dialing.entry(*title).or_default() += 1,
+                Place::Peer { title, slot } => {
+                    peers += 1;
+                    let swarm = self.titles.get(usize::from(title.0)).and_then(Option::as_deref);
+                    let peer = swarm.and_then(|swarm| swarm.peer(*slot));
+                    if peer.is_none_or(|peer| peer.link != *link) {
+                        return Err(format!("{link:?} is at {title:?} {slot}, where it is not"));
+                    }
+                }
+            }
+        }
+        let placed = self.titles.iter().flatten().map(|swarm| swarm.peer_count() as u64).sum();
+        equal("links of peers", peers, placed)?;
+        self.titles.iter().flatten().try_for_each(|swarm| {
+            let counted = dialing.get(&swarm.title).copied().unwrap_or(0);
+            equal("links being opened", swarm.dialing as u64, counted)
+        })
+    }
+}
+
+impl Swarm {
+    fn audit(&self) -> Result<(), String> {
+        let mut holders: BTreeMap<BlockKey, u8> = BTreeMap::new();
+        let mut outstanding = 0;
+        for peer in self.peers.iter().flatten() {
+            let asked: u64 = peer.asked.iter().map(|asked| u64::from(asked.length)).sum();
+            equal("bytes asked of a peer", peer.asked_bytes, asked)?;
+            let withdrawn = peer.withdrawn.iter().map(|asked| u64::from(asked.length));
+            outstanding += asked + withdrawn.sum::<u64>();
+            equal("requests to be sent later", peer.unsent.len() as u64, 0)?;
+            peer.uploads.audit()?;
+            for asked in peer.asked.iter().chain(&peer.withdrawn) {
+                *holders.entry(asked.key).or_default() += 1;
+            }
+        }
+        equal("bytes outstanding", self.outstanding, outstanding)?;
+        match self.content() {
+            Some(content) => audit_content(content, &holders),
+            None if holders.is_empty() => Ok(()),
+            None => Err("blocks were asked for before the title was known".into()),
+        }
+    }
+}
+
+fn audit_content(content: &Content, holders: &BTreeMap<BlockKey, u8>) -> Result<(), String> {
+    let pieces = &content.pieces;
+    let mut memory = 0;
+    let mut begun = 0;
+    for active in pieces.actives() {
+        begun += 1;
+        let count = |wanted: &[BlockState]| {
+            active.blocks.iter().filter(|block| wanted.contains(&block.state)).count() as u64
+        };
+        equal("free blocks", u64::from(active.free), count(&[BlockState::Free]))?;
+        equal("stored blocks", u64::from(active.stored), count(&[BlockState::Stored]))?;
+        equal("unwritten blocks", u64::from(active.unwritten), count(&[BlockState::Verified]))?;
+        let proven = count(&[BlockState::Verified, BlockState::Writing, BlockState::Stored]);
+        equal("proven blocks", u64::from(active.proven), proven)?;
+        for (index, block) in (0u32..).zip(&active.blocks) {
+            memory += block.data.len();
+            let key = BlockKey::new(active.piece.get(), index);
+            let asked = holders.get(&key).copied().unwrap_or(0);
+            equal("holders of a block", u64::from(block.holders), u64::from(asked))?;
+            if (block.state == BlockState::Asked) != (asked > 0 && !is_here(block.state)) {
+                return Err(format!("block {key:?} is {:?} with {asked} holders", block.state));
+            }
+        }
+    }
+    equal("begun pieces", pieces.begun() as u64, begun)?;
+    equal("bytes in memory", pieces.memory() as u64, memory as u64)?;
+    audit_sums(pieces)?;
+    content.hashes.audit()?;
+    content.plan.audit()?;
+    let missing =
+        (0..pieces.info.layout.piece_count()).filter(|&piece| pieces.is_missing(piece)).count();
+    equal("pieces that may be begun", u64::from(content.availability.listed()), missing as u64)
+}
+
+fn audit_sums(pieces: &Pieces) -> Result<(), String> {
+    let layout = &pieces.info.layout;
+    let held: u64 = layout
+        .pieces()
+        .filter(|piece| pieces.is_held(piece.get()))
+        .map(|piece| u64::from(layout.data_len(piece)))
+        .sum();
+    let partial: u64 = pieces
+        .actives()
+        .flat_map(|active| {
+            (0u32..).zip(&active.blocks).map(move |(index, block)| (active.piece, index, block))
+        })
+        .filter(|(_, _, block)| block.state == BlockState::Stored)
+        .map(|(piece, index, _)| u64::from(layout.block_len(piece, index)))
+        .sum();
+    equal("bytes stored", pieces.stored(), held + partial)
+}
+
+fn is_here(state: BlockState) -> bool {
+    !matches!(state, BlockState::Free | BlockState::Asked)
+}
+
+pub(super) fn equal(what: &str, kept: u64, counted: u64) -> Result<(), String> {
+    if kept == counted { Ok(()) } else { Err(format!("{what}: {kept} kept, {counted} counted")) }
+}

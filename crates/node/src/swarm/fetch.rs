@@ -1,0 +1,607 @@
+//! The scheduler: which block is asked of which peer, and when.
+//!
+//! It runs on events, not on a clock: a peer with room (a block came, it unchoked, it announced something) is *filled*.
+//! Inside windows the earliest due block goes to the peer with the earliest predicted arrival. A peer that is slower than
+//! the others would make an early block late, so it skips ahead to the first block that it can bring in time, or at least
+//! before the others get round to it: with blocks in due order, the others reach the `i`-th one after about `i` block times
+//! of the whole swarm.
+//!
+//! Three zones. *Urgent*: queues of one and a half bandwidth-delay products, so that a jump waits for little. *Window*: the
+//! same order, deeper queues. *Rest*: rarest first, deep queues, and nothing while the buffer is thin.
+
+use core::time::Duration;
+
+use alloc::vec::Vec;
+use shoal_wire::peer::{BLOCK_LEN, DueRequest, Extended, Message, ShoalMessage};
+
+use super::peer::{Have, Peer};
+use super::pieces::{Active, BlockKey, BlockState};
+use super::title::{Content, Phase, Swarm};
+use super::windows::due_in_ms;
+use crate::config::{Order, Scheduler, SwarmConfig};
+use crate::io::Want;
+use crate::time::{Instant, time_of};
+use crate::turn::{Turn, Window, WindowCause};
+
+/// Free window blocks looked at for one peer.
+const SCAN_MAX: usize = 256;
+/// Blocks due within this time are urgent.
+const URGENT: Duration = Duration::from_secs(3);
+/// With something missing that is due within this time, nothing is fetched that nobody waits for.
+const THIN: Duration = Duration::from_secs(6);
+/// A withdrawn request whose block is wanted again is hedged after this long.
+const WITHDRAWN_WAIT: Duration = Duration::from_millis(500);
+/// A block is asked of a second peer only when it is due within this time.
+pub(super) const HEDGE_AHEAD: Duration = Duration::from_secs(1);
+/// Pieces looked at for the rarest one that a peer has.
+const RAREST_SCAN: u32 = 512;
+/// In bulk a peer is given work when one part in this many of its queue is empty.
+const BATCH: usize = 8;
+/// Pieces of a peer looked at when the rarest ones are not among them.
+const SPARSE_SCAN: usize = 8192;
+
+/// Who would deliver soonest, kept for a few milliseconds: asking every peer at every event would cost O(peers).
+#[derive(Debug, Default)]
+pub(super) struct Fastest {
+    as_of: Option<Instant>,
+    best: Option<(Instant, u16)>,
+    second: Option<Instant>,
+    /// Sum of the rates of peers that serve us, bytes/s.
+    rate: u64,
+}
+
+/// How long an answer of [`Fastest`] is good.
+const FASTEST_KEPT: Duration = Duration::from_millis(5);
+
+impl Fastest {
+    pub(super) fn forget(&mut self) {
+        self.as_of = None;
+    }
+    /// Earliest arrival at any peer but `slot`, and the rate of all.
+    fn other(
+        &mut self,
+        now: Instant,
+        slot: u16,
+        peers: &[Option<alloc::boxed::Box<Peer>>],
+    ) -> (Option<Instant>, u64) {
+        if self.as_of.is_none_or(|at| now.since(at) >= FASTEST_KEPT) {
+            *self = Self { as_of: Some(now), ..Self::default() };
+            for (index, peer) in peers.iter().enumerate() {
+                let Some(peer) = peer.as_deref().filter(|peer| peer.is_reliable()) else {
+                    continue;
+                };
+                let arrival = peer.service.arrival(now, BLOCK_LEN);
+                self.rate += peer.service.rate();
+                match self.best {
+                    Some((best, _)) if arrival >= best => {
+                        self.second =
+                            Some(self.second.map_or(arrival, |second| second.min(arrival)));
+                    }
+                    _ => {
+                        self.second = self.best.map(|best| best.0);
+                        self.best = Some((arrival, index as u16));
+                    }
+                }
+            }
+        }
+        let other = self
+            .best
+            .and_then(|(arrival, best)| if best == slot { self.second } else { Some(arrival) });
+        (other, self.rate.max(1))
+    }
+}
+
+impl Swarm {
+    /// Gives work to every peer with room. O(peers): for rare events.
+    pub(super) fn fill_all(&mut self, turn: &mut Turn<'_>) {
+        self.fill_others(turn, u16::MAX);
+    }
+    pub(super) fn fill_others(&mut self, turn: &mut Turn<'_>, but: u16) {
+        if self.content().is_none_or(|content| content.pieces.is_complete()) {
+            return;
+        }
+        // Who owes blocks and sends none comes last: it must not be given the same ones again and again.
+        for snubbed in [false, true] {
+            for slot in 0..self.peers.len() as u16 {
+                if slot != but && self.peer(slot).is_some_and(|peer| peer.snubbed == snubbed) {
+                    self.fill(turn, slot);
+                }
+            }
+        }
+    }
+    /// Gives work to a peer while it has room.
+    pub(super) fn fill(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        if self.halted.is_some() {
+            return;
+        }
+        let config = &turn.config.swarm;
+        // In bulk, requests are made a batch at a time: one message and one wake-up of the peer for many blocks.
+        if let Some((peer, content)) = self.both(slot)
+            && !content.plan.is_live()
+            && peer.asked.len() * BATCH > peer.bulk_depth(config) as usize * (BATCH - 1)
+        {
+            return;
+        }
+        loop {
+            let outstanding = self.outstanding as usize;
+            let Some((peer, content)) = self.both(slot) else { return };
+            let room = peer.queue_max.min(config.requests_out_max) as usize;
+            if peer.chokes_us || !peer.interested || peer.asked.len() >= room {
+                break;
+            }
+            let key = if content.pieces.memory() + outstanding >= config.memory_max {
+                let nearest = pick_nearest(content, peer, slot, config);
+                self.starved = true;
+                match nearest {
+                    Some(key) => key,
+                    None => break,
+                }
+            } else {
+                match self.pick_windowed(turn, slot) {
+                    Pick::Block(key) => key,
+                    Pick::Wait => break,
+                    Pick::Nothing => match self.pick_rest(turn, slot) {
+                        Some(key) => key,
+                        None => break,
+                    },
+                }
+            };
+            if !self.ask(turn, slot, key) {
+                break;
+            }
+        }
+        self.send_requests(turn, slot);
+    }
+    /// The block inside a window that this peer should bring.
+    fn pick_windowed(&mut self, turn: &mut Turn<'_>, slot: u16) -> Pick {
+        let config = &turn.config.swarm;
+        let now = turn.now;
+        if config.scheduler == Scheduler::Ignore
+            || self.content().is_none_or(|content| content.plan.is_assigned())
+        {
+            return Pick::Nothing;
+        }
+        let (other, total_rate) = self.fastest.other(now, slot, &self.peers);
+        let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
+            return Pick::Nothing;
+        };
+        // Those to rely on instead of one that broke its promises.
+        let reliable = |other: &(u16, &Peer)| other.0 != slot && other.1.is_reliable();
+        let others: Vec<(u16, &Peer)> = if peer.snubbed {
+            (0u16..)
+                .zip(&self.peers)
+                .filter_map(|(index, other)| Some((index, other.as_deref()?)))
+                .filter(reliable)
+                .collect()
+        } else {
+            Vec::new()
+        };
+        let arrival = peer.service.arrival(now, BLOCK_LEN);
+        let slack = Duration::from_millis(50) + peer.service.deviation();
+        let shallow = peer.shallow_depth(config.requests_out_start) as usize;
+        let deep = shallow.max(peer.bulk_depth(config) as usize / 2);
+        let step = time_of(u64::from(BLOCK_LEN), total_rate);
+        let mut reached = other.unwrap_or(now);
+        let mut last = None;
+        for (due, key) in content.plan.free().take(SCAN_MAX) {
+            let theirs = reached;
+            reached = reached + step;
+            if !peer.has_block(key) {
+                continue;
+            }
+            let depth = if due <= now + URGENT { shallow } else { deep };
+            if peer.asked.len() >= depth {
+                return Pick::Wait;
+            }
+            if config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key) {
+                continue;
+            }
+            if !admits(content, peer, slot, key.piece())
+                || (peer.snubbed && others.iter().any(|(_, other)| other.has_block(key)))
+            {
+                continue;
+            }
+            if other.is_none() || arrival <= due.max(theirs + slack) {
+                return Pick::Block(key);
+            }
+            last = Some(key);
+        }
+        // Too slow for everything in sight: what is due last harms least, and idleness helps nobody.
+        match last {
+            Some(key) => Pick::Block(key),
+            None => Pick::Nothing,
+        }
+    }
+    /// The block outside all windows that this peer should bring.
+    fn pick_rest(&mut self, turn: &mut Turn<'_>, slot: u16) -> Option<BlockKey> {
+        let config = &turn.config.swarm;
+        if self.want == Want::OnDemand {
+            return None;
+        }
+        let now = turn.now;
+        let random = turn.rng.next_u32();
+        let (peer, content) = self.both(slot)?;
+        let depth = if content.plan.is_live() && config.scheduler != Scheduler::Ignore {
+            if content.plan.earliest_missing().is_some_and(|due| due <= now + THIN) {
+                return None;
+            }
+            peer.shallow_depth(config.requests_out_start) + 1
+        } else {
+            peer.bulk_depth(config)
+        };
+        if peer.asked.len() >= depth as usize {
+            return None;
+        }
+        if let Some(key) = peer.current.and_then(|piece| free_block(content, peer, slot, piece)) {
+            return Some(key);
+        }
+        peer.current = None;
+        let key = resume_piece(content, peer, slot, is_nobody)
+            .or_else(|| begin_piece(content, peer, config, random, config.partial_pieces_max))
+            .or_else(|| resume_piece(content, peer, slot, |_| true))
+            // What was begun waits for peers that are gone: this one must not wait with it. Below the usual limit there was
+            // nothing to begin.
+            .or_else(|| {
+                let begun_max = config.partial_pieces_max * 16;
+                (content.pieces.begun() >= config.partial_pieces_max)
+                    .then(|| begin_piece(content, peer, config, random, begun_max))?
+            });
+        if let Some(key) = key {
+            peer.current = Some(key.piece());
+            return Some(key);
+        }
+        self.pick_endgame(turn, slot)
+    }
+    /// Asks the peer in `slot` for a block. False when its piece could not be begun.
+    pub(super) fn ask(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) -> bool {
+        let now = turn.now;
+        let begun = {
+            let Some((peer, content)) = self.both(slot) else { return false };
+            if !admits(content, peer, slot, key.piece()) {
+                return false;
+            }
+            let Some(piece) = content.pieces.info.layout.piece(key.piece()) else { return false };
+            if content.pieces.is_missing(key.piece()) {
+                if !content.pieces.begin(piece, slot) {
+                    return false;
+                }
+                content.availability.unlist(key.piece());
+                true
+            } else {
+                false
+            }
+        };
+        if begun {
+            self.want_leaves(turn, slot, key.piece());
+        }
+        let Some((peer, content)) = self.both(slot) else { return false };
+        let layout = &content.pieces.info.layout;
+        let length =
+            layout.piece(key.piece()).map_or(0, |piece| layout.block_len(piece, key.block()));
+        let due = content.plan.due(key);
+        content.pieces.ask(key);
+        if let Some(active) = content.pieces.active_mut(key.piece()).filter(|active| active.alone) {
+            active.owner = slot;
+        }
+        let expected = peer.ask(now, key, length, due);
+        if let Some(due) = due {
+            let late = expected + peer.service.deviation() * 2 + Duration::from_millis(50);
+            content.plan.on_ask(key, late.max(due.back(HEDGE_AHEAD)));
+        }
+        self.outstanding += u64::from(length);
+        true
+    }
+    /// Sends the requests that were noted in this turn: to Shoal peers together with their due times.
+    pub(super) fn send_requests(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let now = turn.now;
+        let Some((peer, content)) = self.both(slot) else { return };
+        if peer.unsent.is_empty() {
+            return;
+        }
+        let layout = &content.pieces.info.layout;
+        let requests: Vec<DueRequest> = peer
+            .unsent
+            .drain(..)
+            .filter_map(|(key, _, due)| {
+                let block = layout.request(layout.piece(key.piece())?, key.block());
+                Some(DueRequest { block, due_in_ms: due_in_ms(now, due) })
+            })
+            .collect();
+        if peer.is_shoal() && peer.ids.shoal != 0 {
+            let message = Extended::Shoal(ShoalMessage::Requests(requests));
+            self.send(turn, slot, Message::Extended(message.into()));
+        } else {
+            for request in requests {
+                self.send(turn, slot, Message::Request(request.block));
+            }
+        }
+    }
+    /// A request will not be answered by this peer. False when it was not outstanding.
+    pub(super) fn release(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) -> bool {
+        let now = turn.now;
+        let Some((peer, content)) = self.both(slot) else { return false };
+        let asked = match peer.unask(key) {
+            Some(asked) => {
+                peer.service.on_release(now, peer.asked_bytes);
+                asked
+            }
+            None => match peer.settle(key) {
+                Some(asked) => asked,
+                None => return false,
+            },
+        };
+        if content.pieces.release(key) {
+            content.plan.on_free(key);
+            if content.pieces.abandon_if_empty(key.piece()) {
+                content.availability.list(key.piece());
+                content.hashes.on_settled(key.piece());
+            }
+        }
+        self.outstanding -= u64::from(asked.length);
+        self.fastest.forget();
+        true
+    }
+    /// Nothing of what is outstanding at this peer will come.
+    pub(super) fn release_all(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let keys: Vec<BlockKey> = self.peer(slot).map_or_else(Vec::new, |peer| {
+            peer.asked.iter().chain(&peer.withdrawn).map(|asked| asked.key).collect()
+        });
+        for key in keys {
+            self.release(turn, slot, key);
+        }
+    }
+    /// Takes a request back for good: its block may be asked of others at once.
+    pub(super) fn cancel(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) {
+        if !self.release(turn, slot, key) {
+            return;
+        }
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.remember_cancelled(key);
+        }
+        self.send_cancel(turn, slot, key);
+    }
+    /// Asks to have back a request whose block nobody waits for any more. A block that left before the peer heard of it still
+    /// comes, so it is asked of nobody else until the peer has answered.
+    fn withdraw(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) {
+        let now = turn.now;
+        let Some((peer, content)) = self.both(slot) else { return };
+        let alone = content.pieces.active(key.piece()).is_some_and(|active| active.alone);
+        if alone || !peer.withdraw(now, key) {
+            return self.cancel(turn, slot, key);
+        }
+        self.send_cancel(turn, slot, key);
+    }
+    fn send_cancel(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) {
+        let Some(content) = self.content() else { return };
+        let layout = &content.pieces.info.layout;
+        if let Some(piece) = layout.piece(key.piece()) {
+            let request = layout.request(piece, key.block());
+            self.send(turn, slot, Message::Cancel(request));
+        }
+    }
+    /// The windows changed. On a jump everything outside them is taken back, so that the wanted blocks do not queue behind it.
+    pub(super) fn on_windows(
+        &mut self,
+        turn: &mut Turn<'_>,
+        windows: &[Window],
+        cause: WindowCause,
+    ) {
+        let ignore = turn.config.swarm.scheduler == Scheduler::Ignore;
+        let Some(content) = self.content_mut() else { return };
+        let Content { plan, pieces, .. } = content;
+        plan.replace(windows.to_vec(), pieces);
+        self.watch_owed(turn);
+        let Some(content) = self.content_mut() else { return };
+        let plan = &content.plan;
+        if cause == WindowCause::Jumped && plan.is_live() && !ignore {
+            for slot in self.slots() {
+                let Some((peer, content)) = self.both(slot) else { continue };
+                let outside: Vec<BlockKey> = peer
+                    .asked
+                    .iter()
+                    .map(|asked| asked.key)
+                    .filter(|key| content.plan.due(*key).is_none())
+                    .collect();
+                peer.current = None;
+                for key in outside {
+                    self.withdraw(turn, slot, key);
+                }
+            }
+        }
+        self.fastest.forget();
+        self.fill_all(turn);
+    }
+    /// Blocks that were asked for while they were in no window, or withdrawn, are looked after like all others once a window
+    /// holds them: Shoal peers hear that it is urgent now, and others are asked when it is late.
+    fn watch_owed(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let mut urgent = Vec::new();
+        let Phase::Ready(content) = &mut self.phase else { return };
+        let plan = &mut content.plan;
+        let layout = &content.pieces.info.layout;
+        for (slot, peer) in (0u16..).zip(&mut self.peers) {
+            let Some(peer) = peer.as_deref_mut() else { continue };
+            let slack = peer.service.deviation() * 2 + Duration::from_millis(50);
+            for asked in &peer.asked {
+                if let Some(due) = plan.due(asked.key) {
+                    let late = asked.expected + slack;
+                    plan.watch(asked.key, late.max(due.back(HEDGE_AHEAD)).max(now));
+                }
+            }
+            for asked in &peer.withdrawn {
+                plan.watch(asked.key, now + WITHDRAWN_WAIT);
+            }
+            if peer.is_shoal() && peer.ids.shoal != 0 {
+                let requests =
+                    peer.hurry(|key| plan.due(key)).into_iter().filter_map(|(key, due)| {
+                        let block = layout.request(layout.piece(key.piece())?, key.block());
+                        Some(DueRequest { block, due_in_ms: due_in_ms(now, Some(due)) })
+                    });
+                urgent.push((slot, requests.collect::<Vec<_>>()));
+            }
+        }
+        for (slot, requests) in urgent.into_iter().filter(|(_, requests)| !requests.is_empty()) {
+            let message = Extended::Shoal(ShoalMessage::Hurry(requests));
+            self.send(turn, slot, Message::Extended(message.into()));
+        }
+    }
+}
+
+/// What `pick_windowed` found.
+enum Pick {
+    Block(BlockKey),
+    /// There is work for this peer, but its queue is full enough for now.
+    Wait,
+    /// No window needs this peer.
+    Nothing,
+}
+
+/// A piece restored from disk belongs to nobody.
+fn is_nobody(owner: u16) -> bool {
+    owner == u16::MAX
+}
+
+/// Whether a baseline that gives each piece to one peer lets this one take the block.
+fn may_join(content: &Content, slot: u16, key: BlockKey) -> bool {
+    content
+        .pieces
+        .active(key.piece())
+        .is_none_or(|active| active.owner == slot || active.owner == u16::MAX)
+}
+
+/// Whether a peer may be asked for blocks of a piece: not while another one brings all of it.
+fn admits(content: &Content, peer: &Peer, slot: u16, piece: u32) -> bool {
+    content.pieces.active(piece).is_none_or(|active| active.admits(slot, peer.has_piece(piece)))
+}
+
+/// A block for when memory is full of what cannot be proven yet: only the piece that is nearest to its proof is gone on with,
+/// since nothing but proof makes room. The limit is exceeded by less than a piece.
+fn pick_nearest(
+    content: &Content,
+    peer: &Peer,
+    slot: u16,
+    config: &SwarmConfig,
+) -> Option<BlockKey> {
+    if peer.asked.len() >= peer.bulk_depth(config) as usize {
+        return None;
+    }
+    let count = |active: &Active, wanted: fn(BlockState) -> bool| {
+        active.blocks.iter().filter(|block| wanted(block.state)).count()
+    };
+    let unproven = |active: &&Active| content.hashes.leaf(active.piece.get(), 0).is_none();
+    let waiting: usize = content
+        .pieces
+        .actives()
+        .filter(unproven)
+        .map(|active| count(active, |state| state == BlockState::Arrived))
+        .sum();
+    if waiting * (BLOCK_LEN as usize) < config.memory_max / 2 {
+        return None;
+    }
+    let nearest = content
+        .pieces
+        .actives()
+        .filter(unproven)
+        .filter(|active| peer.has_piece(active.piece.get()) && active.admits(slot, true))
+        .map(|active| {
+            let missing = |state| matches!(state, BlockState::Free | BlockState::Asked);
+            (count(active, missing), active.piece.get())
+        })
+        .filter(|(missing, _)| *missing > 0)
+        .min()?;
+    free_block(content, peer, slot, nearest.1)
+}
+
+/// First free block of a begun piece that the peer has.
+fn free_block(content: &Content, peer: &Peer, slot: u16, piece: u32) -> Option<BlockKey> {
+    let active = content.pieces.active(piece).filter(|active| active.free > 0)?;
+    let whole = peer.has_piece(piece);
+    if !active.admits(slot, whole) {
+        return None;
+    }
+    let part = if whole { None } else { Some(peer.blocks.get(&piece)?) };
+    (0u32..)
+        .zip(&active.blocks)
+        .filter(|(_, block)| block.state == BlockState::Free)
+        .find(|(index, _)| part.is_none_or(|bits| bits.get(*index)))
+        .map(|(index, _)| BlockKey::new(piece, index))
+}
+
+/// A block of a begun piece whose owner satisfies `joins`. Looks at all begun pieces: a bounded number, and only when the
+/// peer's own piece is used up.
+fn resume_piece(
+    content: &Content,
+    peer: &Peer,
+    slot: u16,
+    joins: impl Fn(u16) -> bool,
+) -> Option<BlockKey> {
+    content
+        .pieces
+        .actives()
+        .filter(|active| active.free > 0 && (active.owner == slot || joins(active.owner)))
+        .find_map(|active| free_block(content, peer, slot, active.piece.get()))
+}
+
+/// First block of a missing piece that the peer has, by the configured order.
+fn begin_piece(
+    content: &Content,
+    peer: &Peer,
+    config: &SwarmConfig,
+    random: u32,
+    begun_max: usize,
+) -> Option<BlockKey> {
+    if content.pieces.begun() >= begun_max {
+        return None;
+    }
+    let count = content.pieces.info.layout.piece_count();
+    let takes = |piece: u32| content.pieces.is_missing(piece) && peer.has_piece(piece);
+    let whole = match config.order {
+        _ if !has_missing(content, peer) => None,
+        Order::Rarest => content
+            .availability
+            .rarest(random, RAREST_SCAN, takes)
+            .or_else(|| sparse(peer, random, takes)),
+        Order::InOrder => (0..count).find(|&piece| takes(piece)),
+        Order::Random => {
+            let start = random % count.max(1);
+            (start..count)
+                .chain(0..start)
+                .take(RAREST_SCAN as usize)
+                .find(|&piece| takes(piece))
+                .or_else(|| sparse(peer, random, takes))
+        }
+    };
+    whole.map(|piece| BlockKey::new(piece, 0)).or_else(|| {
+        let begun = |piece: &u32| content.pieces.is_missing(*piece);
+        peer.blocks
+            .iter()
+            .filter(|(piece, _)| begun(piece))
+            .take(RAREST_SCAN as usize)
+            .find_map(|(piece, bits)| bits.next(0, true).map(|block| BlockKey::new(*piece, block)))
+    })
+}
+
+/// Whether a peer has a whole piece that was not begun: one pass over the bits of all pieces, eight at a time.
+fn has_missing(content: &Content, peer: &Peer) -> bool {
+    let bits = match &peer.have {
+        Have::All => return true,
+        Have::Bits(bits) => bits,
+        Have::Raw { .. } => return false,
+    };
+    let held = content.pieces.held().as_bytes();
+    (0u32..).step_by(8).zip(bits.as_bytes().iter().zip(held)).any(|(first, (theirs, ours))| {
+        let more = theirs & !ours;
+        more != 0
+            && (0..8).any(|bit| more & (0x80 >> bit) != 0 && content.pieces.is_missing(first + bit))
+    })
+}
+
+/// Where a peer has few pieces, walking its own is shorter than walking all of ours.
+fn sparse(peer: &Peer, random: u32, takes: impl Fn(u32) -> bool) -> Option<u32> {
+    let Have::Bits(bits) = &peer.have else { return None };
+    let start = random % bits.len().max(1);
+    let from = |from: u32| {
+        core::iter::successors(bits.next(from, true), |&piece| bits.next(piece + 1, true))
+    };
+    from(start).chain(from(0)).take(SPARSE_SCAN).find(|&piece| takes(piece))
+}

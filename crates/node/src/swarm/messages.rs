@@ -1,0 +1,410 @@
+//! What each message of a peer does.
+
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+use shoal_wire::bitfield::Bitfield;
+use shoal_wire::metainfo::Info;
+use shoal_wire::peer::{BlockRequest, BlockSpan, Extended, Message, MetadataMessage, ShoalMessage};
+
+use super::Hub;
+use super::metadata;
+use super::peer::Have;
+use super::pieces::{BlockKey, BlockState};
+use super::title::{Phase, Swarm, Task};
+use super::windows::due_from_ms;
+use crate::io::{CloseReason, Job};
+use crate::link::LinkId;
+use crate::turn::{Owner, Turn};
+
+/// Requests in one message of ours; a frame stays far below a megabyte.
+const SPANS_MAX: usize = 4096;
+/// A message that makes us look at all pieces of a peer, or at a table of addresses, weighs as much as this many small ones.
+const LARGE_NOISE: u32 = 100;
+/// Questions that any peer may ask, for the smallest titles.
+const QUESTIONS_MIN: u32 = 64;
+/// Begun pieces of one peer of which a note is taken: many times what an honest one has.
+const BEGUN_MAX: usize = 1024;
+
+impl Swarm {
+    pub(super) fn on_message(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        message: Message,
+    ) {
+        let now = turn.now;
+        turn.counters(self.title).messages_in += 1;
+        let Some(peer) = self.peer_mut(slot) else { return };
+        peer.heard = now;
+        peer.record.hear_noise(noise_of(&message));
+        match message {
+            Message::Handshake(_) => {
+                self.disconnect(turn, hub, slot, CloseReason::Protocol("it shook hands twice"));
+            }
+            Message::Choke => self.on_choke(turn, slot),
+            Message::Unchoke => {
+                peer.chokes_us = false;
+                self.fastest.forget();
+                self.fill(turn, slot);
+            }
+            Message::Interested => {
+                peer.wants_us = true;
+                self.give_free_slot(turn, slot);
+            }
+            Message::NotInterested => {
+                peer.wants_us = false;
+                self.drop_if_useless(turn, hub, slot);
+            }
+            Message::Have { piece } => self.on_have(turn, hub, slot, piece),
+            Message::Bitfield(bits) => self.on_bitfield(turn, hub, slot, &bits),
+            Message::HaveAll => self.on_have_all(turn, hub, slot),
+            Message::HaveNone => self.on_have_none(turn, slot),
+            Message::Request(request) => self.on_request(turn, hub, slot, request, None),
+            Message::Cancel(request) => self.on_cancel(turn, hub, slot, &request),
+            Message::Piece { piece, offset, data } => {
+                self.on_piece(turn, hub, slot, piece, offset, data)
+            }
+            Message::Reject(request) => self.on_reject(turn, hub, slot, &request),
+            Message::HashRequest(range) => self.on_hash_request(turn, slot, &range),
+            Message::Hashes { range, hashes } => self.on_hashes(turn, hub, slot, &range, &hashes),
+            Message::HashReject(range) => self.on_hash_reject(turn, slot, &range),
+            Message::Extended(extended) => self.on_extended(turn, hub, slot, *extended),
+            // Hints that we do not follow, and the signs of life that `heard` has noted.
+            Message::KeepAlive
+            | Message::Port(_)
+            | Message::Suggest { .. }
+            | Message::AllowedFast { .. } => {}
+        }
+        self.judge(turn, hub, slot);
+    }
+    fn on_extended(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, extended: Extended) {
+        match extended {
+            Extended::Handshake(hello) => self.on_extension_handshake(turn, hub, slot, hello),
+            Extended::Metadata(message) => self.on_metadata(turn, hub, slot, message),
+            Extended::DontHave { piece } => self.on_dont_have(slot, piece),
+            Extended::UploadOnly(only) => {
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.upload_only = only;
+                }
+            }
+            Extended::Shoal(ShoalMessage::Requests(requests)) => {
+                for due in requests.into_iter().take(SPANS_MAX) {
+                    self.on_request(
+                        turn,
+                        hub,
+                        slot,
+                        due.block,
+                        due_from_ms(turn.now, due.due_in_ms),
+                    );
+                }
+            }
+            Extended::Shoal(ShoalMessage::Hurry(requests)) => {
+                for request in requests.iter().take(SPANS_MAX) {
+                    self.on_hurry(turn, hub, slot, request);
+                }
+            }
+            Extended::Shoal(ShoalMessage::HaveBlocks(spans)) => {
+                self.on_have_blocks(turn, slot, &spans)
+            }
+            // PEX is read by `discover`; hole punching has no room yet; what we do not know, we do not answer.
+            Extended::Pex(_) | Extended::HolePunch(_) | Extended::Unknown { .. } => {}
+        }
+    }
+    fn on_have(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, piece: u32) {
+        let Some((peer, content)) = self.both(slot) else {
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.keep_raw_have(piece);
+            }
+            return;
+        };
+        if content.pieces.info.layout.piece(piece).is_none() {
+            self.disconnect(
+                turn,
+                hub,
+                slot,
+                CloseReason::Protocol("it announced a piece that does not exist"),
+            );
+            return;
+        }
+        let is_new = match &mut peer.have {
+            Have::Bits(bits) => bits.set(piece),
+            _ => false,
+        };
+        peer.hear(is_new);
+        if !is_new {
+            return;
+        }
+        content.availability.piece(piece, true);
+        peer.blocks.remove(&piece);
+        let full = peer.is_seed();
+        if !content.pieces.is_held(piece) {
+            self.become_interested(turn, slot);
+            self.fill(turn, slot);
+        } else if full {
+            self.drop_if_useless(turn, hub, slot);
+        }
+    }
+    fn on_bitfield(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, bytes: &Bytes) {
+        let Some((_, content)) = self.both(slot) else {
+            if let Some(Have::Raw { bits, .. }) = self.peer_mut(slot).map(|peer| &mut peer.have) {
+                *bits = Some(bytes.clone());
+            }
+            return;
+        };
+        match Bitfield::from_wire(bytes, content.pieces.info.layout.piece_count()) {
+            Some(bits) => {
+                self.take_have(turn, slot, Have::Bits(bits));
+                self.drop_if_useless(turn, hub, slot);
+            }
+            None => self.disconnect(
+                turn,
+                hub,
+                slot,
+                CloseReason::Protocol("its bitfield has the wrong size"),
+            ),
+        }
+    }
+    fn on_have_all(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
+        if self.content().is_some() {
+            self.take_have(turn, slot, Have::All);
+            self.drop_if_useless(turn, hub, slot);
+        } else if let Some(Have::Raw { all, .. }) = self.peer_mut(slot).map(|peer| &mut peer.have) {
+            *all = true;
+        }
+    }
+    fn on_have_none(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        if let Some(count) = self.content().map(|content| content.pieces.info.layout.piece_count())
+        {
+            self.take_have(turn, slot, Have::Bits(Bitfield::new(count)));
+        }
+    }
+    fn on_dont_have(&mut self, slot: u16, piece: u32) {
+        let Some((peer, content)) = self.both(slot) else { return };
+        let count = content.pieces.info.layout.piece_count();
+        if matches!(peer.have, Have::All) {
+            (0..count).for_each(|piece| content.availability.piece(piece, true));
+            peer.have = Have::Bits(Bitfield::full(count));
+        }
+        if let Have::Bits(bits) = &mut peer.have
+            && bits.clear(piece)
+        {
+            content.availability.piece(piece, false);
+        }
+    }
+    /// Blocks of pieces that are not whole: only of the pieces we miss is a note taken.
+    fn on_have_blocks(&mut self, turn: &mut Turn<'_>, slot: u16, spans: &[BlockSpan]) {
+        let Some((peer, content)) = self.both(slot) else { return };
+        let layout = &content.pieces.info.layout;
+        let (mut useful, mut free, mut stale) = (false, false, 0);
+        for span in spans.iter().take(SPANS_MAX) {
+            stale += 1;
+            let Some(piece) = layout.piece(span.piece) else { continue };
+            let known = peer.blocks.contains_key(&span.piece);
+            if content.pieces.is_held(span.piece)
+                || peer.has_piece(span.piece)
+                || span.count == 0
+                || (!known && peer.blocks.len() >= BEGUN_MAX)
+            {
+                continue;
+            }
+            let count = layout.block_count(piece);
+            let bits = peer.blocks.entry(span.piece).or_insert_with(|| Bitfield::new(count));
+            let mut is_new = false;
+            for block in u32::from(span.first)
+                ..u32::from(span.first).saturating_add(u32::from(span.count)).min(count)
+            {
+                let set = bits.set(block);
+                is_new |= set;
+                if set && !free {
+                    let state = content.pieces.block_state(BlockKey::new(span.piece, block));
+                    free = state == BlockState::Free;
+                    useful |=
+                        matches!(state, BlockState::Free | BlockState::Asked | BlockState::Arrived);
+                }
+            }
+            stale -= u32::from(is_new);
+        }
+        peer.record.hear_noise(stale / 16 + u32::from(spans.is_empty()));
+        if useful {
+            self.become_interested(turn, slot);
+        }
+        // What others were asked for already changes nothing for this peer.
+        if free {
+            self.fill(turn, slot);
+        }
+    }
+    fn on_choke(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let Some(peer) = self.peer_mut(slot) else { return };
+        peer.chokes_us = true;
+        // With the fast extension each request is rejected one by one; without it a choke drops them all (BEP 3).
+        if !peer.fast {
+            // What was on its way already is no lie.
+            let keys: Vec<BlockKey> = peer.asked.iter().map(|asked| asked.key).collect();
+            keys.into_iter().for_each(|key| peer.remember_cancelled(key));
+            self.release_all(turn, slot);
+            self.leave_alone(turn, slot);
+            self.fill_all(turn);
+        }
+        self.fastest.forget();
+    }
+    fn on_reject(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, request: &BlockRequest) {
+        let Some((peer, content)) = self.both(slot) else { return };
+        let Some((piece, block)) = content.pieces.info.layout.block_of(request) else { return };
+        let key = BlockKey::new(piece.get(), block);
+        if peer.was_cancelled(key) {
+            return;
+        }
+        if peer.withdrawn.iter().any(|asked| asked.key == key) {
+            self.release(turn, slot, key);
+            return self.fill_all(turn);
+        }
+        peer.record.hear_noise(1);
+        let chokes = peer.chokes_us;
+        if !chokes {
+            peer.record.rejected += 1;
+            // What it rejects it does not seem to have.
+            if let Some(bits) = peer.blocks.get_mut(&key.piece()) {
+                bits.clear(key.block());
+            }
+        }
+        if !self.release(turn, slot, key) {
+            return;
+        }
+        self.leave_alone(turn, slot);
+        if !chokes {
+            self.judge(turn, hub, slot);
+        }
+        self.fill_others(turn, slot);
+    }
+    /// Asks a peer for the info dictionary, if one is wanted.
+    pub(super) fn ask_metadata(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
+        let now = turn.now;
+        let limit = turn.config.swarm.metadata_max;
+        let Phase::Metadata(metadata) = &mut self.phase else { return };
+        let Some(peer) = self.peers.get(usize::from(slot)).and_then(Option::as_deref) else {
+            return;
+        };
+        let Some(size) = peer.metadata_size.filter(|&size| size > 0 && peer.ids.metadata != 0)
+        else {
+            return;
+        };
+        if size > limit {
+            let rule = "its description of the title is longer than any may be";
+            return self.disconnect(turn, hub, slot, CloseReason::Protocol(rule));
+        }
+        if metadata.wants(now, slot) {
+            for piece in metadata.begin(now, slot, size) {
+                self.send_metadata(turn, slot, MetadataMessage::Request { piece });
+            }
+        }
+    }
+    fn send_metadata(&mut self, turn: &mut Turn<'_>, slot: u16, message: MetadataMessage) {
+        self.send(turn, slot, Message::Extended(Extended::Metadata(message).into()));
+    }
+    fn on_metadata(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        message: MetadataMessage,
+    ) {
+        match message {
+            MetadataMessage::Request { piece } => {
+                let is_fair = self.is_fair_question(slot);
+                let raw = self.info.as_ref().map(|info| &info.raw).filter(|_| is_fair);
+                let answer = metadata::answer(raw, piece);
+                self.send_metadata(turn, slot, answer);
+            }
+            MetadataMessage::Reject { .. } => {
+                if let Phase::Metadata(metadata) = &mut self.phase {
+                    metadata.on_gone(slot);
+                }
+            }
+            MetadataMessage::Data { piece, data, .. } => {
+                let Phase::Metadata(metadata) = &mut self.phase else { return };
+                match metadata.on_data(turn.now, slot, piece, data) {
+                    Ok((next, whole)) => {
+                        if let Some(piece) = next {
+                            self.send_metadata(turn, slot, MetadataMessage::Request { piece });
+                        }
+                        let author = self.peer(slot).map(|peer| peer.link);
+                        if let (Some(raw), Some(author)) = (whole, author) {
+                            let job = Job::CheckInfo { raw: raw.clone(), hashes: self.hashes };
+                            turn.submit(
+                                Owner::Swarm(self.title, Task::CheckInfo { raw, author }),
+                                job,
+                            );
+                        }
+                    }
+                    Err(rule) => self.disconnect(turn, hub, slot, CloseReason::Protocol(rule)),
+                }
+            }
+        }
+    }
+    /// Whether a peer may ask for one more part of the info dictionary or run of hashes. All of them twice is enough.
+    pub(super) fn is_fair_question(&mut self, slot: u16) -> bool {
+        let known = self.info.as_ref();
+        let parts = known.map_or(0, |info| metadata::parts(&info.raw) + info.layout.piece_count());
+        let Some(peer) = self.peer_mut(slot) else { return false };
+        peer.record.questions += 1;
+        let is_fair =
+            peer.record.questions <= parts.saturating_mul(2).saturating_add(QUESTIONS_MIN);
+        peer.record.hear_noise(if is_fair { 0 } else { LARGE_NOISE });
+        is_fair
+    }
+    pub(super) fn on_info_checked(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        raw: &Bytes,
+        author: LinkId,
+        good: bool,
+    ) {
+        let Phase::Metadata(metadata) = &mut self.phase else { return };
+        metadata.checking = false;
+        if !good {
+            self.ban(turn, hub, author, CloseReason::Corrupt);
+            for slot in self.slots() {
+                self.ask_metadata(turn, hub, slot);
+            }
+            return;
+        }
+        match Info::parse(raw) {
+            Ok(info) => self.prepare(turn, info.into()),
+            // It is what the link names: no other peer can have a better one.
+            Err(error) => {
+                self.fail(turn, hub, alloc::format!("The title cannot be used: {error}."))
+            }
+        }
+    }
+}
+
+/// What a message weighs as noise whatever it says: honest peers send these now and then. Others weigh something only when
+/// they tell nothing new.
+fn noise_of(message: &Message) -> u32 {
+    match message {
+        // What a peer has is told once.
+        Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => LARGE_NOISE,
+        Message::Choke
+        | Message::Unchoke
+        | Message::Interested
+        | Message::NotInterested
+        | Message::KeepAlive
+        | Message::Port(_)
+        | Message::Suggest { .. }
+        | Message::AllowedFast { .. } => 1,
+        Message::Extended(extended) => match &**extended {
+            // BEP 11 allows one a minute.
+            Extended::Pex(_) => LARGE_NOISE,
+            Extended::Handshake(_) => LARGE_NOISE / 10,
+            Extended::DontHave { .. }
+            | Extended::UploadOnly(_)
+            | Extended::HolePunch(_)
+            | Extended::Unknown { .. } => 1,
+            Extended::Metadata(_) | Extended::Shoal(_) => 0,
+        },
+        _ => 0,
+    }
+}

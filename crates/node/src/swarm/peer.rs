@@ -1,0 +1,351 @@
+//! One connected peer: what it said of itself, what it has, what is owed in both directions.
+
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::net::SocketAddr;
+use core::time::Duration;
+
+use shoal_wire::PeerId;
+use shoal_wire::bitfield::Bitfield;
+use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
+
+use super::pieces::BlockKey;
+use super::rate::{Meter, Service};
+use super::upload::Uploads;
+use crate::config::SwarmConfig;
+use crate::link::LinkId;
+use crate::time::Instant;
+
+/// Pieces that a peer has, as far as we know.
+#[derive(Clone, Debug)]
+pub(crate) enum Have {
+    /// Said before we knew the title's geometry: kept until then.
+    Raw {
+        /// It sent have-all.
+        all: bool,
+        /// Its bitfield.
+        bits: Option<Bytes>,
+        /// Single announcements, bounded.
+        single: Vec<u32>,
+    },
+    /// Everything.
+    All,
+    /// These.
+    Bits(Bitfield),
+}
+
+/// Announcements kept while the metadata is unknown; a peer that sends more is asked again later by its other ones.
+const RAW_HAVE_MAX: usize = 4096;
+
+/// A request of ours that is not answered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asked {
+    pub(crate) key: BlockKey,
+    pub(crate) length: u32,
+    pub(crate) sent: Instant,
+    pub(crate) expected: Instant,
+    /// By when it was said to be needed.
+    pub(crate) due: Option<Instant>,
+    /// Whether nothing was owed when it was sent: then its answer shows the round trip.
+    pub(crate) alone: bool,
+}
+
+/// What we hold against a peer. Each has a limit in `serve.rs`, where it is judged.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Record {
+    /// Blocks it sent that nobody had asked for.
+    pub(crate) unsolicited: u32,
+    /// Requests it rejected although it had announced the piece and did not choke.
+    pub(crate) rejected: u32,
+    /// Requests it left unanswered until somebody else was asked, since its last block.
+    pub(crate) broken: u32,
+    /// Requests above the limit, to pieces we do not have, or malformed.
+    pub(crate) abusive: u32,
+    /// Requests that fit into no piece of the title.
+    pub(crate) malformed: u32,
+    /// Messages that changed nothing, weighed by what they cost; some are forgiven each second.
+    pub(crate) noise: u32,
+    /// Hashes and pieces of the info dictionary that it asked for: whole answers to short questions.
+    pub(crate) questions: u32,
+}
+
+impl Record {
+    /// A message told nothing new.
+    pub(crate) fn hear_noise(&mut self, weight: u32) {
+        self.noise = self.noise.saturating_add(weight);
+    }
+}
+
+/// One connected peer.
+#[derive(Debug)]
+pub(crate) struct Peer {
+    pub(crate) link: LinkId,
+    pub(crate) remote: SocketAddr,
+    /// Where it can be dialed, if known.
+    pub(crate) listen: Option<SocketAddr>,
+    pub(crate) id: PeerId,
+    pub(crate) fast: bool,
+    pub(crate) extended: bool,
+    /// Its first extension handshake came, or none is to come.
+    pub(crate) greeted: bool,
+    /// The link carries v2 messages (BEP 52).
+    pub(crate) v2: bool,
+    pub(crate) ids: ExtensionIds,
+    pub(crate) client: String,
+    pub(crate) shoal: Option<ShoalHello>,
+    /// Its id is of our kind: it is served like a Shoal peer before its extension handshake says so, which saves a round
+    /// trip at the start.
+    pub(crate) kin: bool,
+    pub(crate) upload_only: bool,
+    pub(crate) metadata_size: Option<u32>,
+    /// Requests it accepts.
+    pub(crate) queue_max: u32,
+    pub(crate) have: Have,
+    /// Blocks it announced in pieces it does not have whole.
+    pub(crate) blocks: BTreeMap<u32, Bitfield>,
+    pub(crate) interested: bool,
+    pub(crate) wants_us: bool,
+    pub(crate) chokes_us: bool,
+    pub(crate) choked: bool,
+    pub(crate) optimistic: bool,
+    pub(crate) snubbed: bool,
+    pub(crate) asked: VecDeque<Asked>,
+    pub(crate) asked_bytes: u64,
+    /// Requests we asked to have back, at peers that answer every request (BEP 6): until the answer they still stand.
+    pub(crate) withdrawn: VecDeque<Asked>,
+    /// Requests we took back for good: a late answer is neither unsolicited nor a lie.
+    pub(crate) cancelled: VecDeque<BlockKey>,
+    /// When it last asked for something that it needs by a time.
+    pub(crate) hurried: Option<Instant>,
+    /// Blocks of unfinished pieces were not announced to it: it had enough else to ask of us.
+    pub(crate) untold: bool,
+    /// Requests waiting to be sent together at the end of the turn.
+    pub(crate) unsent: Vec<(BlockKey, u32, Option<Instant>)>,
+    /// Extra depth that an unmeasured peer has earned by answering.
+    pub(crate) earned: u32,
+    /// The piece it goes on with in bulk.
+    pub(crate) current: Option<u32>,
+    pub(crate) uploads: Uploads,
+    pub(crate) down: Meter,
+    pub(crate) up: Meter,
+    pub(crate) service: Service,
+    /// Film bytes sent to it, halved each choking round: the seed's memory of who was served.
+    pub(crate) taken: u64,
+    pub(crate) opened: Instant,
+    pub(crate) heard: Instant,
+    pub(crate) spoke: Instant,
+    pub(crate) last_block: Option<Instant>,
+    pub(crate) first_asked: Option<Instant>,
+    pub(crate) record: Record,
+}
+
+/// A block that is needed this much sooner than was said is hurried.
+const SOONER: Duration = Duration::from_secs(2);
+/// Cancelled requests remembered per peer.
+const CANCELLED_MAX: usize = 512;
+
+impl Peer {
+    pub(crate) fn new(now: Instant, link: LinkId, remote: SocketAddr, id: PeerId) -> Self {
+        Self {
+            link,
+            remote,
+            listen: link.is_dialed().then_some(remote),
+            id,
+            fast: false,
+            extended: false,
+            greeted: false,
+            v2: false,
+            ids: ExtensionIds::default(),
+            client: String::new(),
+            shoal: None,
+            kin: id.0.starts_with(b"-SH"),
+            upload_only: false,
+            metadata_size: None,
+            queue_max: 250,
+            have: Have::Raw { all: false, bits: None, single: Vec::new() },
+            blocks: BTreeMap::new(),
+            interested: false,
+            wants_us: false,
+            chokes_us: true,
+            choked: true,
+            optimistic: false,
+            snubbed: false,
+            asked: VecDeque::new(),
+            asked_bytes: 0,
+            withdrawn: VecDeque::new(),
+            cancelled: VecDeque::new(),
+            hurried: None,
+            untold: false,
+            unsent: Vec::new(),
+            earned: 0,
+            current: None,
+            uploads: Uploads::default(),
+            down: Meter::default(),
+            up: Meter::default(),
+            service: Service::new(now),
+            taken: 0,
+            opened: now,
+            heard: now,
+            spoke: now,
+            last_block: None,
+            first_asked: None,
+            record: Record::default(),
+        }
+    }
+    /// Whether it shares by due time and fair queueing, not by slots.
+    pub(crate) fn is_kin(&self) -> bool {
+        self.kin || self.is_shoal()
+    }
+    pub(crate) fn is_shoal(&self) -> bool {
+        self.shoal.is_some()
+    }
+    pub(crate) fn is_source(&self) -> bool {
+        self.shoal.is_some_and(|hello| hello.source)
+    }
+    pub(crate) fn has_piece(&self, piece: u32) -> bool {
+        match &self.have {
+            Have::All => true,
+            Have::Bits(bits) => bits.get(piece),
+            Have::Raw { .. } => false,
+        }
+    }
+    pub(crate) fn has_block(&self, key: BlockKey) -> bool {
+        self.has_piece(key.piece())
+            || self.blocks.get(&key.piece()).is_some_and(|bits| bits.get(key.block()))
+    }
+    pub(crate) fn is_seed(&self) -> bool {
+        match &self.have {
+            Have::All => true,
+            Have::Bits(bits) => bits.is_full(),
+            Have::Raw { all, .. } => *all,
+        }
+    }
+    pub(crate) fn have_count(&self, pieces: u32) -> u32 {
+        match &self.have {
+            Have::All => pieces,
+            Have::Bits(bits) => bits.ones(),
+            Have::Raw { .. } => 0,
+        }
+    }
+    /// Keeps an announcement that cannot be understood yet.
+    pub(crate) fn keep_raw_have(&mut self, piece: u32) {
+        if let Have::Raw { single, .. } = &mut self.have {
+            let has_room = single.len() < RAW_HAVE_MAX;
+            if has_room {
+                single.push(piece);
+            }
+            self.hear(has_room);
+        }
+    }
+    /// Notes a request that is about to be sent. Returns its predicted arrival.
+    pub(crate) fn ask(
+        &mut self,
+        now: Instant,
+        key: BlockKey,
+        length: u32,
+        due: Option<Instant>,
+    ) -> Instant {
+        let alone = self.asked.is_empty();
+        self.first_asked.get_or_insert(now);
+        let expected = self.service.on_ask(now, length, alone);
+        self.asked.push_back(Asked { key, length, sent: now, expected, due, alone });
+        self.asked_bytes += u64::from(length);
+        self.unsent.push((key, length, due));
+        expected
+    }
+    /// The requests whose blocks are needed a good deal sooner than they were said to be, with their new times.
+    pub(crate) fn hurry(
+        &mut self,
+        due: impl Fn(BlockKey) -> Option<Instant>,
+    ) -> Vec<(BlockKey, Instant)> {
+        let mut urgent = Vec::new();
+        for asked in &mut self.asked {
+            let Some(due) = due(asked.key) else { continue };
+            if asked.due.is_none_or(|said| said > due + SOONER) {
+                asked.due = Some(due);
+                urgent.push((asked.key, due));
+            }
+        }
+        urgent
+    }
+    /// Takes a request of ours off the list of the unanswered. Answers come nearly in order, so this looks at few.
+    pub(crate) fn unask(&mut self, key: BlockKey) -> Option<Asked> {
+        let index = self.asked.iter().position(|asked| asked.key == key)?;
+        let asked = self.asked.remove(index)?;
+        self.asked_bytes -= u64::from(asked.length);
+        self.unsent.retain(|entry| entry.0 != key);
+        Some(asked)
+    }
+    /// A bare fact was said: noise when it was known.
+    pub(crate) fn hear(&mut self, is_new: bool) {
+        self.record.hear_noise(u32::from(!is_new));
+    }
+    /// Turns a request into one that we would rather not have answered. False when it must be taken back for good instead.
+    pub(crate) fn withdraw(&mut self, now: Instant, key: BlockKey) -> bool {
+        if !self.fast || self.withdrawn.len() >= CANCELLED_MAX {
+            return false;
+        }
+        let Some(asked) = self.unask(key) else { return false };
+        self.service.on_release(now, self.asked_bytes);
+        self.withdrawn.push_back(Asked { sent: now, ..asked });
+        true
+    }
+    /// Forgets a withdrawn request: it was answered, or never will be.
+    pub(crate) fn settle(&mut self, key: BlockKey) -> Option<Asked> {
+        let index = self.withdrawn.iter().position(|asked| asked.key == key)?;
+        self.withdrawn.remove(index)
+    }
+    /// How long ago it was asked for its first block.
+    pub(crate) fn owed_for(&self, now: Instant) -> Duration {
+        self.first_asked.map_or(Duration::ZERO, |since| now.since(since))
+    }
+    /// Whether it serves us and kept its promises of late.
+    pub(crate) fn is_reliable(&self) -> bool {
+        !self.chokes_us && !self.snubbed
+    }
+    /// Whether the block may still come from this peer.
+    pub(crate) fn owes(&self, key: BlockKey) -> bool {
+        self.asked.iter().chain(&self.withdrawn).any(|asked| asked.key == key)
+    }
+    /// Remembers that `key` was taken back.
+    pub(crate) fn remember_cancelled(&mut self, key: BlockKey) {
+        if self.cancelled.len() >= CANCELLED_MAX {
+            self.cancelled.pop_front();
+        }
+        self.cancelled.push_back(key);
+    }
+    /// Whether `key` was taken back; forgets it.
+    pub(crate) fn was_cancelled(&mut self, key: BlockKey) -> bool {
+        match self.cancelled.iter().position(|entry| *entry == key) {
+            Some(index) => self.cancelled.remove(index).is_some(),
+            None => false,
+        }
+    }
+    /// Requests that may be outstanding for blocks that are due soon: one and a half bandwidth-delay products and one more
+    /// block in the making.
+    pub(crate) fn shallow_depth(&self, start: u32) -> u32 {
+        if self.snubbed {
+            return 1;
+        }
+        if !self.service.is_measured() {
+            return (start + self.earned).min(16);
+        }
+        let product = crate::time::bytes_in(self.service.rtt() * 3 / 2, self.service.rate());
+        u32::try_from(product / u64::from(BLOCK_LEN)).unwrap_or(u32::MAX).saturating_add(2)
+    }
+    /// Requests that may be outstanding in bulk: what it delivers in a round trip and the configured time.
+    pub(crate) fn bulk_depth(&self, config: &SwarmConfig) -> u32 {
+        let start = config.requests_out_start;
+        if self.snubbed {
+            return 1;
+        }
+        if !self.service.is_measured() {
+            return start + self.earned;
+        }
+        let span = self.service.rtt() + config.queue_time;
+        let blocks = crate::time::bytes_in(span, self.service.rate()) / u64::from(BLOCK_LEN);
+        u32::try_from(blocks).unwrap_or(u32::MAX).max(config.requests_out_min)
+    }
+}

@@ -1,0 +1,353 @@
+//! Giving: requests of peers, the blocks that answer them, and slots for those who wait for one.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use shoal_wire::peer::{BlockRequest, DueRequest, Message};
+
+use super::Hub;
+use super::choke::{Candidate, Policy, choose};
+use super::title::{Swarm, Task, is_full};
+use super::verify::failure_of;
+use super::windows::due_from_ms;
+use crate::io::{CloseReason, Event, Failure, Job, Outcome};
+use crate::link::LinkId;
+use crate::time::Instant;
+use crate::turn::{Owner, Turn};
+
+impl Swarm {
+    /// A peer asks for a block, `due` when it says by when it needs it.
+    pub(super) fn on_request(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        request: BlockRequest,
+        due: Option<Instant>,
+    ) {
+        let config = &turn.config.swarm;
+        let Some((peer, content)) = self.both(slot) else { return };
+        peer.hurried = due.map(|_| turn.now).or(peer.hurried);
+        let fits = request.length <= config.request_len_max;
+        let piece = content.pieces.info.layout.contains(&request).filter(|_| fits);
+        let here = piece
+            .is_some_and(|piece| content.pieces.can_give(piece, request.offset, request.length));
+        let accepted = here && !peer.choked && peer.uploads.len() < config.requests_in_max as usize;
+        if !accepted {
+            // A request that crossed our choke on the way is nobody's fault; one for what was never offered is.
+            if !here || peer.uploads.len() >= config.requests_in_max as usize {
+                peer.record.abusive += 1;
+            }
+            peer.record.malformed += u32::from(piece.is_none());
+            if peer.fast {
+                self.send(turn, slot, Message::Reject(request));
+            }
+            self.judge(turn, hub, slot);
+            return;
+        }
+        let is_new = peer.uploads.push(request, due);
+        peer.hear(is_new);
+        if is_new {
+            self.pump(turn, hub, slot);
+        }
+    }
+    /// A request became urgent.
+    pub(super) fn on_hurry(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        request: &DueRequest,
+    ) {
+        let due = due_from_ms(turn.now, request.due_in_ms);
+        let Some(peer) = self.peer_mut(slot) else { return };
+        // It may have been answered just now.
+        let moved = due.is_some_and(|due| peer.uploads.hurry(&request.block, due));
+        peer.hear(moved);
+        if moved {
+            self.pump(turn, hub, slot);
+        }
+    }
+    pub(super) fn on_cancel(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        request: &BlockRequest,
+    ) {
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let was_there = peer.uploads.cancel(request);
+        peer.hear(was_there);
+        if was_there {
+            let fast = peer.fast;
+            if fast {
+                self.send(turn, slot, Message::Reject(*request));
+            }
+            self.pump(turn, hub, slot);
+        }
+    }
+    pub(super) fn on_credit(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, bytes: u32) {
+        let now = turn.now;
+        if self.content().is_some_and(|content| content.plan.is_live()) {
+            hub.uplink.hurry(now);
+        }
+        if let Some(peer) = self.peer_mut(slot) {
+            hub.uplink.credit(now, bytes, &mut peer.uploads);
+            if peer.uploads.len() > 0 {
+                self.pump(turn, hub, slot);
+            }
+        }
+    }
+    /// Reads ahead for a peer and puts it into the uplink's order when it has something to send.
+    pub(super) fn pump(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
+        self.read_ahead(turn, slot);
+        let title = self.title;
+        let Some(peer) = self.peer_mut(slot) else { return };
+        if peer.uploads.sendable().is_none() {
+            hub.uplink.leave(title, slot, &mut peer.uploads);
+        } else {
+            hub.uplink.wait(turn.now, title, slot, &mut peer.uploads);
+        }
+    }
+    /// Looks for links whose other end takes nothing, when they might hold back the others. O(links).
+    pub(super) fn look_for_stuck(&mut self, turn: &Turn<'_>, hub: &mut Hub) {
+        for peer in self.peers.iter_mut().flatten() {
+            hub.uplink.look(turn.now, &mut peer.uploads);
+        }
+    }
+    /// The uplink gives this peer its turn.
+    pub(super) fn send_one(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
+        let title = self.title;
+        if let Some(peer) = self.peer_mut(slot) {
+            hub.uplink.leave(title, slot, &mut peer.uploads);
+            self.send_block(turn, hub, slot);
+            self.pump(turn, hub, slot);
+        }
+    }
+    fn send_block(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
+        let now = turn.now;
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let Some((request, data)) = peer.uploads.take(now) else { return };
+        let length = request.length;
+        hub.uplink.spend(length, 1, &mut peer.uploads);
+        peer.up.add(now, u64::from(length));
+        peer.taken += u64::from(length);
+        self.up.add(now, u64::from(length));
+        turn.counters(self.title).sent += u64::from(length);
+        self.send(
+            turn,
+            slot,
+            Message::Piece { piece: request.piece, offset: request.offset, data },
+        );
+    }
+    fn read_ahead(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let title = self.title;
+        let Some((peer, content)) = self.both(slot) else { return };
+        let link = peer.link;
+        while let Some(run) = peer.uploads.next_read(|request| {
+            content.pieces.in_memory(request.piece, request.offset, request.length)
+        }) {
+            let Some(piece) = content.pieces.info.layout.piece(run.piece) else { return };
+            let offset = content.pieces.info.layout.start(piece) + u64::from(run.offset);
+            turn.submit(
+                Owner::Swarm(title, Task::ReadUpload { link, run }),
+                Job::Read { title, offset, length: run.length },
+            );
+        }
+    }
+    pub(super) fn on_upload_read(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        link: LinkId,
+        run: &BlockRequest,
+        outcome: Outcome,
+    ) {
+        let slot = (0..self.peers.len() as u16)
+            .find(|&slot| self.peer(slot).is_some_and(|peer| peer.link == link));
+        match outcome {
+            Outcome::Data(data) if data.len() == run.length as usize => {
+                let Some(slot) = slot else { return };
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.uploads.on_read(run, &data);
+                }
+                self.pump(turn, hub, slot);
+            }
+            outcome => self.on_read_failed(turn, run.piece, &failure_of(outcome)),
+        }
+    }
+    /// Requests for a piece that could not be read are turned down: nothing waits behind them.
+    fn drop_uploads(&mut self, turn: &mut Turn<'_>, piece: u32) {
+        for slot in self.slots() {
+            let Some(peer) = self.peer_mut(slot) else { continue };
+            let fast = peer.fast;
+            let gone = peer.uploads.drop_piece(piece);
+            for wanted in gone.into_iter().filter(|_| fast) {
+                self.send(turn, slot, Message::Reject(wanted.request));
+            }
+        }
+    }
+    /// A stored piece cannot be read: it is no longer offered, and fetched again if it is wanted.
+    pub(super) fn on_read_failed(&mut self, turn: &mut Turn<'_>, piece: u32, failure: &Failure) {
+        self.drop_uploads(turn, piece);
+        if is_full(failure) {
+            return;
+        }
+        let Some(content) = self.content_mut() else { return };
+        let held = content.pieces.lose(piece);
+        let lost = content.pieces.lose_blocks(piece);
+        if !held && lost.is_empty() {
+            return;
+        }
+        for block in lost {
+            content.plan.on_free(super::pieces::BlockKey::new(piece, block));
+        }
+        if held || content.pieces.abandon_if_empty(piece) {
+            content.availability.list(piece);
+        }
+        content.finished = false;
+        content.unsaved = true;
+        let left = content.pieces.info.layout.data_total() - content.pieces.stored();
+        turn.counters(self.title).left = left;
+        turn.tell(Event::Trouble {
+            title: Some(self.title),
+            message: failure.message.clone(),
+            fatal: false,
+        });
+        for slot in self.slots() {
+            if held && self.peer(slot).is_some_and(|peer| peer.ids.dont_have != 0) {
+                let message = shoal_wire::peer::Extended::DontHave { piece };
+                self.send(turn, slot, Message::Extended(message.into()));
+            }
+        }
+        self.timers.save.get_or_insert(turn.now + turn.config.swarm.save_interval);
+        self.rewatch(turn);
+        for slot in self.slots() {
+            if self.peer(slot).is_some_and(|peer| peer.has_piece(piece)) {
+                self.become_interested(turn, slot);
+            }
+        }
+        self.fill_all(turn);
+    }
+    fn is_admitted(&self, turn: &Turn<'_>, slot: u16) -> bool {
+        turn.config.swarm.admit_shoal && self.peer(slot).is_some_and(super::peer::Peer::is_kin)
+    }
+    /// Serves a Shoal peer at once, and a foreign one when a slot is free.
+    pub(super) fn give_free_slot(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let admitted = self.is_admitted(turn, slot);
+        let Some(peer) = self.peer(slot) else { return };
+        if !peer.choked || !(admitted || peer.wants_us) {
+            return;
+        }
+        if !admitted {
+            let config = &turn.config.swarm;
+            let used = self
+                .slots()
+                .into_iter()
+                .filter(|&other| self.peer(other).is_some_and(|peer| !peer.choked && peer.wants_us))
+                .filter(|&other| !self.is_admitted(turn, other))
+                .count();
+            if used >= config.upload_slots + config.optimistic_slots {
+                return;
+            }
+        }
+        self.set_choked(turn, slot, false);
+    }
+    fn set_choked(&mut self, turn: &mut Turn<'_>, slot: u16, choked: bool) {
+        let Some(peer) = self.peer_mut(slot).filter(|peer| peer.choked != choked) else { return };
+        peer.choked = choked;
+        let fast = peer.fast;
+        let dropped = if choked { peer.uploads.clear() } else { Default::default() };
+        self.send(turn, slot, if choked { Message::Choke } else { Message::Unchoke });
+        // BEP 6: each request that a choke drops is rejected, so that the peer can ask elsewhere at once.
+        for wanted in dropped.into_iter().filter(|_| fast) {
+            self.send(turn, slot, Message::Reject(wanted.request));
+        }
+    }
+    /// A round of the choker among foreign peers.
+    pub(super) fn choke_round(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, optimistic: bool) {
+        let slots = self.slots();
+        let mut candidates = Vec::new();
+        for &slot in &slots {
+            let admitted = self.is_admitted(turn, slot);
+            let Some(peer) = self.peer_mut(slot) else { continue };
+            if peer.wants_us && !admitted {
+                candidates.push(Candidate {
+                    slot,
+                    gives: peer.down.rate(),
+                    taken: peer.taken,
+                    unchoked: !peer.choked,
+                    snubbed: peer.snubbed,
+                    optimistic: peer.optimistic && !optimistic,
+                });
+            }
+            peer.taken /= 2;
+        }
+        let config = &turn.config.swarm;
+        let policy = if self.is_complete() { Policy::RoundRobin } else { Policy::TitForTat };
+        let choice =
+            choose(policy, &candidates, config.upload_slots, config.optimistic_slots, turn.rng);
+        for candidate in &candidates {
+            let slot = candidate.slot;
+            let lucky = choice.optimistic.contains(&slot);
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.optimistic = lucky;
+            }
+            self.set_choked(turn, slot, !(lucky || choice.regular.contains(&slot)));
+        }
+        // Who no longer wants anything gives its slot back.
+        for slot in slots {
+            if !self.is_admitted(turn, slot)
+                && self.peer(slot).is_some_and(|peer| !peer.wants_us && !peer.choked)
+            {
+                self.set_choked(turn, slot, true);
+            }
+            let title = self.title;
+            if let Some(peer) = self.peer_mut(slot).filter(|peer| peer.uploads.sendable().is_none())
+            {
+                hub.uplink.leave(title, slot, &mut peer.uploads);
+            }
+        }
+    }
+    /// Weighs what is held against a peer and acts on it.
+    pub(super) fn judge(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
+        let Some(peer) = self.peer(slot) else { return };
+        let record = peer.record;
+        let delivered = peer.down.total() > 0;
+        let rule = if record.noise > NOISE_MAX {
+            "it floods us with messages that say nothing new"
+        } else if record.unsolicited > UNSOLICITED_MAX {
+            "it sent blocks that nobody asked for"
+        } else if record.malformed > MALFORMED_MAX {
+            "it asked for bytes that no piece has"
+        } else if record.abusive > ABUSIVE_MAX {
+            "it asked for far more than it may"
+        } else if record.rejected > REJECTED_MAX && !delivered {
+            "it announced pieces and refused every request for them"
+        } else if record.broken > BROKEN_MAX
+            && !delivered
+            && peer.owed_for(turn.now) >= BROKEN_AFTER
+        {
+            "it announced pieces and never sent any"
+        } else {
+            return;
+        };
+        self.ban(turn, hub, peer.link, CloseReason::Protocol(rule));
+    }
+}
+
+/// Weight of messages that tell nothing new which a peer may send at once, and each second on top.
+const NOISE_MAX: u32 = 2000;
+pub(super) const NOISE_PER_S: u32 = 100;
+/// Blocks without a request that a peer may send: some clients answer after a choke.
+const UNSOLICITED_MAX: u32 = 64;
+/// Requests that fit into no piece, or are longer than any client may ask for.
+const MALFORMED_MAX: u32 = 16;
+/// Requests above the limit or for what is not here that a peer may make.
+const ABUSIVE_MAX: u32 = 2000;
+/// Requests that a peer which never sent a block may reject.
+const REJECTED_MAX: u32 = 64;
+/// Requests that a peer which never sent a block may leave unanswered until others were asked.
+const BROKEN_MAX: u32 = 3;
+/// Time that such a peer has for its first block: the slowest that is of any use needs less.
+const BROKEN_AFTER: Duration = Duration::from_secs(10);

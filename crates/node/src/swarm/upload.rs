@@ -1,0 +1,594 @@
+//! Serving: requests of peers in order of need, read ahead from disk, sent against credit, shared fairly when the uplink is
+//! limited.
+//!
+//! ```text
+//! request -> queued -> reading -> ready -> sent          (cancel and choke take it out at any stage before sent)
+//! ```
+//! Links wait in one order: those whose next block is due within two seconds first, then those within ten, then the rest:
+//! who fetches in bulk can wait for who watches, and who watches with a full buffer is no better than who fetches in bulk.
+//! Inside a class the one that was served least comes first (start-time fair queueing). Global earliest-due-first would make more stalls under overload. What holds the order
+//! back is the limit that the user set, and how much is *in flight*: given to transports that have not passed it on. That
+//! grows while transports pass a block on within [`PASS_QUICK`] and shrinks when they need more than [`PASS_SLOW`]: whatever
+//! waits behind it (our own requests among them) waits that long, and what is given away can no longer be cancelled or
+//! overtaken.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::format;
+use alloc::string::String;
+use bytes::Bytes;
+use core::time::Duration;
+
+use shoal_wire::peer::BlockRequest;
+
+use super::audit::equal;
+use crate::link::TitleId;
+use crate::time::{Instant, bytes_in, time_of};
+
+/// A request of a peer.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    pub(crate) request: BlockRequest,
+    /// When it is needed, if it said so.
+    pub(crate) due: Option<Instant>,
+    pub(crate) stage: Stage,
+}
+
+/// How far a request is.
+#[derive(Clone, Debug)]
+pub(crate) enum Stage {
+    Queued,
+    Reading,
+    Ready(Bytes),
+}
+
+/// Requests of one peer, the most urgent first.
+#[derive(Debug, Default)]
+pub(crate) struct Uploads {
+    queue: VecDeque<Wanted>,
+    /// Bytes in stages `Reading` and `Ready`.
+    ahead: usize,
+    /// Film bytes that the transport takes.
+    credit: u64,
+    /// Film bytes given to the transport and not passed on by it.
+    flying: u64,
+    /// Whether `flying` counts towards the uplink's total: not while the other end takes nothing.
+    stuck: bool,
+    /// When the transport last passed something on, or was given something while empty.
+    progress: Option<Instant>,
+    /// Fair-queueing clock of this link.
+    served: u64,
+    /// Its place in the uplink's order, if it waits there.
+    place: Option<(Class, u64)>,
+}
+
+/// Longest read for consecutive requests, bytes.
+const RUN_MAX: u32 = 256 * 1024;
+/// Read ahead of what can be sent, bytes.
+const AHEAD_MAX: usize = 512 * 1024;
+/// A request due within this time is served before all others.
+const URGENT: Duration = Duration::from_secs(2);
+/// A request that is there moves forward when it is needed this much sooner than was said: each only so many times.
+const SOONER: Duration = Duration::from_secs(1);
+/// A request due within this time is served before those that are due later, or never.
+const SOON: Duration = Duration::from_secs(10);
+
+/// Classes of the uplink's order.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+pub(crate) enum Class {
+    Urgent,
+    Soon,
+    Regular,
+}
+
+impl Uploads {
+    /// Number of requests waiting.
+    pub(crate) fn len(&self) -> usize {
+        self.queue.len()
+    }
+    /// Adds a request in its place: by due time, those without one last, equals in order of arrival. False when it is there
+    /// already.
+    pub(crate) fn push(&mut self, request: BlockRequest, due: Option<Instant>) -> bool {
+        if self.queue.iter().any(|wanted| wanted.request == request) {
+            return false;
+        }
+        self.put(Wanted { request, due, stage: Stage::Queued });
+        true
+    }
+    /// Moves a request that waits here forward. False when it does not, or is not needed much sooner than was said.
+    pub(crate) fn hurry(&mut self, request: &BlockRequest, due: Instant) -> bool {
+        let is_later = |wanted: &Wanted| wanted.due.is_none_or(|said| due + SOONER <= said);
+        let known = self.queue.iter().position(|wanted| wanted.request == *request);
+        let known = known.filter(|&index| self.queue.get(index).is_some_and(is_later));
+        match known.and_then(|index| self.queue.remove(index)) {
+            Some(wanted) => self.put(Wanted { due: Some(due), ..wanted }),
+            None => return false,
+        }
+        true
+    }
+    fn put(&mut self, wanted: Wanted) {
+        let place = match wanted.due {
+            None => self.queue.len(),
+            Some(due) => {
+                self.queue.partition_point(|other| other.due.is_some_and(|other| other <= due))
+            }
+        };
+        self.queue.insert(place, wanted);
+    }
+    /// Takes a request out. True when it was there.
+    pub(crate) fn cancel(&mut self, request: &BlockRequest) -> bool {
+        let Some(index) = self.queue.iter().position(|wanted| wanted.request == *request) else {
+            return false;
+        };
+        if let Some(wanted) = self.queue.remove(index)
+            && !matches!(wanted.stage, Stage::Queued)
+        {
+            self.ahead -= wanted.request.length as usize;
+        }
+        true
+    }
+    /// Takes all requests out, for a choke.
+    pub(crate) fn clear(&mut self) -> VecDeque<Wanted> {
+        self.ahead = 0;
+        core::mem::take(&mut self.queue)
+    }
+    /// Takes out the requests for a piece that we no longer have.
+    pub(crate) fn drop_piece(&mut self, piece: u32) -> VecDeque<Wanted> {
+        let (gone, kept): (VecDeque<_>, VecDeque<_>) =
+            self.clear().into_iter().partition(|wanted| wanted.request.piece == piece);
+        self.ahead = kept
+            .iter()
+            .filter(|wanted| !matches!(wanted.stage, Stage::Queued))
+            .map(|wanted| wanted.request.length as usize)
+            .sum();
+        self.queue = kept;
+        gone
+    }
+    /// The next requests that should be read from disk together: consecutive bytes of one piece. They become `Reading`.
+    /// `memory` gives the bytes of a request that need no reading.
+    pub(crate) fn next_read(
+        &mut self,
+        mut memory: impl FnMut(&BlockRequest) -> Option<Bytes>,
+    ) -> Option<BlockRequest> {
+        if self.ahead >= AHEAD_MAX / 2 && !matches!(self.queue.front()?.stage, Stage::Queued) {
+            return None;
+        }
+        let mut run: Option<BlockRequest> = None;
+        for wanted in &mut self.queue {
+            if !matches!(wanted.stage, Stage::Queued) {
+                if run.is_some() {
+                    break;
+                }
+                continue;
+            }
+            let request = wanted.request;
+            if self.ahead > 0 && self.ahead + request.length as usize > AHEAD_MAX {
+                break;
+            }
+            match &mut run {
+                None => match memory(&request) {
+                    Some(data) => {
+                        wanted.stage = Stage::Ready(data);
+                        self.ahead += request.length as usize;
+                        continue;
+                    }
+                    None => run = Some(request),
+                },
+                Some(run)
+                    if run.piece == request.piece
+                        && run.offset + run.length == request.offset
+                        && run.length + request.length <= RUN_MAX
+                        && memory(&request).is_none() =>
+                {
+                    run.length += request.length;
+                }
+                Some(_) => break,
+            }
+            wanted.stage = Stage::Reading;
+            self.ahead += request.length as usize;
+        }
+        run
+    }
+    /// A run that was read: its requests become ready.
+    pub(crate) fn on_read(&mut self, run: &BlockRequest, data: &Bytes) {
+        for wanted in &mut self.queue {
+            let request = wanted.request;
+            let inside = request.piece == run.piece
+                && request.offset >= run.offset
+                && request.offset + request.length <= run.offset + run.length;
+            if inside && matches!(wanted.stage, Stage::Reading) {
+                let start = (request.offset - run.offset) as usize;
+                wanted.stage = Stage::Ready(data.slice(start..start + request.length as usize));
+            }
+        }
+    }
+    /// Length of the next block if it can be sent now.
+    pub(crate) fn sendable(&self) -> Option<u32> {
+        let front = self.queue.front()?;
+        let ready = matches!(front.stage, Stage::Ready(_))
+            && self.credit >= u64::from(front.request.length);
+        ready.then_some(front.request.length)
+    }
+    /// Credit before the first request, from the link's opening.
+    pub(crate) fn open(&mut self, credit: u64) {
+        self.credit += credit;
+    }
+    /// Takes the next block out, spending its credit.
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(BlockRequest, Bytes)> {
+        let length = self.sendable()?;
+        let wanted = self.queue.pop_front()?;
+        self.credit -= u64::from(length);
+        if self.flying == 0 {
+            self.progress = Some(now);
+        }
+        self.flying += u64::from(length);
+        self.ahead -= length as usize;
+        match wanted.stage {
+            Stage::Ready(data) => Some((wanted.request, data)),
+            Stage::Queued | Stage::Reading => None,
+        }
+    }
+    /// Sums against their parts.
+    pub(super) fn audit(&self) -> Result<(), String> {
+        let begun = self.queue.iter().filter(|wanted| !matches!(wanted.stage, Stage::Queued));
+        let ahead = begun.map(|wanted| u64::from(wanted.request.length)).sum();
+        equal("bytes read ahead", self.ahead as u64, ahead)
+    }
+    fn class(&self, now: Instant) -> Class {
+        match self.queue.front().and_then(|wanted| wanted.due) {
+            Some(due) if due <= now + URGENT => Class::Urgent,
+            Some(due) if due <= now + SOON => Class::Soon,
+            _ => Class::Regular,
+        }
+    }
+}
+
+/// Our uplink over all titles.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    limit: Option<u64>,
+    /// Film bytes that the limit lets leave now; below zero after a block that was larger than what was left.
+    tokens: i64,
+    filled: Instant,
+    order: BTreeSet<(Class, u64, TitleId, u16)>,
+    /// Fair-queueing clock: where a link that was idle begins.
+    clock: u64,
+    /// Film bytes in flight on links that are not stuck.
+    flying: u64,
+    /// Mean time that transports take to pass a block on.
+    pass: Duration,
+    /// When `allowed` was last changed.
+    since: Instant,
+    /// Links had to wait for what is in flight since then.
+    held_back: bool,
+    /// Film bytes that may be in flight.
+    allowed: u64,
+    /// When somebody, here or at a peer, last needed something by a time.
+    hurried: Option<Instant>,
+}
+
+/// `allowed` changes at most this often.
+const STEP: Duration = Duration::from_millis(50);
+/// Transports that pass a block on faster than this could take more.
+const PASS_QUICK: Duration = Duration::from_millis(100);
+/// Transports that need longer than this have too much.
+const PASS_SLOW: Duration = Duration::from_millis(200);
+/// Bounds of what may be in flight, bytes: one block, and more than any uplink needs.
+const ALLOWED: (u64, u64) = (16 * 1024, 64 << 20);
+/// A link whose transport passes nothing on for this long is stuck: it must not hold back the others.
+const STUCK_AFTER: Duration = Duration::from_millis(250);
+/// The three times above are this many times as long while nobody needs anything by a time. Over a long round trip a link
+/// that gets a block a second finds its window small each time: with little in flight such links leave an uplink idle.
+const PATIENCE: u32 = 4;
+/// Somebody who needed something by a time is taken to be there for this long.
+const HURRY_KEPT: Duration = Duration::from_secs(10);
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            tokens: 0,
+            filled: Instant::ZERO,
+            order: BTreeSet::new(),
+            clock: 0,
+            flying: 0,
+            pass: Duration::ZERO,
+            since: Instant::ZERO,
+            held_back: false,
+            allowed: 2 * ALLOWED.0,
+            hurried: None,
+        }
+    }
+}
+
+impl Uplink {
+    /// Sets the limit in film bytes/s; zero counts as one.
+    pub(crate) fn set_limit(&mut self, now: Instant, limit: Option<u64>) {
+        self.limit = limit.map(|limit| limit.max(1));
+        self.tokens = 0;
+        self.filled = now;
+    }
+    /// Puts a link that has something to send into the order.
+    pub(crate) fn wait(&mut self, now: Instant, title: TitleId, slot: u16, uploads: &mut Uploads) {
+        let class = uploads.class(now);
+        if uploads.queue.front().is_some_and(|wanted| wanted.due.is_some()) {
+            self.hurry(now);
+        }
+        if uploads.place.is_some_and(|place| place.0 == class) {
+            return;
+        }
+        self.leave(title, slot, uploads);
+        uploads.served = uploads.served.max(self.clock);
+        uploads.place = Some((class, uploads.served));
+        self.order.insert((class, uploads.served, title, slot));
+    }
+    /// Takes a link out of the order.
+    pub(crate) fn leave(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
+        if let Some((class, served)) = uploads.place.take() {
+            self.order.remove(&(class, served, title, slot));
+        }
+    }
+    /// The link that may send a block now.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
+        let &(_, served, title, slot) = self.order.first()?;
+        if self.is_full() {
+            self.held_back = true;
+            return None;
+        }
+        self.fill(now);
+        if self.limit.is_some() && self.tokens <= 0 {
+            return None;
+        }
+        self.clock = self.clock.max(served);
+        Some((title, slot))
+    }
+    /// Somebody needs something by a time: little is kept in flight for a while.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.hurried = Some(now);
+    }
+    fn patience(&self, now: Instant) -> u32 {
+        if self.hurried.is_some_and(|at| now.since(at) < HURRY_KEPT) { 1 } else { PATIENCE }
+    }
+    fn is_full(&self) -> bool {
+        self.flying > 0 && self.flying >= self.allowed
+    }
+    /// A link of `weight` (at least 1) was given `bytes` to send.
+    pub(crate) fn spend(&mut self, bytes: u32, weight: u32, uploads: &mut Uploads) {
+        if self.limit.is_some() {
+            self.tokens -= i64::from(bytes);
+        }
+        uploads.served += u64::from(bytes) / u64::from(weight.max(1));
+        if !uploads.stuck {
+            self.flying += u64::from(bytes);
+        }
+    }
+    /// The transport of a link takes `bytes` more: what was in flight there has left.
+    pub(crate) fn credit(&mut self, now: Instant, bytes: u32, uploads: &mut Uploads) {
+        uploads.credit += u64::from(bytes);
+        let left = uploads.flying.min(u64::from(bytes));
+        if left == 0 {
+            return;
+        }
+        if core::mem::replace(&mut uploads.stuck, false) {
+            self.flying += uploads.flying;
+        }
+        let took = uploads.progress.replace(now).map_or(Duration::ZERO, |given| now.since(given));
+        // A block given now would wait for all that the link has in flight.
+        let pass =
+            took * u32::try_from(uploads.flying.div_ceil(left)).unwrap_or(u32::MAX).min(1024);
+        self.pass = self.pass - self.pass / 8 + pass / 8;
+        uploads.flying -= left;
+        self.flying -= left;
+        if now.since(self.since) >= STEP {
+            self.adjust(self.patience(now));
+            self.since = now;
+        }
+    }
+    /// Lets more or less be in flight, by how long transports take to pass a block on.
+    fn adjust(&mut self, patience: u32) {
+        let change = (self.allowed / 4).max(ALLOWED.0);
+        if self.pass > PASS_SLOW * patience {
+            self.allowed = self.allowed.saturating_sub(change);
+        } else if self.pass < PASS_QUICK * patience && core::mem::take(&mut self.held_back) {
+            self.allowed += change;
+        }
+        self.allowed = self.allowed.clamp(ALLOWED.0, ALLOWED.1);
+    }
+    /// A link is gone with all that was in flight on it.
+    pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
+        self.leave(title, slot, uploads);
+        if !uploads.stuck {
+            self.flying -= uploads.flying;
+        }
+        uploads.flying = 0;
+    }
+    /// Looks whether a link is stuck. For every link when the uplink is held back by what is in flight.
+    pub(crate) fn look(&mut self, now: Instant, uploads: &mut Uploads) {
+        let stuck_after = STUCK_AFTER * self.patience(now);
+        let still = uploads.progress.is_some_and(|progress| now.since(progress) >= stuck_after);
+        if uploads.flying > 0 && still && !uploads.stuck {
+            uploads.stuck = true;
+            self.flying -= uploads.flying;
+        }
+    }
+    /// Whether links wait for others to pass on what is in flight.
+    pub(crate) fn is_held_back(&self) -> bool {
+        !self.order.is_empty() && self.is_full()
+    }
+    /// When a waiting link may send, or should be looked at.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if self.order.is_empty() {
+            return None;
+        }
+        if self.is_full() {
+            return Some(now + STUCK_AFTER * self.patience(now));
+        }
+        let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
+        self.limit.map(|limit| self.filled + time_of(owed, limit) + Duration::from_micros(1))
+    }
+    /// The order and what is in flight, against all links.
+    pub(super) fn audit<'a>(
+        &self,
+        links: impl Iterator<Item = (TitleId, u16, &'a Uploads)>,
+    ) -> Result<(), String> {
+        let (mut flying, mut placed) = (0, 0);
+        for (title, slot, uploads) in links {
+            if !uploads.stuck {
+                flying += uploads.flying;
+            }
+            if let Some((class, served)) = uploads.place {
+                placed += 1;
+                if !self.order.contains(&(class, served, title, slot)) {
+                    return Err(format!("{title:?} {slot} has no place in the uplink's order"));
+                }
+            }
+        }
+        equal("bytes in flight", self.flying, flying)?;
+        equal("links in the uplink's order", self.order.len() as u64, placed)
+    }
+    fn fill(&mut self, now: Instant) {
+        let Some(limit) = self.limit else { return };
+        let fresh = bytes_in(now.since(self.filled), limit);
+        if fresh == 0 {
+            return;
+        }
+        // A fifth of a second of silence may be made up for, and always one block.
+        let burst = i64::try_from((limit / 5).max(32 * 1024)).unwrap_or(i64::MAX);
+        self.tokens =
+            self.tokens.saturating_add(i64::try_from(fresh).unwrap_or(i64::MAX)).min(burst);
+        self.filled = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+
+    fn request(piece: u32, block: u32) -> BlockRequest {
+        BlockRequest { piece, offset: block * 16384, length: 16384 }
+    }
+
+    #[test]
+    fn what_is_due_first_goes_first_and_the_rest_in_order() {
+        let mut uploads = Uploads { credit: 1 << 20, ..Uploads::default() };
+        let at = Instant::from_millis;
+        assert!(uploads.push(request(0, 0), None) && uploads.push(request(0, 1), None));
+        assert!(
+            uploads.push(request(5, 0), Some(at(900)))
+                && uploads.push(request(4, 0), Some(at(300)))
+        );
+        assert!(!uploads.push(request(0, 1), None), "a repeated request is one request");
+        assert!(!uploads.hurry(&request(4, 0), at(400)), "nobody asks to be served later");
+        assert!(!uploads.hurry(&request(7, 0), at(400)), "what is gone is not asked for again");
+        assert!(uploads.push(request(6, 0), None) && uploads.hurry(&request(6, 0), at(500)));
+        while let Some(run) = uploads.next_read(|_| None) {
+            uploads.on_read(&run, &Bytes::from(alloc::vec![0; run.length as usize]));
+        }
+        let order: Vec<_> = core::iter::from_fn(|| uploads.take(at(0)))
+            .map(|sent| (sent.0.piece, sent.0.offset))
+            .collect();
+        assert_eq!(order, [(4, 0), (6, 0), (5, 0), (0, 0), (0, 16384)]);
+        assert_eq!(uploads.ahead, 0);
+    }
+
+    #[test]
+    fn consecutive_requests_are_read_in_one_run() {
+        let mut uploads = Uploads::default();
+        for block in 0..40 {
+            uploads.push(request(1, block), None);
+        }
+        let run = uploads.next_read(|_| None).expect("something to read");
+        assert_eq!((run.offset, run.length), (0, RUN_MAX));
+    }
+
+    #[test]
+    fn a_limited_uplink_is_shared_equally_and_urgent_blocks_pass() {
+        let mut uplink = Uplink::default();
+        let mut now = Instant::from_millis(0);
+        uplink.set_limit(now, Some(160 * 1024));
+        let mut links = [Uploads::default(), Uploads::default(), Uploads::default()];
+        for (slot, link) in links.iter_mut().enumerate() {
+            link.credit = 1 << 30;
+            for block in 0..200 {
+                let due = (slot == 2 && block < 3).then(|| Instant::from_millis(500));
+                link.push(request(block, 0), due);
+            }
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+            uplink.wait(now, TitleId(0), slot as u16, link);
+        }
+        let mut sent = [0u32; 3];
+        let mut first = Vec::new();
+        while now < Instant::from_millis(10_000) {
+            while let Some((_, slot)) = uplink.next(now) {
+                let link = &mut links[usize::from(slot)];
+                uplink.leave(TitleId(0), slot, link);
+                while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+                link.take(now).expect("waits only with something to send");
+                uplink.spend(16384, 1, link);
+                uplink.credit(now, 16384, link);
+                sent[usize::from(slot)] += 1;
+                first.push(slot);
+                while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+                uplink.wait(now, TitleId(0), slot, link);
+            }
+            now = uplink.deadline(now).expect("links wait");
+        }
+        assert_eq!(first[..3], [2, 2, 2], "due within a second");
+        assert!(sent.iter().sum::<u32>().abs_diff(100) <= 2, "{sent:?}");
+        assert!(sent.iter().all(|&count| count.abs_diff(33) <= 2), "{sent:?}");
+    }
+
+    #[test]
+    fn little_is_in_flight_and_a_stuck_link_holds_nobody_back() {
+        // Blocks in flight at most, and blocks that pass at least: with somebody who waits, and without.
+        for (hurried, blocks_max, sent_min) in [(true, 3, 30), (false, 16, 25)] {
+            let (flying, sent) = beside_a_stuck_link(hurried);
+            assert!(flying <= blocks_max * 16384, "hurried {hurried}: {flying}");
+            assert!(sent >= sent_min, "hurried {hurried}: {sent}");
+        }
+        assert!(beside_a_stuck_link(false).0 > 2 * beside_a_stuck_link(true).0);
+    }
+
+    /// Most bytes in flight at last, and blocks sent on a link that passes one each 100 ms, beside one that passes none.
+    fn beside_a_stuck_link(hurried: bool) -> (u64, u32) {
+        let mut uplink = Uplink::default();
+        let mut links = [Uploads::default(), Uploads::default()];
+        let ready = |link: &mut Uploads| {
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+        };
+        let start = Instant::from_millis(10);
+        for (slot, link) in links.iter_mut().enumerate() {
+            link.open(1 << 20);
+            (0..50).for_each(|block| assert!(link.push(request(block, 0), None)));
+            ready(link);
+            uplink.wait(start, TitleId(0), slot as u16, link);
+        }
+        let mut sent = [0u32; 2];
+        let mut flying_most = 0;
+        // Link 0 never drains; link 1 drains a block every 100 ms.
+        let mut now = start;
+        for step in 0..40u64 {
+            if hurried {
+                uplink.hurry(now);
+            }
+            while let Some((_, slot)) = uplink.next(now) {
+                let link = &mut links[usize::from(slot)];
+                uplink.leave(TitleId(0), slot, link);
+                link.take(now).expect("waits only with something to send");
+                uplink.spend(16384, 1, link);
+                sent[usize::from(slot)] += 1;
+                ready(link);
+                uplink.wait(now, TitleId(0), slot, link);
+            }
+            now = start + Duration::from_millis(100 * (step + 1));
+            if links[1].flying > 0 {
+                uplink.credit(now, 16384, &mut links[1]);
+            }
+            links.iter_mut().for_each(|link| uplink.look(now, link));
+            if step >= 20 {
+                flying_most = flying_most.max(uplink.flying);
+            }
+        }
+        (flying_most, sent[1])
+    }
+}
