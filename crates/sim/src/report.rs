@@ -1,0 +1,212 @@
+//! What a set of runs leaves behind: `summary.json`, `peers.csv`, `trace.hash`, and a table for people.
+
+use std::fmt::Write as _;
+use std::io;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+
+use crate::metrics::{PEER_METRICS, RUN_METRICS, SeedRow, summary};
+use crate::stage::Role;
+
+/// Runs of one scenario under one policy.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Scenario name.
+    pub scenario: String,
+    /// Policy name.
+    pub policy: String,
+    /// The whole scenario as it was run.
+    pub settings: Value,
+    /// One row per seed, ascending.
+    pub seeds: Vec<SeedRow>,
+}
+
+impl Report {
+    /// `summary.json`.
+    #[must_use]
+    pub fn summary(&self) -> Value {
+        let mut metrics = Map::new();
+        for &name in PEER_METRICS {
+            let of = |row: &SeedRow| -> Vec<f64> {
+                let peers = row.peers.iter();
+                peers.filter_map(|peer| value_of(&peer.values, name)).collect()
+            };
+            metrics.insert(name.into(), self.pooled(of));
+        }
+        let seeks = |row: &SeedRow| -> Vec<f64> {
+            row.peers.iter().flat_map(|peer| peer.seeks_ms.iter().copied()).collect()
+        };
+        metrics.insert("seek_ms".into(), self.pooled(seeks));
+        for &name in RUN_METRICS {
+            let of = |row: &SeedRow| value_of(&row.values, name).into_iter().collect();
+            metrics.insert(name.into(), self.pooled(of));
+        }
+        let seeds: Vec<u64> = self.seeds.iter().map(|row| row.seed).collect();
+        let broken: Vec<Value> = self
+            .seeds
+            .iter()
+            .filter(|row| !row.violations.is_empty())
+            .map(|row| json!({ "seed": row.seed, "violations": row.violations }))
+            .collect();
+        json!({
+            "scenario": self.scenario,
+            "policy": self.policy,
+            "seeds": seeds,
+            "settings": self.settings,
+            "metrics": metrics,
+            "broken": broken,
+        })
+    }
+    fn pooled(&self, of: impl Fn(&SeedRow) -> Vec<f64>) -> Value {
+        let rows: Vec<Vec<f64>> = self.seeds.iter().map(of).collect();
+        let per_seed: Vec<Option<f64>> = rows
+            .iter()
+            .map(|row| (!row.is_empty()).then(|| row.iter().sum::<f64>() / row.len() as f64))
+            .collect();
+        let mut all: Vec<f64> = rows.into_iter().flatten().collect();
+        summary(&mut all, &per_seed)
+    }
+    /// `peers.csv`: one row per seed and peer; empty where a figure has no meaning, `inf` where it never happened.
+    #[must_use]
+    pub fn peers_csv(&self) -> String {
+        let mut text = format!("seed,peer,role,{},seek_ms\n", PEER_METRICS.join(","));
+        for peer in self.seeds.iter().flat_map(|row| &row.peers) {
+            let role = match peer.role {
+                Role::Viewer => "viewer",
+                _ => "fetcher",
+            };
+            let _ = write!(text, "{},{},{role}", peer.seed, peer.host);
+            for &name in PEER_METRICS {
+                match value_of(&peer.values, name) {
+                    Some(value) => {
+                        let _ = write!(text, ",{}", (value * 1e6).round() / 1e6);
+                    }
+                    None => text.push(','),
+                }
+            }
+            let mean = peer.seeks_ms.iter().sum::<f64>() / peer.seeks_ms.len() as f64;
+            if mean.is_nan() {
+                text.push_str(",\n");
+            } else {
+                let _ = writeln!(text, ",{mean:.3}");
+            }
+        }
+        text
+    }
+    /// `trace.hash`: seed and hash per line.
+    #[must_use]
+    pub fn trace_hash(&self) -> String {
+        self.seeds.iter().map(|row| format!("{} {}\n", row.seed, row.trace)).collect()
+    }
+    /// Writes the three files into a folder, which is made.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn write(&self, folder: &Path) -> io::Result<()> {
+        std::fs::create_dir_all(folder)?;
+        let summary = serde_json::to_string_pretty(&self.summary()).map_err(io::Error::other)?;
+        std::fs::write(folder.join("summary.json"), summary + "\n")?;
+        std::fs::write(folder.join("peers.csv"), self.peers_csv())?;
+        std::fs::write(folder.join("trace.hash"), self.trace_hash())
+    }
+    /// Seeds whose run broke a rule.
+    pub fn broken(&self) -> impl Iterator<Item = &SeedRow> {
+        self.seeds.iter().filter(|row| !row.violations.is_empty())
+    }
+}
+
+fn value_of(values: &[(&'static str, Option<f64>)], name: &str) -> Option<f64> {
+    values.iter().find(|entry| entry.0 == name).and_then(|entry| entry.1)
+}
+
+/// Lines of the table: what people compare first.
+const TABLE: &[(&str, &str, &str)] = &[
+    ("startup_ms", "p50", "startup p50 ms"),
+    ("startup_ms", "p90", "startup p90 ms"),
+    ("startup_ms", "max", "startup worst ms"),
+    ("startup_over_floor", "p90", "startup / floor p90"),
+    ("stalls", "mean", "stalls mean"),
+    ("stalls", "max", "stalls worst"),
+    ("stall_ratio", "mean", "stall ratio mean"),
+    ("seek_ms", "p50", "seek p50 ms"),
+    ("seek_ms", "p95", "seek p95 ms"),
+    ("continuity", "mean", "continuity mean"),
+    ("server_copies", "mean", "server copies"),
+    ("offload", "mean", "offload"),
+    ("data_efficiency", "mean", "data efficiency"),
+    ("wire_efficiency", "mean", "wire efficiency"),
+    ("control_overhead", "mean", "control overhead"),
+    ("waste", "mean", "waste mean"),
+    ("waste", "max", "waste worst"),
+    ("complete_ms", "max", "last complete ms"),
+    ("distribution_ratio", "mean", "over fluid bound"),
+    ("distribution_ratio", "max", "over bound, worst"),
+    ("messages", "mean", "messages"),
+    ("virtual_ms", "mean", "virtual ms"),
+    ("wall_ms", "mean", "wall ms"),
+];
+
+/// A table of summaries side by side: one column each, only lines that say something. `inf` is what never happened.
+#[must_use]
+pub fn table(summaries: &[Value]) -> String {
+    let mut text = format!("{:<22}", "");
+    for summary in summaries {
+        let name = summary["policy"].as_str().unwrap_or("?");
+        let _ = write!(text, " {name:>20}");
+    }
+    text.push('\n');
+    for (metric, part, label) in TABLE {
+        let cells: Vec<&Value> = summaries.iter().map(|s| &s["metrics"][metric]).collect();
+        if cells.iter().all(|cell| {
+            cell["per_seed"].as_array().is_none_or(|a| a.iter().all(Value::is_null))
+                && cell[part].is_null()
+                && cell["p50"].is_null()
+                && cell["mean"].is_null()
+        }) {
+            continue;
+        }
+        let _ = write!(text, "{label:<22}");
+        for cell in cells {
+            let shown = match cell[part].as_f64() {
+                Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
+                Some(value) => format!("{value:.3}"),
+                None => "inf".into(),
+            };
+            let _ = write!(text, " {shown:>20}");
+        }
+        text.push('\n');
+    }
+    for summary in summaries {
+        let broken = summary["broken"].as_array().map_or(0, Vec::len);
+        if broken > 0 {
+            let _ = writeln!(text, "{}: {broken} seeds broke a rule", summary["policy"]);
+        }
+    }
+    text
+}
+
+/// Reads the summaries in a folder: its own, or those of its subfolders.
+///
+/// # Errors
+/// A sentence when there is none or one cannot be read.
+pub fn read_summaries(folder: &Path) -> Result<Vec<Value>, String> {
+    let mut files = vec![folder.join("summary.json")];
+    if let Ok(entries) = std::fs::read_dir(folder) {
+        let mut below: Vec<_> =
+            entries.flatten().map(|entry| entry.path().join("summary.json")).collect();
+        below.sort();
+        files.extend(below);
+    }
+    let mut summaries = Vec::new();
+    for file in files.into_iter().filter(|file| file.is_file()) {
+        let text =
+            std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
+        let value = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
+        summaries.push(value);
+    }
+    if summaries.is_empty() {
+        return Err(format!("{} holds no summary.json", folder.display()));
+    }
+    Ok(summaries)
+}

@@ -1,0 +1,609 @@
+//! A scenario on its way through a world: who comes when, who does what, what is noted down.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shoal_node::Node;
+use shoal_node::config::Config;
+use shoal_node::io::{AddTitle, Command, Event as Told, Input, Want};
+use shoal_node::link::{ReaderId, TitleId};
+use shoal_node::rng::{Rng, Seed};
+use shoal_node::time::Instant;
+use shoal_wire::bitfield::Bitfield;
+use shoal_wire::peer::BLOCK_LEN;
+use shoal_wire::time_index::{KeyPoint, TimeIndex};
+
+use crate::content::Content;
+use crate::disk::DiskConfig;
+use crate::faults::{Crowd, Fault, FaultPlan};
+use crate::network::{DIRECTORY_PORT, Latency, Matrix, NetworkConfig, Rates, address_of};
+use crate::plant::{Plant, Planted};
+use crate::policy::Policy;
+use crate::scenario::{DelayKind, Find, Finish, Form, JumpTo, Pattern, Rest, Scenario};
+use crate::world::{Actor, Deceit, Stop, World, WorldConfig};
+
+const TITLE: TitleId = TitleId(0);
+const READER: ReaderId = ReaderId(0);
+const TICK_NS: u64 = 250_000_000;
+/// Film after the target of a jump of which nothing may be there, milliseconds.
+const JUMP_CLEAR_MS: u64 = 2000;
+
+/// What a host is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Role {
+    /// A publisher.
+    Server,
+    /// Holds everything.
+    Seed,
+    /// Holds a random half.
+    Half,
+    /// Fetches the whole film.
+    Fetcher,
+    /// Plays it.
+    Viewer,
+}
+
+/// What is noted of a host.
+#[derive(Clone, Debug)]
+pub struct Marks {
+    /// What it is.
+    pub role: Role,
+    /// When it came first, nanoseconds.
+    pub joined_ns: u64,
+    /// It came at all.
+    pub came: bool,
+    /// It is in the hands of a fault that nobody can finish under, or deceived at some time.
+    pub deceiver: bool,
+    /// Time from asking to the first frame, milliseconds.
+    pub startup_ms: Option<u64>,
+    /// When the first frame was shown, nanoseconds.
+    pub playing_ns: u64,
+    /// Hosts it had film from until then.
+    pub parents: Vec<u32>,
+    /// Pauses nobody asked for.
+    pub stalls: u32,
+    /// Their length, milliseconds.
+    pub stalled_ms: u64,
+    /// Jumps asked for: when, nanoseconds.
+    pub jumps: Vec<u64>,
+    /// Time from jump to frame, milliseconds.
+    pub seeks_ms: Vec<u64>,
+    /// The film was seen to its end at this time, nanoseconds.
+    pub ended_ns: Option<u64>,
+    /// Everything was there at this time, nanoseconds.
+    pub complete_ns: Option<u64>,
+    /// Stretches of playing: from when, from which film time in ms, until when (0: still).
+    pub stretches: Vec<(u64, u64, u64)>,
+    /// Peers it shut out.
+    pub banned: u32,
+    /// What it complained of last.
+    pub trouble: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug)]
+enum Act {
+    Tick,
+    Come(u32),
+    Jump(u32, u32),
+    Fault(Fault),
+}
+
+/// A scenario in its world.
+#[derive(Debug)]
+pub struct Stage {
+    /// The world.
+    pub world: World,
+    /// The scenario.
+    pub scenario: Scenario,
+    /// What goes wrong.
+    pub plan: FaultPlan,
+    /// Notes by host.
+    pub marks: Vec<Marks>,
+    /// The title.
+    pub content: Rc<Content>,
+    config: Arc<Config>,
+    seed: Seed,
+    acts: Vec<Act>,
+    plant: Option<Plant>,
+    starts: u64,
+}
+
+/// What a stage needs besides the scenario.
+#[derive(Clone, Copy, Debug)]
+pub struct StageOptions<'a> {
+    /// Seed of everything.
+    pub seed: u64,
+    /// Settings of the nodes.
+    pub policy: &'a Policy,
+    /// Round trips, for `network.kind = "file"`.
+    pub rtt: Option<&'a Matrix>,
+    /// Follow every request.
+    pub strict: bool,
+    /// Keep the last turns in words.
+    pub words: bool,
+    /// A bug put into every ordinary node on purpose.
+    pub plant: Option<Plant>,
+}
+
+fn nanos(seconds: f64) -> u64 {
+    (seconds * 1e9) as u64
+}
+
+/// The film's time index; the same for all seeds.
+fn time_index(scenario: &Scenario) -> Option<TimeIndex> {
+    let film = &scenario.film;
+    if scenario.viewers == 0 || film.duration_s <= 0.0 {
+        return None;
+    }
+    let (length, duration_ms) = (scenario.film_length(), (film.duration_s * 1000.0) as u64);
+    let gops = (film.duration_s / film.gop_s).ceil().max(1.0) as u64;
+    let mut rng = Rng::new(Seed::from_u64(7).fork("film", 0));
+    let weights: Vec<u64> = (0..gops)
+        .map(|_| {
+            1000 - 10 * u64::from(film.variation_percent)
+                + rng.below(20 * u64::from(film.variation_percent) + 1)
+        })
+        .collect();
+    let total: u64 = weights.iter().sum();
+    let media = length - film.head_bytes;
+    let mut before = 0u64;
+    let mut keys = Vec::with_capacity(weights.len());
+    for (gop, weight) in weights.iter().enumerate() {
+        let offset =
+            film.head_bytes + (u128::from(media) * u128::from(before) / u128::from(total)) as u64;
+        keys.push(KeyPoint { time_ms: (gop as f64 * film.gop_s * 1000.0) as u64, offset });
+        before += weight;
+    }
+    Some(TimeIndex { duration_ms, length, boot: vec![(0, film.head_bytes)], keys })
+}
+
+impl Stage {
+    /// Sets the stage.
+    ///
+    /// # Errors
+    /// A sentence when the title cannot be made or the table of round trips is missing.
+    pub fn new(scenario: &Scenario, options: &StageOptions<'_>) -> Result<Self, String> {
+        let format = options.policy.format(scenario);
+        let length = scenario.film_length();
+        let mut content = Content::new("film.mp4", length, scenario.film.piece_bytes, format)?;
+        content.time_index = time_index(scenario).map(Arc::new);
+        let content = Rc::new(content);
+        let seed = Seed::from_u64(options.seed);
+        let config = WorldConfig {
+            network: network_config(scenario, options.rtt, seed)?,
+            disk: DiskConfig {
+                access_ns: (scenario.disk.access_ms * 1e6) as u64,
+                rate: scenario.disk.bytes_per_s,
+                hash_rate: scenario.disk.hash_bytes_per_s,
+                ..DiskConfig::default()
+            },
+            strict: options.strict,
+            words: options.words,
+        };
+        let world = World::new(&config, Rc::clone(&content), seed);
+        let mut stage = Self {
+            world,
+            scenario: scenario.clone(),
+            plan: FaultPlan::default(),
+            marks: Vec::new(),
+            content,
+            config: Arc::new(options.policy.config(scenario)),
+            seed,
+            acts: Vec::new(),
+            plant: options.plant,
+            starts: 0,
+        };
+        stage.add_hosts();
+        stage.add_faults();
+        stage.plan(0, Act::Tick);
+        Ok(stage)
+    }
+
+    fn plan(&mut self, at_ns: u64, act: Act) {
+        self.acts.push(act);
+        self.world.plan(at_ns, self.acts.len() as u32 - 1);
+    }
+
+    fn add_hosts(&mut self) {
+        let scenario = self.scenario.clone();
+        for (role, hosts) in [
+            (Role::Server, &scenario.server),
+            (Role::Seed, &scenario.seeds),
+            (Role::Half, &scenario.halves),
+        ] {
+            for _ in 0..hosts.count {
+                let rates = Rates { up: hosts.up_bytes_per_s, down: hosts.down_bytes_per_s };
+                self.add_host(role, rates, 0);
+            }
+        }
+        if scenario.lookup.find == Find::Directory {
+            self.world.add_directory(0, self.seed.fork("directory", 0));
+        }
+        let arrivals = self.arrivals();
+        for (index, &at) in arrivals.iter().enumerate() {
+            let index = index as u32;
+            let up = scenario.rate_of(&scenario.upload, index);
+            let down = scenario.rate_of(&scenario.download, index);
+            let role = if index < scenario.viewers { Role::Viewer } else { Role::Fetcher };
+            self.add_host(role, Rates { up, down }, at);
+        }
+        if scenario.lookup.find == Find::Directory {
+            for host in 0..self.world.hosts() {
+                self.world.seat_mut(host).disk.directory = 0;
+            }
+        }
+    }
+
+    fn add_host(&mut self, role: Role, rates: Rates, at_ns: u64) {
+        let host = self.world.add_host(rates);
+        let pieces = self.content.info.layout.piece_count();
+        let seat = self.world.seat_mut(host);
+        match role {
+            Role::Server | Role::Seed => seat.disk.preload(&Bitfield::full(pieces)),
+            Role::Half => {
+                let mut rng = Rng::new(self.seed.fork("half", u64::from(host)));
+                let mut all: Vec<u32> = (0..pieces).collect();
+                rng.shuffle(&mut all);
+                let mut half = Bitfield::new(pieces);
+                for &piece in &all[..pieces.div_ceil(2) as usize] {
+                    half.set(piece);
+                }
+                seat.disk.preload(&half);
+            }
+            Role::Fetcher => {}
+            Role::Viewer => {
+                seat.arrived_at = Some(vec![u32::MAX; self.content.block_count() as usize]);
+            }
+        }
+        self.marks.push(Marks {
+            role,
+            joined_ns: at_ns,
+            came: false,
+            deceiver: false,
+            startup_ms: None,
+            playing_ns: 0,
+            parents: Vec::new(),
+            stalls: 0,
+            stalled_ms: 0,
+            jumps: Vec::new(),
+            seeks_ms: Vec::new(),
+            ended_ns: None,
+            complete_ns: None,
+            stretches: Vec::new(),
+            banned: 0,
+            trouble: None,
+        });
+        self.plan(at_ns, Act::Come(host));
+        if role == Role::Viewer {
+            let play = self.scenario.play.clone();
+            for jump in 0..play.jumps {
+                let after = play.jump_first_s + f64::from(jump) * play.jump_every_s;
+                self.plan(at_ns + nanos(after), Act::Jump(host, jump));
+            }
+        }
+    }
+
+    /// When each peer comes, ascending but for `Uniform`'s own order.
+    fn arrivals(&self) -> Vec<u64> {
+        let (arrival, count) = (&self.scenario.arrival, self.scenario.peers);
+        let mut rng = Rng::new(self.seed.fork("arrivals", 0));
+        let (start, over) = (nanos(arrival.start_s), nanos(arrival.over_s));
+        let mut at = start;
+        let mut times: Vec<u64> = (0..count)
+            .map(|_| match arrival.pattern {
+                Pattern::Together => start,
+                Pattern::Uniform => start + rng.below(over.max(1)),
+                Pattern::Poisson => {
+                    // Exponential gaps by inversion; the logarithm of a double is the same on all our platforms.
+                    let draw = (rng.next_u32() as f64 + 1.0) / 4_294_967_297.0;
+                    at += (-draw.ln() * over as f64 / f64::from(count)) as u64;
+                    at
+                }
+            })
+            .collect();
+        times.sort_unstable();
+        times
+    }
+
+    fn add_faults(&mut self) {
+        let scenario = &self.scenario;
+        let servers = scenario.server.count;
+        let peers_from = servers + scenario.seeds.count + scenario.halves.count;
+        let crowd = Crowd { servers, peers_from, end: self.world.hosts() };
+        let loss = (scenario.network.loss_percent * 100.0) as u32;
+        self.plan = FaultPlan::draw(&scenario.faults, loss, crowd, self.seed);
+        for partition in self.plan.partitions.clone() {
+            self.world.network.add_partition(partition);
+        }
+        for (at, fault) in self.plan.events.clone() {
+            self.plan(at, Act::Fault(fault));
+        }
+        for &host in &self.plan.deceivers {
+            self.marks[host as usize].deceiver = true;
+        }
+    }
+
+    /// Runs to the end of the scenario, or to `until_ns`; false when it was stopped before it was over.
+    pub fn run(&mut self, until_ns: Option<u64>) -> bool {
+        let limit = nanos(self.scenario.limit_s);
+        let until = until_ns.map_or(limit, |until| until.min(limit));
+        loop {
+            let stop = self.world.run(until);
+            self.read_told();
+            match stop {
+                Stop::Action(act) => {
+                    if self.perform(self.acts[act as usize]) {
+                        break;
+                    }
+                }
+                Stop::Broken | Stop::Idle => break,
+                Stop::Time if until < limit => return false,
+                Stop::Time => break,
+            }
+        }
+        self.world.check_end();
+        if self.scenario.faults.must_finish && self.world.checks.violations().is_empty() {
+            self.require_finished();
+        }
+        true
+    }
+
+    fn require_finished(&mut self) {
+        for host in 0..self.marks.len() as u32 {
+            let marks = &self.marks[host as usize];
+            if !self.is_done(marks) {
+                let pieces = self.world.seat(host).disk.pieces();
+                let text = format!(
+                    "it did not finish: {} of {} pieces, film {}{}",
+                    pieces.ones(),
+                    pieces.len(),
+                    if marks.ended_ns.is_some() { "seen" } else { "not seen to its end" },
+                    marks
+                        .trouble
+                        .as_ref()
+                        .map(|text| format!(", last trouble: {text}"))
+                        .unwrap_or_default(),
+                );
+                let now = self.world.now();
+                self.world.checks.fail(now, host, text);
+            }
+        }
+    }
+
+    fn is_done(&self, marks: &Marks) -> bool {
+        let complete = marks.complete_ns.is_some() || self.scenario.play.rest == Rest::Nothing;
+        match (marks.role, self.scenario.finish) {
+            (Role::Server | Role::Seed | Role::Half, _) => true,
+            (_, Finish::Limit) => true,
+            (Role::Viewer, Finish::Play) => marks.ended_ns.is_some(),
+            (Role::Viewer, Finish::Both) => marks.ended_ns.is_some() && complete,
+            (Role::Fetcher, Finish::Play) => true,
+            _ => marks.complete_ns.is_some(),
+        }
+    }
+
+    /// Does what is due; true when the run is over.
+    fn perform(&mut self, act: Act) -> bool {
+        match act {
+            Act::Tick => {
+                let now = self.world.now();
+                let healed =
+                    !self.scenario.faults.must_finish || now >= nanos(self.scenario.faults.heal_s);
+                let all_done = self.marks.iter().all(|marks| marks.came && self.is_done(marks));
+                if healed && all_done && self.scenario.finish != Finish::Limit {
+                    return true;
+                }
+                self.plan_again(now + TICK_NS);
+            }
+            Act::Come(host) => self.come(host),
+            Act::Jump(host, number) => self.jump(host, number),
+            Act::Fault(fault) => self.fault(fault),
+        }
+        false
+    }
+
+    /// The tick is always act 0 of its kind: it is planned again without growing the list.
+    fn plan_again(&mut self, at_ns: u64) {
+        let tick = self.acts.iter().rposition(|act| matches!(act, Act::Tick));
+        if let Some(tick) = tick {
+            self.world.plan(at_ns, tick as u32);
+        }
+    }
+
+    fn come(&mut self, host: u32) {
+        let now = self.world.now();
+        let marks = &mut self.marks[host as usize];
+        let first = !marks.came;
+        marks.came = true;
+        let role = marks.role;
+        self.starts += 1;
+        let node_seed =
+            self.seed.fork("host", (u64::from(host) << 20) | (u64::from(!first) * self.starts));
+        let node = Node::new(Arc::clone(&self.config), node_seed, Instant::from_nanos(now));
+        let actor: Box<dyn Actor> = match self.plant {
+            Some(plant) if matches!(role, Role::Fetcher | Role::Viewer | Role::Seed) => {
+                Box::new(Planted::new(node, plant))
+            }
+            _ => Box::new(node),
+        };
+        self.world.start(host, actor);
+        if role == Role::Viewer && self.marks[host as usize].startup_ms.is_none() {
+            self.world.seat_mut(host).parents = Some(Vec::new());
+        }
+        let title = self.title_for(host, role);
+        self.world.tell(host, Input::Command(Command::Add(Box::new(title))));
+        if role == Role::Viewer {
+            let command = Command::Play { reader: READER, title: TITLE, file: 0, at_ms: 0 };
+            self.world.tell(host, Input::Command(command));
+        }
+    }
+
+    fn title_for(&mut self, host: u32, role: Role) -> AddTitle {
+        let info = &self.content.info;
+        let holder = matches!(role, Role::Server | Role::Seed | Role::Half);
+        let at_hand = holder || self.scenario.link.form == Form::Torrent;
+        let saved = self.world.seat(host).disk.saved().cloned().unwrap_or_default();
+        let peers = match self.scenario.lookup.find {
+            Find::Directory => Vec::new(),
+            Find::Given => {
+                let mut rng = Rng::new(self.seed.fork("given", u64::from(host)));
+                let mut others: Vec<u32> = (0..self.world.hosts())
+                    .filter(|&other| other != host && self.world.seat(other).actor().is_some())
+                    .collect();
+                rng.shuffle(&mut others);
+                others.truncate(self.scenario.lookup.given_max as usize);
+                others.into_iter().map(address_of).collect()
+            }
+        };
+        let trackers = match self.scenario.lookup.find {
+            Find::Directory => {
+                vec![vec![format!("udp://{}:{DIRECTORY_PORT}", address_of(0).ip())]]
+            }
+            Find::Given => Vec::new(),
+        };
+        let want = match (role, self.scenario.play.rest) {
+            (Role::Half, _) | (Role::Viewer, Rest::Nothing) => Want::OnDemand,
+            (Role::Viewer, Rest::Everything) => Want::Play,
+            _ => Want::All,
+        };
+        let index = self.content.time_index.as_ref().filter(|_| at_hand || role == Role::Viewer);
+        AddTitle {
+            title: TITLE,
+            hashes: info.hashes,
+            info: at_hand.then(|| Arc::clone(info)),
+            piece_layers: if at_hand { self.content.piece_layers.clone() } else { Vec::new() },
+            trackers,
+            peers,
+            have: (at_hand && saved.have.ones() > 0).then(|| saved.have.clone()),
+            partial: if at_hand { saved.partial } else { Vec::new() },
+            want,
+            source: role == Role::Server,
+            time_indexes: index.map(|index| (0, Arc::clone(index))).into_iter().collect(),
+        }
+    }
+
+    fn jump(&mut self, host: u32, number: u32) {
+        let marks = &self.marks[host as usize];
+        let here = self.world.seat(host).actor().is_some();
+        let Some(index) = self.content.time_index.clone() else { return };
+        if !here || marks.ended_ns.is_some() || marks.startup_ms.is_none() {
+            return;
+        }
+        let place = u64::from(host) << 16 | u64::from(number);
+        let mut rng = Rng::new(self.seed.fork("jump", place));
+        let last = index.duration_ms.saturating_sub(JUMP_CLEAR_MS + 1000);
+        let target = (0..500).map(|_| rng.below(last.max(1))).find(|&to_ms| {
+            self.scenario.play.jump_to == JumpTo::Anywhere || self.is_clear(host, &index, to_ms)
+        });
+        let Some(to_ms) = target else { return };
+        let now = self.world.now();
+        let marks = &mut self.marks[host as usize];
+        marks.jumps.push(now);
+        if let Some(stretch) = marks.stretches.last_mut() {
+            stretch.2 = now;
+        }
+        self.world.tell(host, Input::Command(Command::Jump { reader: READER, to_ms }));
+        self.read_told();
+    }
+
+    /// Nothing of the two seconds of film after `to_ms` (from its key frame on) is there.
+    fn is_clear(&self, host: u32, index: &TimeIndex, to_ms: u64) -> bool {
+        let from = index.key_before(to_ms).map_or(0, |key| key.offset);
+        let to = index.offset_at(to_ms + JUMP_CLEAR_MS);
+        let block = u64::from(BLOCK_LEN);
+        let stored = self.world.seat(host).disk.stored();
+        let first = stored.next((from / block) as u32, true);
+        first.is_none_or(|first| u64::from(first) * block >= to)
+    }
+
+    fn fault(&mut self, fault: Fault) {
+        match fault {
+            Fault::Leave { host, silent } => {
+                if self.world.seat(host).actor().is_some() {
+                    self.world.leave(host, silent);
+                }
+            }
+            Fault::Return(host) => {
+                if self.world.seat(host).actor().is_none() && self.marks[host as usize].came {
+                    self.come(host);
+                }
+            }
+            Fault::Loss(per_10000) => self.world.network.set_loss(per_10000),
+            Fault::Slow(host, times) => self.world.seat_mut(host).disk.slowness = times,
+            Fault::Full(host, full) => self.world.seat_mut(host).disk.full = full,
+            Fault::Corrupt(host, corrupt_permille) => {
+                let deceit = &mut self.world.seat_mut(host).deceit;
+                *deceit = Deceit { corrupt_permille, ..*deceit };
+            }
+            Fault::Lie(host, claims_all) => {
+                let deceit = &mut self.world.seat_mut(host).deceit;
+                *deceit = Deceit { claims_all, ..*deceit };
+            }
+        }
+    }
+
+    fn read_told(&mut self) {
+        for (at, host, told) in std::mem::take(&mut self.world.told) {
+            let marks = &mut self.marks[host as usize];
+            match told {
+                Told::Playing { startup_ms, .. } if marks.startup_ms.is_none() => {
+                    marks.startup_ms = Some(startup_ms);
+                    marks.playing_ns = at;
+                    marks.stretches.push((at, 0, 0));
+                    marks.parents = self.world.take_parents(host);
+                }
+                Told::Stall { stalled_ms, .. } => {
+                    marks.stalls += 1;
+                    marks.stalled_ms += stalled_ms;
+                }
+                Told::Seek { latency_ms, position_ms, .. } => {
+                    marks.seeks_ms.push(latency_ms);
+                    marks.stretches.push((at, position_ms, 0));
+                }
+                Told::Ended { .. } => {
+                    marks.ended_ns.get_or_insert(at);
+                    if let Some(stretch) = marks.stretches.last_mut()
+                        && stretch.2 == 0
+                    {
+                        stretch.2 = at;
+                    }
+                }
+                Told::Complete { .. } => {
+                    marks.complete_ns.get_or_insert(at);
+                }
+                Told::Banned { .. } => marks.banned += 1,
+                Told::Trouble { message, .. } | Told::ReaderFailed { message, .. } => {
+                    marks.trouble = Some(message);
+                }
+                _ => {}
+            }
+        }
+    }
+}
+
+fn network_config(
+    scenario: &Scenario,
+    rtt: Option<&Matrix>,
+    seed: Seed,
+) -> Result<NetworkConfig, String> {
+    let net = &scenario.network;
+    let one_way_ns = |ms: f64| (ms * 1e6 / 2.0) as u64;
+    let latency = match net.kind {
+        DelayKind::Constant => Latency::Constant { one_way_ns: one_way_ns(net.rtt_ms) },
+        DelayKind::Plane => Latency::Plane {
+            extent_ns: one_way_ns(net.plane_ms),
+            least_ns: one_way_ns(net.rtt_ms),
+            salt: Rng::new(seed.fork("plane", 0)).next_u64(),
+        },
+        DelayKind::File => {
+            let matrix = rtt.ok_or("network.kind = \"file\" needs a table: give --rtt FILE")?;
+            Latency::Matrix(matrix.clone())
+        }
+    };
+    Ok(NetworkConfig {
+        latency,
+        jitter_ns: (net.jitter_ms * 1e6) as u64,
+        loss_per_10000: (net.loss_percent * 100.0) as u32,
+        send_queue: net.send_queue_bytes,
+    })
+}
