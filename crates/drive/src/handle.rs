@@ -1,0 +1,444 @@
+//! The face of a running node for programs: add titles, send commands, hear events, read film bytes, stop.
+
+use std::net::SocketAddr;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::{Arc, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Instant as Clock;
+
+use bytes::Bytes;
+use shoal_node::Stack;
+use shoal_node::config::Config;
+use shoal_node::io::{AddTitle, Command, Event};
+use shoal_node::link::{ReaderId, TitleId};
+use shoal_node::record::Header;
+use shoal_node::rng::Seed;
+use shoal_node::stats::TitleView;
+use shoal_node::time::Instant;
+use shoal_wire::InfoHashes;
+use shoal_wire::metainfo::Info;
+use tokio::sync::{broadcast, mpsc, oneshot, watch};
+use tokio::task::LocalSet;
+
+use crate::engine::{self, Parts, Request, Signals};
+use crate::error::DriveError;
+use crate::hub::{Hub, ReaderNews};
+use crate::pool::{Pool, TitleOptions, Titles};
+use crate::recording::Recording;
+use crate::resume::StateFolder;
+use crate::sockets::{Sockets, raise_descriptor_limit};
+use crate::storage::Descriptors;
+use crate::title::CheckProgress;
+
+/// Requests under way before a caller waits.
+const REQUESTS_MAX: usize = 256;
+/// Largest read of a reader, bytes.
+pub const READ_MAX: u32 = 1 << 20;
+/// Open film files at most.
+const FILES_MAX: u64 = 256;
+/// Descriptors left for everything but links and film files.
+const DESCRIPTORS_SPARE: u64 = 128;
+/// Links of all titles at most.
+const CONNECTIONS_MAX: u64 = 1000;
+
+/// How to start an engine.
+#[derive(Clone, Debug)]
+pub struct EngineOptions {
+    /// Where to listen, TCP and UDP; both families when unspecified, any port when 0.
+    pub listen: SocketAddr,
+    /// Settings of the node; its `listen_port` is filled in.
+    pub config: Config,
+    /// Where to remember what was verified; `None` remembers nothing.
+    pub state: Option<PathBuf>,
+    /// Write all inputs of the node to this file.
+    pub record: Option<PathBuf>,
+    /// Trackers' names may lead into local networks.
+    pub local_names: bool,
+    /// Seed of all random choices; `None` takes one from the system.
+    pub seed: Option<Seed>,
+}
+
+impl Default for EngineOptions {
+    /// Any port of all addresses, nothing remembered.
+    fn default() -> Self {
+        Self {
+            listen: ([0, 0, 0, 0], 0).into(),
+            config: Config::default(),
+            state: None,
+            record: None,
+            local_names: false,
+            seed: None,
+        }
+    }
+}
+
+/// A running node. Clones are handles to the same one; when the last is dropped it shuts down by itself.
+#[derive(Clone, Debug)]
+pub struct Engine(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    requests: mpsc::Sender<Request>,
+    signals: Arc<Signals>,
+    hub: Arc<Hub>,
+    titles: Arc<Titles>,
+    listen: SocketAddr,
+    next_title: AtomicU16,
+    next_reader: AtomicU32,
+    stopped: watch::Receiver<bool>,
+    thread: std::sync::Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Engine {
+    /// Starts a node on a thread of its own.
+    ///
+    /// # Errors
+    /// When the state folder is in use or the address is taken: the sentence says what to do.
+    pub fn start(options: EngineOptions) -> Result<Self, DriveError> {
+        let descriptors = raise_descriptor_limit();
+        let files = FILES_MAX.min(descriptors / 4);
+        let connections =
+            descriptors.saturating_sub(files + DESCRIPTORS_SPARE).min(CONNECTIONS_MAX);
+        let state = options.state.as_deref().map(StateFolder::open).transpose()?.map(Arc::new);
+        let sockets = Sockets::open(options.listen, options.config.discover.local)?;
+        let listen = sockets.listen;
+        let config = Config { listen_port: listen.port(), ..options.config };
+        let seed = options.seed.map_or_else(|| random_words().map(Seed), Ok)?;
+        let header = Header::new(&config, seed, Instant::ZERO);
+        let recording =
+            options.record.as_deref().map(|path| Recording::begin(path, &header)).transpose()?;
+        let files = usize::try_from(files).unwrap_or(usize::MAX);
+        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(files)), state));
+        let signals = Arc::new(Signals::default());
+        let waker = Arc::clone(&signals);
+        let no_thread = |source| DriveError::Socket {
+            action: "start a thread for",
+            address: listen.to_string(),
+            source,
+        };
+        let pool = Pool::start(Arc::clone(&titles), move || waker.wake.notify_one());
+        let (requests, receiver) = mpsc::channel(REQUESTS_MAX);
+        let hub = Arc::new(Hub::new());
+        let parts = Parts {
+            stack: Stack::new(Arc::new(config), seed, Instant::ZERO),
+            epoch: Clock::now(),
+            sockets,
+            pool: pool.map_err(no_thread)?,
+            requests: receiver,
+            signals: Arc::clone(&signals),
+            hub: Arc::clone(&hub),
+            recording,
+            connections_max: usize::try_from(connections).unwrap_or(usize::MAX),
+            local_names: options.local_names,
+        };
+        let (stopped_sender, stopped) = watch::channel(false);
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .max_blocking_threads(8)
+            .build()
+            .map_err(no_thread)?;
+        let thread = spawn(runtime, parts, Told(stopped_sender, Arc::clone(&titles)));
+        let thread = thread.map_err(no_thread)?;
+        Ok(Self(Arc::new(Inner {
+            requests,
+            signals,
+            hub,
+            titles,
+            listen,
+            next_title: AtomicU16::new(0),
+            next_reader: AtomicU32::new(0),
+            stopped,
+            thread: std::sync::Mutex::new(Some(thread)),
+        })))
+    }
+
+    /// Where it listens, with the port that was chosen.
+    #[must_use]
+    pub fn listen_address(&self) -> SocketAddr {
+        self.0.listen
+    }
+    /// A title number that is not in use.
+    fn new_title(&self) -> TitleId {
+        TitleId(self.0.next_title.fetch_add(1, Ordering::Relaxed))
+    }
+    /// A reader number that is not in use: for [`Command::Play`]; [`Engine::open_reader`] takes its own.
+    #[must_use]
+    pub fn new_reader(&self) -> ReaderId {
+        ReaderId(self.0.next_reader.fetch_add(1, Ordering::Relaxed))
+    }
+    /// Takes part in a title. `title.title`, `have` and `partial` are filled in here: what is on the disk decides.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn add(
+        &self,
+        mut title: AddTitle,
+        mut options: TitleOptions,
+    ) -> Result<TitleId, DriveError> {
+        let id = self.new_title();
+        title.title = id;
+        (title.have, title.partial) = (None, Vec::new());
+        if options.layers.is_empty() {
+            options.layers.clone_from(&title.piece_layers);
+        }
+        if title.info.is_none() {
+            title.info = self.kept_info(&title.hashes);
+        }
+        self.0.titles.expect(id, options);
+        self.command(Command::Add(Box::new(title))).await?;
+        Ok(id)
+    }
+    /// The info dictionary of a title of an earlier run, when it is still what `hashes` say.
+    fn kept_info(&self, hashes: &InfoHashes) -> Option<Arc<Info>> {
+        let raw = self.0.titles.kept_info(hashes)?;
+        let info = Info::parse(&raw).ok()?;
+        let same = hashes.v1.is_none_or(|hash| info.hashes.v1 == Some(hash))
+            && hashes.v2.is_none_or(|hash| info.hashes.v2 == Some(hash));
+        same.then(|| Arc::new(info))
+    }
+    /// Sends a command; waits while too many are under way.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn command(&self, command: Command) -> Result<(), DriveError> {
+        self.request(Request::Command(command)).await
+    }
+    async fn request(&self, request: Request) -> Result<(), DriveError> {
+        self.0.requests.send(request).await.map_err(|_| DriveError::Stopped)
+    }
+    /// Events from now on, without `Data` and `ReaderFailed`; a listener that falls 1024 behind misses some.
+    #[must_use]
+    pub fn events(&self) -> broadcast::Receiver<Event> {
+        self.0.hub.listen()
+    }
+    /// All titles as they are now. Costs the node O(pieces + peers): once a second is fine.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn views(&self) -> Result<Vec<TitleView>, DriveError> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::Views(sender)).await?;
+        receiver.await.map_err(|_| DriveError::Stopped)
+    }
+    /// Waits until the metadata of a title is known and its storage ready.
+    ///
+    /// # Errors
+    /// When the title failed (the sentence says why), or the engine has stopped.
+    pub async fn ready(&self, title: TitleId) -> Result<Arc<Info>, DriveError> {
+        let mut titles = self.0.hub.titles();
+        let mut stopped = self.0.stopped.clone();
+        loop {
+            if let Some(news) = titles.borrow_and_update().get(&title) {
+                if let Some(info) = &news.info {
+                    return Ok(Arc::clone(info));
+                }
+                if let Some(message) = &news.failed {
+                    return Err(DriveError::Invalid(message.clone()));
+                }
+            }
+            tokio::select! {
+                changed = titles.changed() => changed.map_err(|_| DriveError::Stopped)?,
+                _ = stopped.wait_for(|stopped| *stopped) => return Err(DriveError::Stopped),
+            }
+        }
+    }
+    /// Waits until all that is wanted of a title is here.
+    ///
+    /// # Errors
+    /// As [`Engine::ready`].
+    pub async fn complete(&self, title: TitleId) -> Result<(), DriveError> {
+        let mut titles = self.0.hub.titles();
+        let mut stopped = self.0.stopped.clone();
+        loop {
+            if let Some(news) = titles.borrow_and_update().get(&title) {
+                if news.complete {
+                    return Ok(());
+                }
+                if let Some(message) = &news.failed {
+                    return Err(DriveError::Invalid(message.clone()));
+                }
+            }
+            tokio::select! {
+                changed = titles.changed() => changed.map_err(|_| DriveError::Stopped)?,
+                _ = stopped.wait_for(|stopped| *stopped) => return Err(DriveError::Stopped),
+            }
+        }
+    }
+    /// What is known of a title's metadata now.
+    #[must_use]
+    pub fn info(&self, title: TitleId) -> Option<Arc<Info>> {
+        self.0.hub.titles().borrow().get(&title)?.info.clone()
+    }
+    /// How far the check of stored data is.
+    #[must_use]
+    pub fn check_progress(&self, title: TitleId) -> CheckProgress {
+        self.0.titles.progress(title)
+    }
+    /// Leaves a title: links closed, trackers told, what was verified saved.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn remove(&self, title: TitleId) -> Result<(), DriveError> {
+        self.command(Command::Remove { title }).await?;
+        self.0.hub.forget_title(title);
+        Ok(())
+    }
+    /// Begins to read `range` of a file, clamped to its length, while it may still be on its way here.
+    ///
+    /// # Errors
+    /// When the title failed or the file does not exist, or the engine has stopped.
+    pub async fn open_reader(
+        &self,
+        title: TitleId,
+        file: u32,
+        range: Range<u64>,
+    ) -> Result<Reader, DriveError> {
+        let info = self.ready(title).await?;
+        let Some(entry) = info.files.get(file as usize) else {
+            return Err(DriveError::Invalid(format!("the title has no file {file}")));
+        };
+        let end = range.end.min(entry.length);
+        let start = range.start.min(end);
+        let id = self.new_reader();
+        let news = self.0.hub.register(id);
+        let reader = Reader { engine: self.clone(), id, news, at: start, end, asked: false };
+        if start < end {
+            self.command(Command::Open { reader: id, title, file, start, end }).await?;
+        }
+        Ok(reader)
+    }
+    /// Leaves everything: peers and trackers told, what was verified saved, sockets closed, the state folder free.
+    ///
+    /// May be called more than once; each call ends when the node has.
+    pub async fn shutdown(&self) {
+        // A stopped engine takes no command: that is what we want.
+        let _ = self.command(Command::Shutdown).await;
+        self.stopped().await;
+    }
+    /// Ends at once: nothing is told to anybody, what was not saved is found by hashing next time.
+    pub fn abort(&self) {
+        self.0.signals.abort.store(true, Ordering::Relaxed);
+        self.0.signals.wake.notify_one();
+    }
+    /// Waits until the node has ended, for whatever reason.
+    pub async fn stopped(&self) {
+        let mut stopped = self.0.stopped.clone();
+        // An error means that its thread is gone: ended as well.
+        let _ = stopped.wait_for(|stopped| *stopped).await;
+        let thread = self.0.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(thread) = thread {
+            // It has told us that it ends; a panic in it was already printed.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// The network thread: runs the engine to its end.
+fn spawn(
+    runtime: tokio::runtime::Runtime,
+    parts: Parts,
+    told: Told,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("shoal-net".to_owned()).spawn(move || {
+        // Told however this thread ends, by a panic too.
+        let _told = told;
+        let local = LocalSet::new();
+        local.block_on(&runtime, async {
+            // The sockets are open already; that they cannot be watched means that descriptors are out, and that we end.
+            if let Ok(engine) = engine::Engine::new(parts) {
+                engine.run().await;
+            }
+        });
+        drop(local);
+        // A name look-up that hangs in the system must not hold us up.
+        runtime.shutdown_background();
+    })
+}
+
+/// Tells all handles that the thread has ended, and frees the state folder.
+struct Told(watch::Sender<bool>, Arc<Titles>);
+
+impl Drop for Told {
+    fn drop(&mut self) {
+        self.1.close();
+        self.0.send_replace(true);
+    }
+}
+
+/// Randomness of the system.
+pub(crate) fn random_words() -> Result<[u64; 4], DriveError> {
+    let mut words = [0; 4];
+    for word in &mut words {
+        *word = getrandom::u64().map_err(|error| {
+            DriveError::Invalid(format!("the system gives no random numbers: {error}"))
+        })?;
+    }
+    Ok(words)
+}
+
+/// Takes the bytes of a file in order, as they arrive. Dropping it closes it.
+#[derive(Debug)]
+pub struct Reader {
+    engine: Engine,
+    id: ReaderId,
+    news: mpsc::Receiver<ReaderNews>,
+    at: u64,
+    end: u64,
+    /// The node was asked and has not answered.
+    asked: bool,
+}
+
+impl Reader {
+    /// Its number, as in events.
+    #[must_use]
+    pub fn id(&self) -> ReaderId {
+        self.id
+    }
+    /// First byte in the file that was not taken yet.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        self.at
+    }
+    /// One past the last byte.
+    #[must_use]
+    pub fn end(&self) -> u64 {
+        self.end
+    }
+    /// The next bytes, at least one and at most `max` (1 MiB); `None` at the end. Waits until they are here and verified.
+    /// Abandoning the future loses nothing: the next call gets what this one asked for, with its `max`.
+    ///
+    /// # Errors
+    /// When the title was removed, its storage was lost, or the engine has stopped.
+    pub async fn next(&mut self, max: u32) -> Result<Option<Bytes>, DriveError> {
+        let left = u32::try_from(self.end - self.at).unwrap_or(u32::MAX);
+        let max = max.clamp(1, READ_MAX).min(left);
+        if max == 0 {
+            return Ok(None);
+        }
+        if !self.asked {
+            self.engine.command(Command::Read { reader: self.id, max }).await?;
+            self.asked = true;
+        }
+        let news = self.news.recv().await;
+        self.asked = false;
+        match news {
+            Some(ReaderNews::Data(data)) => {
+                self.at += data.len() as u64;
+                Ok(Some(data))
+            }
+            Some(ReaderNews::Failed(message)) => Err(DriveError::Invalid(message)),
+            None => Err(DriveError::Stopped),
+        }
+    }
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.engine.0.hub.unregister(self.id);
+        let signals = &self.engine.0.signals;
+        signals.closed_readers.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
+        signals.wake.notify_one();
+    }
+}

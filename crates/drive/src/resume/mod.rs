@@ -1,0 +1,179 @@
+//! What survives a run: the state folder, and for each title what of it was verified.
+//!
+//! Two files per title. The *record* says which pieces were whole and how each file looked when their data had reached
+//! the disk; it is believed for files that still look so. The *journal* has a checksum of every verified stretch written
+//! into a piece that is not whole, appended as it is written; it is believed where the bytes on the disk still match. So
+//! a process that is killed at any moment loses nothing that was verified, and nothing else is ever believed: all other
+//! data found on the disk is hashed ([`check`]).
+
+pub mod check;
+mod journal;
+mod leaves;
+mod record;
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Seek, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use shoal_wire::InfoHashes;
+
+pub use journal::{Journal, Stretch};
+pub use leaves::Leaves;
+pub use record::Record;
+
+use crate::error::DriveError;
+
+/// Version of everything in the state folder.
+const VERSION: u32 = 1;
+
+/// The state folder of one process, locked for as long as this lives.
+#[derive(Debug)]
+pub struct StateFolder {
+    path: PathBuf,
+    /// Holds the lock; closing it gives it back.
+    lock: File,
+}
+
+impl StateFolder {
+    /// Makes the folder if need be, and locks it.
+    ///
+    /// # Errors
+    /// When another process holds it (named by its process id), when it was written by a newer version, or when the
+    /// system refuses.
+    pub fn open(path: &Path) -> Result<Self, DriveError> {
+        let make = |path: &Path| {
+            std::fs::DirBuilder::new()
+                .recursive(true)
+                .mode(0o700)
+                .create(path)
+                .map_err(|e| DriveError::disk("make", path, e))
+        };
+        make(path)?;
+        let lock_path = path.join("lock");
+        let mut lock = OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .mode(0o600)
+            .open(&lock_path)
+            .map_err(|e| DriveError::disk("open", &lock_path, e))?;
+        match flock(&lock, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(Errno::WOULDBLOCK) => {
+                let mut text = String::new();
+                // An unreadable lock file only means that the holder stays unnamed.
+                let _ = lock.read_to_string(&mut text);
+                let pid = text.trim().parse().ok();
+                return Err(DriveError::StateInUse { path: path.to_path_buf(), pid });
+            }
+            Err(error) => return Err(DriveError::disk("lock", &lock_path, error)),
+        }
+        let folder = Self { path: path.to_path_buf(), lock };
+        folder.name_holder(&std::process::id().to_string())?;
+        folder.check_version()?;
+        make(&folder.titles())?;
+        Ok(folder)
+    }
+    fn name_holder(&self, text: &str) -> Result<(), DriveError> {
+        let mut lock = &self.lock;
+        lock.set_len(0)
+            .and_then(|()| lock.rewind())
+            .and_then(|()| lock.write_all(text.as_bytes()))
+            .map_err(|e| DriveError::disk("write", &self.path.join("lock"), e))
+    }
+    fn check_version(&self) -> Result<(), DriveError> {
+        let path = self.path.join("version");
+        match std::fs::read_to_string(&path) {
+            Ok(text) => match text.trim().parse::<u32>() {
+                Ok(version) if version <= VERSION => Ok(()),
+                _ => Err(DriveError::StateVersion {
+                    path: self.path.clone(),
+                    found: text.trim().chars().take(20).collect(),
+                    known: VERSION,
+                }),
+            },
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                replace(&path, format!("{VERSION}\n").as_bytes())
+            }
+            Err(error) => Err(DriveError::disk("read", &path, error)),
+        }
+    }
+    /// Its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+    fn titles(&self) -> PathBuf {
+        self.path.join("titles")
+    }
+    /// Where something of a title lies: named by the longest of its hashes, and `extension`.
+    #[must_use]
+    pub fn title_file(&self, hashes: &InfoHashes, extension: &str) -> PathBuf {
+        let name = match (hashes.v1, hashes.v2) {
+            (Some(v1), _) => v1.to_string(),
+            (None, Some(v2)) => v2.to_string(),
+            (None, None) => "unnamed".to_owned(),
+        };
+        self.titles().join(format!("{name}.{extension}"))
+    }
+}
+
+impl Drop for StateFolder {
+    fn drop(&mut self) {
+        // The lock itself goes with the descriptor; the name is a courtesy.
+        let _ = self.lock.set_len(0);
+    }
+}
+
+/// Puts `bytes` in place of the file at `path`, so that a reader finds the old or the new ones, never a mixture, even
+/// after a power cut.
+///
+/// # Errors
+/// When the system refuses; the old file is then untouched.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DriveError> {
+    let temporary = path.with_extension("new");
+    let written = (|| {
+        let mut file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(true)
+            .mode(0o600)
+            .open(&temporary)?;
+        file.write_all(bytes)?;
+        file.sync_all()?;
+        std::fs::rename(&temporary, path)?;
+        match path.parent() {
+            Some(folder) => File::open(folder)?.sync_all(),
+            None => Ok(()),
+        }
+    })();
+    written.map_err(|e| DriveError::disk("save", path, e))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_process_is_told_who_holds_the_folder_and_gets_it_once_it_is_free() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let first = StateFolder::open(folder.path()).expect("free");
+        let error = StateFolder::open(folder.path()).expect_err("held").to_string();
+        assert!(error.contains(&format!("process {}", std::process::id())), "{error}");
+        drop(first);
+        StateFolder::open(folder.path()).expect("free again");
+    }
+
+    #[test]
+    fn a_folder_of_a_newer_version_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join("version"), "99\n").expect("written");
+        let error = StateFolder::open(folder.path()).expect_err("newer").to_string();
+        assert!(error.contains("version 99"), "{error}");
+        assert_eq!(std::fs::read(folder.path().join("version")).expect("kept"), b"99\n");
+    }
+}

@@ -1,0 +1,395 @@
+//! The files of one title below a folder: piece space to file segments, sparse, opened when needed.
+//!
+//! **Does**: reads and writes stretches of piece space with positioned calls; notices files that went away or were
+//! changed by others since they were verified; tells where a file has data at all.
+//! **Refuses**: to follow a symbolic link, to leave its folder, to write padding, to make a file shorter.
+//!
+//! Files are made at their full length without allocating it, when their first byte is written (empty ones at once).
+
+mod descriptors;
+mod place;
+
+use std::io::IoSlice;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use rustix::fs::{SeekFrom, Stat, fdatasync, fstat, ftruncate, seek};
+use rustix::io::{Errno, pread, pwritev};
+use shoal_wire::metainfo::Info;
+
+pub use descriptors::Descriptors;
+pub use place::Place;
+
+use crate::error::DriveError;
+
+/// Parts that one system call takes (`IOV_MAX` of Linux).
+const PARTS_MAX: usize = 1024;
+
+/// By which a file is known not to have changed: its length and the time of its last change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Stamp {
+    /// Bytes.
+    pub size: u64,
+    /// Seconds of the last modification.
+    pub modified_s: i64,
+    /// And its nanoseconds.
+    pub modified_ns: u32,
+}
+
+impl Stamp {
+    fn of(stat: &Stat) -> Self {
+        Self {
+            size: u64::try_from(stat.st_size).unwrap_or(0),
+            modified_s: stat.st_mtime,
+            modified_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+        }
+    }
+}
+
+/// What is known of one file while the node runs.
+#[derive(Debug, Default)]
+struct FileState {
+    /// How it looked when all that is held of it was on the disk; `None` after writes of our own.
+    stamp: Option<Stamp>,
+    /// Written since the last sync.
+    dirty: bool,
+    /// Number of writes, so that a sync can tell whether it saw them all.
+    writes: u64,
+}
+
+/// The files of one title.
+#[derive(Debug)]
+pub struct Storage {
+    info: Arc<Info>,
+    place: Place,
+    id: u64,
+    descriptors: Arc<Descriptors>,
+    states: Vec<Mutex<FileState>>,
+}
+
+/// A stretch of one file.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Segment {
+    file: usize,
+    /// First byte in the file.
+    at: u64,
+    /// First byte relative to the start of the request.
+    from: usize,
+    len: usize,
+}
+
+impl Storage {
+    /// The files of `info` at `place`. Touches nothing yet.
+    #[must_use]
+    pub fn new(info: Arc<Info>, place: Place, descriptors: Arc<Descriptors>) -> Self {
+        let states = info.files.iter().map(|_| Mutex::default()).collect();
+        Self { info, place, id: descriptors.next_id(), descriptors, states }
+    }
+    /// What the title is.
+    #[must_use]
+    pub fn info(&self) -> &Arc<Info> {
+        &self.info
+    }
+    /// Where `file` lies, for messages.
+    #[must_use]
+    pub fn path(&self, file: usize) -> PathBuf {
+        self.info.files.get(file).map_or_else(PathBuf::new, |entry| {
+            self.place.path(file, &entry.path, self.info.folder.then_some(&self.info.name))
+        })
+    }
+    /// Makes the folder and the empty files, and refuses files longer than the title says.
+    ///
+    /// # Errors
+    /// When the system refuses, or a file in the way is not what the title says.
+    pub fn make(&self) -> Result<(), DriveError> {
+        self.place.make_folder()?;
+        for (file, entry) in self.info.files.iter().enumerate() {
+            if entry.length == 0 && matches!(self.place, Place::Below(_)) {
+                self.descriptors.open(self.id, file, true, || self.place_open(file, true))?;
+            } else if let Some(stamp) = self.stamp_now(file)?
+                && stamp.size > entry.length
+            {
+                return Err(DriveError::Changed {
+                    path: self.path(file),
+                    what: "is longer than this title says",
+                });
+            }
+        }
+        Ok(())
+    }
+    fn place_open(&self, file: usize, write: bool) -> Result<std::os::fd::OwnedFd, DriveError> {
+        let entry = &self.info.files[file];
+        let root = self.info.folder.then_some(&self.info.name);
+        let opened = self.place.open(file, &entry.path, root, write)?;
+        if write {
+            let path = || self.path(file);
+            let stat = fstat(&opened).map_err(|e| DriveError::disk("look at", &path(), e))?;
+            if u64::try_from(stat.st_size).unwrap_or(0) < entry.length {
+                ftruncate(&opened, entry.length)
+                    .map_err(|e| DriveError::disk("make", &path(), e))?;
+            }
+        }
+        Ok(opened)
+    }
+    fn state(&self, file: usize) -> std::sync::MutexGuard<'_, FileState> {
+        self.states[file].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// The files under `len` bytes of piece space from `offset`; what lies between them is padding.
+    fn segments(&self, offset: u64, len: usize) -> impl Iterator<Item = Segment> + '_ {
+        let end = offset.saturating_add(len as u64);
+        let first = self.info.files.partition_point(|file| file.start + file.length <= offset);
+        self.info
+            .files
+            .iter()
+            .enumerate()
+            .skip(first)
+            .take_while(move |(_, file)| file.start < end)
+            .filter_map(move |(index, file)| {
+                let start = file.start.max(offset);
+                let stop = (file.start + file.length).min(end);
+                (start < stop).then(|| Segment {
+                    file: index,
+                    at: start - file.start,
+                    from: (start - offset) as usize,
+                    len: (stop - start) as usize,
+                })
+            })
+    }
+
+    /// Fills `buffer` with piece space from `offset`. Padding reads as zero.
+    ///
+    /// # Errors
+    /// When a file is gone, too short, unreadable, or not what it was when it was verified.
+    pub fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DriveError> {
+        let mut filled = 0;
+        let len = buffer.len();
+        for segment in self.segments(offset, len) {
+            buffer[filled..segment.from].fill(0);
+            filled = segment.from + segment.len;
+            self.read_segment(segment, &mut buffer[segment.from..filled])?;
+        }
+        buffer[filled..].fill(0);
+        Ok(())
+    }
+    fn read_segment(&self, segment: Segment, buffer: &mut [u8]) -> Result<(), DriveError> {
+        let file = segment.file;
+        let opened =
+            self.descriptors.open(self.id, file, false, || self.place_open(file, false))?;
+        self.check_unchanged(file, &*opened)?;
+        let mut done = 0;
+        while done < buffer.len() {
+            match pread(&*opened, &mut buffer[done..], segment.at + done as u64) {
+                Ok(0) => {
+                    return Err(DriveError::Changed {
+                        path: self.path(file),
+                        what: "became shorter",
+                    });
+                }
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(DriveError::disk("read", &self.path(file), error)),
+            }
+        }
+        Ok(())
+    }
+    /// A file that was verified must look as it did then, and still have a name.
+    fn check_unchanged(&self, file: usize, opened: impl AsFd) -> Result<(), DriveError> {
+        // A sync may take a new stamp between our look and our comparison: a difference must show twice.
+        for last in [false, true] {
+            let stat = fstat(opened.as_fd())
+                .map_err(|e| DriveError::disk("look at", &self.path(file), e))?;
+            if stat.st_nlink == 0 {
+                self.descriptors.forget(self.id, file);
+                return Err(DriveError::Changed { path: self.path(file), what: "was removed" });
+            }
+            let stamp = self.state(file).stamp;
+            if stamp.is_none_or(|stamp| stamp == Stamp::of(&stat)) {
+                break;
+            } else if last {
+                return Err(DriveError::Changed {
+                    path: self.path(file),
+                    what: "was changed by another program",
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes consecutive `parts` into piece space from `offset`; bytes that fall on padding are left out.
+    ///
+    /// # Errors
+    /// When the disk is full, or the file or its folder is gone.
+    pub fn write(&self, offset: u64, parts: &[Bytes]) -> Result<(), DriveError> {
+        let len = parts.iter().map(Bytes::len).sum();
+        for segment in self.segments(offset, len) {
+            self.write_segment(segment, parts)?;
+        }
+        Ok(())
+    }
+    fn write_segment(&self, segment: Segment, parts: &[Bytes]) -> Result<(), DriveError> {
+        let file = segment.file;
+        let opened = self.descriptors.open(self.id, file, true, || self.place_open(file, true))?;
+        let path = || self.path(file);
+        let stat = fstat(&*opened).map_err(|e| DriveError::disk("look at", &path(), e))?;
+        if stat.st_nlink == 0 {
+            self.descriptors.forget(self.id, file);
+            return Err(DriveError::Changed { path: path(), what: "was removed" });
+        }
+        {
+            let mut state = self.state(file);
+            state.stamp = None;
+            state.dirty = true;
+            state.writes += 1;
+        }
+        let mut done = 0;
+        while done < segment.len {
+            let slices = slices(parts, segment.from + done, segment.len - done);
+            match pwritev(&*opened, &slices, segment.at + done as u64) {
+                Ok(0) => return Err(DriveError::disk("write", &path(), Errno::IO)),
+                Ok(count) => done += count,
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(DriveError::disk("write", &path(), error)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings all written data to the disk and returns each file's stamp, `None` for files that are not there.
+    ///
+    /// # Errors
+    /// When the disk cannot take it: then nothing may be recorded as stored.
+    pub fn sync(&self) -> Result<Vec<Option<Stamp>>, DriveError> {
+        let mut stamps = Vec::with_capacity(self.states.len());
+        for file in 0..self.states.len() {
+            let (dirty, writes, known) = {
+                let mut state = self.state(file);
+                let dirty = std::mem::replace(&mut state.dirty, false);
+                (dirty, state.writes, state.stamp)
+            };
+            if !dirty {
+                stamps.push(if known.is_some() { known } else { self.stamp_now(file)? });
+                continue;
+            }
+            let result = self
+                .descriptors
+                .open(self.id, file, false, || self.place_open(file, false))
+                .and_then(|opened| {
+                    let path = || self.path(file);
+                    fdatasync(&*opened).map_err(|e| DriveError::disk("save", &path(), e))?;
+                    fstat(&*opened).map_err(|e| DriveError::disk("look at", &path(), e))
+                });
+            let stat = match result {
+                Ok(stat) => stat,
+                Err(error) => {
+                    self.state(file).dirty = true;
+                    return Err(error);
+                }
+            };
+            let mut state = self.state(file);
+            if state.writes == writes {
+                state.stamp = Some(Stamp::of(&stat));
+            }
+            stamps.push(Some(Stamp::of(&stat)));
+        }
+        Ok(stamps)
+    }
+    /// How `file` looks now; `None` when it is not there.
+    ///
+    /// # Errors
+    /// When it is something else than a file, or cannot be looked at.
+    pub fn stamp_now(&self, file: usize) -> Result<Option<Stamp>, DriveError> {
+        match self.descriptors.open(self.id, file, false, || self.place_open(file, false)) {
+            Ok(opened) => fstat(&*opened)
+                .map(|stat| Some(Stamp::of(&stat)))
+                .map_err(|e| DriveError::disk("look at", &self.path(file), e)),
+            Err(DriveError::Disk { source, .. })
+                if source.kind() == std::io::ErrorKind::NotFound =>
+            {
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+    /// From now on `file` must look as it does in `stamp`.
+    pub fn vouch(&self, file: usize, stamp: Stamp) {
+        self.state(file).stamp = Some(stamp);
+    }
+    /// The next [`Storage::sync`] must bring `file` to the disk: an earlier run may have written it.
+    pub fn mark_dirty(&self, file: usize) {
+        self.state(file).dirty = true;
+    }
+    /// Files that have bytes in `len` bytes of piece space from `offset`, ascending.
+    pub fn files_under(&self, offset: u64, len: usize) -> impl Iterator<Item = usize> + '_ {
+        self.segments(offset, len).map(|segment| segment.file)
+    }
+
+    /// Stretches of piece space that have data on the disk, ascending; holes of sparse files and missing files are left
+    /// out. A file system that does not tell reports all of a file.
+    ///
+    /// # Errors
+    /// When a file is there and cannot be looked at.
+    pub fn extents(&self) -> Result<Vec<(u64, u64)>, DriveError> {
+        let mut extents: Vec<(u64, u64)> = Vec::new();
+        for (file, entry) in self.info.files.iter().enumerate() {
+            let Some(stamp) = self.stamp_now(file)? else { continue };
+            let end = stamp.size.min(entry.length);
+            let opened =
+                self.descriptors.open(self.id, file, false, || self.place_open(file, false))?;
+            let mut at = 0;
+            while at < end {
+                let (start, stop) = match seek(&*opened, SeekFrom::Data(at)) {
+                    Ok(start) => {
+                        (start, seek(&*opened, SeekFrom::Hole(start)).unwrap_or(end).min(end))
+                    }
+                    Err(Errno::NXIO) => break,
+                    Err(_) => (at, end),
+                };
+                if start >= stop {
+                    break;
+                }
+                extents.push((entry.start + start, entry.start + stop));
+                at = stop;
+            }
+        }
+        Ok(extents)
+    }
+    /// Closes the descriptors of this title.
+    pub fn close(&self) {
+        self.descriptors.forget_all(self.id);
+    }
+    /// The folder that must stay, for messages.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        self.place.folder()
+    }
+}
+
+impl Drop for Storage {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+/// At most [`PARTS_MAX`] slices that cover `len` bytes of `parts` after the first `skip`.
+fn slices(parts: &[Bytes], mut skip: usize, mut len: usize) -> Vec<IoSlice<'_>> {
+    let mut slices = Vec::with_capacity(parts.len().min(PARTS_MAX));
+    for part in parts {
+        if skip >= part.len() {
+            skip -= part.len();
+            continue;
+        }
+        if len == 0 || slices.len() == PARTS_MAX {
+            break;
+        }
+        let stop = part.len().min(skip.saturating_add(len));
+        slices.push(IoSlice::new(&part[skip..stop]));
+        len -= stop - skip;
+        skip = 0;
+    }
+    slices
+}
+
+#[cfg(test)]
+mod tests;

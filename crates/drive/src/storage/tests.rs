@@ -1,0 +1,115 @@
+use super::*;
+use crate::testing::{TestFile, info_v1};
+
+fn storage(folder: &Path, files: &[TestFile<'_>], piece: u32) -> Storage {
+    let info = Arc::new(info_v1("title", files, piece));
+    Storage::new(info, Place::Below(folder.to_path_buf()), Arc::new(Descriptors::new(2)))
+}
+
+fn bytes(data: &[u8]) -> Vec<Bytes> {
+    data.chunks(5).map(Bytes::copy_from_slice).collect()
+}
+
+#[test]
+fn what_is_written_across_files_and_gaps_is_read_back_with_zeros_between() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [
+        TestFile { path: "a/one", data: &[1; 10], start: 0 },
+        TestFile { path: "two", data: &[2; 7], start: 16 },
+        TestFile { path: "a/b/three", data: &[3; 3], start: 32 },
+        TestFile { path: "empty", data: &[], start: 48 },
+    ];
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("room");
+    let written: Vec<u8> = (1..=40).collect();
+    storage.write(0, &bytes(&written)).expect("written");
+    let mut read = [9u8; 40];
+    storage.read(0, &mut read).expect("read");
+    let expected: Vec<u8> =
+        (0..40u8).map(|i| if matches!(i, 0..10 | 16..23 | 32..35) { i + 1 } else { 0 }).collect();
+    assert_eq!(read[..], expected[..]);
+    let on_disk = std::fs::read(folder.path().join("title/a/b/three")).expect("a file");
+    assert_eq!(on_disk, [33, 34, 35]);
+    assert_eq!(std::fs::read(folder.path().join("title/empty")).expect("made at once"), []);
+    assert!(storage.descriptors.len() <= 2);
+}
+
+#[test]
+fn a_symbolic_link_in_the_way_is_never_followed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let outside = tempfile::tempdir().expect("another folder");
+    let files = [
+        TestFile { path: "sub/film", data: &[1; 4], start: 0 },
+        TestFile { path: "film", data: &[1; 4], start: 4 },
+    ];
+    std::fs::create_dir(folder.path().join("title")).expect("made");
+    std::os::unix::fs::symlink(outside.path(), folder.path().join("title/sub")).expect("linked");
+    std::os::unix::fs::symlink(outside.path().join("x"), folder.path().join("title/film"))
+        .expect("linked");
+    let storage = storage(folder.path(), &files, 16);
+    for offset in [0, 4] {
+        let error = storage.write(offset, &bytes(&[7; 4])).expect_err("refused");
+        assert_eq!(error.failure().kind, shoal_node::io::FailureKind::DiskLost);
+    }
+    assert_eq!(std::fs::read_dir(outside.path()).expect("readable").count(), 0);
+}
+
+#[test]
+fn a_changed_or_removed_file_is_noticed_when_it_is_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [TestFile { path: "film", data: &[1; 64], start: 0 }];
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("room");
+    storage.write(0, &bytes(&[5; 64])).expect("written");
+    storage.read(0, &mut [0; 64]).expect("our own writes are no change");
+    storage.sync().expect("synced");
+    storage.read(0, &mut [0; 64]).expect("nothing changed since");
+    let path = folder.path().join("title/film");
+    let file = std::fs::File::options().write(true).open(&path).expect("there");
+    file.set_modified(std::time::SystemTime::UNIX_EPOCH).expect("touched");
+    let error = storage.read(0, &mut [0; 64]).expect_err("changed").to_string();
+    assert!(error.contains("film was changed by another program"), "{error}");
+    std::fs::remove_file(&path).expect("removed");
+    let error = storage.read(0, &mut [0; 64]).expect_err("removed").to_string();
+    assert!(error.contains("film was removed"), "{error}");
+    let error = storage.read(0, &mut [0; 64]).expect_err("gone").to_string();
+    assert!(error.contains("film is gone"), "{error}");
+}
+
+#[test]
+fn only_written_stretches_count_as_data() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = vec![1; 1 << 20];
+    let files = [TestFile { path: "film", data: &data, start: 0 }];
+    let storage = storage(folder.path(), &files, 65536);
+    storage.make().expect("room");
+    assert_eq!(storage.extents().expect("told"), []);
+    storage.write(128 << 10, &[Bytes::from(vec![1; 64 << 10])]).expect("written");
+    assert_eq!(storage.extents().expect("told"), [(128 << 10, 192 << 10)]);
+    let length = std::fs::metadata(folder.path().join("title/film")).expect("there").len();
+    assert_eq!(length, 1 << 20);
+}
+
+#[test]
+fn a_longer_file_in_the_way_is_refused_and_left_alone() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [TestFile { path: "film", data: &[1; 64], start: 0 }];
+    std::fs::create_dir(folder.path().join("title")).expect("made");
+    std::fs::write(folder.path().join("title/film"), [1; 65]).expect("written");
+    let error = storage(folder.path(), &files, 16).make().expect_err("refused").to_string();
+    assert!(error.contains("longer"), "{error}");
+    assert_eq!(std::fs::metadata(folder.path().join("title/film")).expect("there").len(), 65);
+}
+
+#[test]
+fn a_missing_folder_is_not_made_again_behind_the_users_back() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let place = folder.path().join("films");
+    let files = [TestFile { path: "film", data: &[1; 64], start: 0 }];
+    let storage = storage(&place, &files, 16);
+    storage.make().expect("room");
+    std::fs::remove_dir_all(&place).expect("removed");
+    let error = storage.write(0, &bytes(&[1; 16])).expect_err("lost");
+    assert_eq!(error.failure().kind, shoal_node::io::FailureKind::DiskLost);
+    assert!(!place.exists());
+}

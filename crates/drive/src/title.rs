@@ -1,0 +1,261 @@
+//! One title on the disk: its files, its record and its journal, as the jobs of the node need them.
+//!
+//! Every method blocks; all are called on the threads of [`crate::pool`], some at the same time.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use shoal_node::io::ResumeRecord;
+use shoal_wire::Hash32;
+use shoal_wire::metainfo::Info;
+
+use crate::buffers::ReadBuffers;
+use crate::error::DriveError;
+use crate::hash;
+use crate::resume::check::{Expect, expectation};
+use crate::resume::{Journal, Leaves, Record, StateFolder, Stretch, check, replace};
+use crate::storage::{Descriptors, Place, Storage};
+
+/// How much of what is found on the disk is believed.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub enum Trust {
+    /// What was verified in an earlier run and looks untouched; the rest is hashed.
+    #[default]
+    Verified,
+    /// Nothing: all of it is hashed.
+    Nothing,
+    /// Every file whose length fits (`--skip-check`).
+    Sizes,
+}
+
+/// How far a check of stored data is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CheckProgress {
+    /// Bytes looked at.
+    pub done: u64,
+    /// Bytes to look at.
+    pub total: u64,
+}
+
+/// One title on the disk.
+#[derive(Debug)]
+pub struct TitleStore {
+    storage: Storage,
+    /// BEP 52 piece layers at hand, by file root: they make stored v2 pieces checkable.
+    layers: Vec<(Hash32, Bytes)>,
+    record: Option<PathBuf>,
+    journal: Option<Mutex<Journal>>,
+    /// Leaves of v2 pieces that were hashed before.
+    leaves: Option<Leaves>,
+    done: AtomicU64,
+    total: AtomicU64,
+    cancelled: AtomicBool,
+}
+
+impl TitleStore {
+    /// The title `info` at `place`; what was verified is remembered in `state`, when there is one.
+    #[must_use]
+    pub fn open(
+        info: Arc<Info>,
+        layers: Vec<(Hash32, Bytes)>,
+        place: Place,
+        descriptors: Arc<Descriptors>,
+        state: Option<&StateFolder>,
+    ) -> Self {
+        let file = |extension| state.map(|state| state.title_file(&info.hashes, extension));
+        let journal = file("journal").map(|path| Mutex::new(Journal::load(&path)));
+        let leaves = info.hashes.v2.and_then(|_| Leaves::open(&file("leaves")?));
+        Self {
+            leaves,
+            record: file("record"),
+            journal,
+            storage: Storage::new(info, place, descriptors),
+            layers,
+            done: AtomicU64::new(0),
+            total: AtomicU64::new(0),
+            cancelled: AtomicBool::new(false),
+        }
+    }
+    /// Its files.
+    #[must_use]
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+    /// How far [`TitleStore::prepare`] is.
+    #[must_use]
+    pub fn progress(&self) -> CheckProgress {
+        CheckProgress {
+            done: self.done.load(Ordering::Relaxed),
+            total: self.total.load(Ordering::Relaxed),
+        }
+    }
+    /// Makes a running [`TitleStore::prepare`] end early; what it did not look at counts as absent.
+    pub fn cancel(&self) {
+        self.cancelled.store(true, Ordering::Relaxed);
+    }
+    fn journal(&self) -> Option<MutexGuard<'_, Journal>> {
+        self.journal.as_ref().map(|journal| journal.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Whether a stored piece can be checked with hashes at hand.
+    fn is_checkable(&self, piece: u32) -> bool {
+        !matches!(expectation(self.storage.info(), &self.layers, piece), Expect::Unknown)
+    }
+
+    /// Makes the files' folder and finds out what is verified in it.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or looked at, or a file in the way is longer than the title says.
+    pub fn prepare(&self, trust: Trust) -> Result<ResumeRecord, DriveError> {
+        self.storage.make()?;
+        let known = match trust {
+            Trust::Verified => self.record.as_deref().and_then(Record::load),
+            Trust::Nothing | Trust::Sizes => None,
+        };
+        let stretches = match trust {
+            Trust::Verified => self.journal().map_or_else(Vec::new, |j| j.stretches().to_vec()),
+            Trust::Nothing | Trust::Sizes => Vec::new(),
+        };
+        let found = check::Check {
+            storage: &self.storage,
+            layers: &self.layers,
+            known: known.as_ref(),
+            stretches: &stretches,
+            sizes_suffice: trust == Trust::Sizes,
+            done: &self.done,
+            total: &self.total,
+            cancelled: &self.cancelled,
+        }
+        .run()?;
+        if found.hashed > 0 {
+            self.save(&found.record)?;
+        }
+        Ok(found.record)
+    }
+    /// Believes `record` without looking: the bytes were hashed a moment ago by [`crate::publish`].
+    ///
+    /// # Errors
+    /// When the record cannot be written.
+    pub fn vouch(&self, record: &ResumeRecord) -> Result<(), DriveError> {
+        for file in 0..self.storage.info().files.len() {
+            if let Some(stamp) = self.storage.stamp_now(file)? {
+                self.storage.vouch(file, stamp);
+            }
+        }
+        self.save(record)
+    }
+    /// Reads stored bytes.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
+    pub fn read(
+        &self,
+        offset: u64,
+        length: usize,
+        buffers: &ReadBuffers,
+    ) -> Result<Bytes, DriveError> {
+        let mut buffer = buffers.take(length);
+        self.storage.read(offset, buffer.memory())?;
+        Ok(buffer.freeze())
+    }
+    /// Writes verified bytes, and notes those in the journal that no later check could verify by itself.
+    ///
+    /// # Errors
+    /// As [`Storage::write`].
+    pub fn write(&self, offset: u64, parts: &[Bytes]) -> Result<(), DriveError> {
+        self.storage.write(offset, parts)?;
+        let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        if self.journal.is_some() && self.needs_journal(offset, length) {
+            let stretch = Stretch::of(offset, parts);
+            self.journal().map_or(Ok(()), |mut journal| journal.append(stretch))?;
+        }
+        Ok(())
+    }
+    /// Whether a write leaves a piece that is not whole, or that has no hash to check it by.
+    fn needs_journal(&self, offset: u64, length: u64) -> bool {
+        let layout = &self.storage.info().layout;
+        let end = offset.saturating_add(length);
+        let mut at = offset;
+        while at < end {
+            let Some(piece) = layout.piece_at(at) else { return false };
+            let start = layout.start(piece);
+            let data_end = start + u64::from(layout.data_len(piece));
+            if at > start || end < data_end || !self.is_checkable(piece.get()) {
+                return true;
+            }
+            at = start + u64::from(layout.nominal_len(piece));
+        }
+        false
+    }
+    /// Leaf hashes of a stored piece, 32 bytes each.
+    ///
+    /// # Errors
+    /// As [`Storage::read`].
+    pub fn leaves(&self, piece: u32, buffers: &ReadBuffers) -> Result<Bytes, DriveError> {
+        let layout = &self.storage.info().layout;
+        let piece = layout
+            .piece(piece)
+            .ok_or_else(|| DriveError::Invalid(format!("there is no piece {piece}")))?;
+        let (start, length) = (layout.start(piece), layout.data_len(piece) as usize);
+        let count = length.div_ceil(hash::LEAF_LEN);
+        let first = u64::from(piece.get()) * u64::from(layout.blocks_per_piece());
+        let expected = expectation(self.storage.info(), &self.layers, piece.get());
+        if let (Some(kept), Expect::V2 { root, levels }) = (&self.leaves, expected)
+            && let Some(list) = kept.get(first, count, root, levels)
+        {
+            return Ok(list.into());
+        }
+        let mut out = Vec::with_capacity(count * hash::HASH_LEN);
+        let mut at = 0;
+        while at < length {
+            let step = (length - at).min(check::STEP);
+            let mut buffer = buffers.take(step);
+            self.storage.read(start + at as u64, buffer.memory())?;
+            hash::leaves(buffer.as_ref()).for_each(|leaf| out.extend(leaf.0));
+            at += step;
+        }
+        if let (Some(kept), Expect::V2 { .. }) = (&self.leaves, expected) {
+            kept.put(first, &out);
+        }
+        Ok(out.into())
+    }
+    /// Brings the data to the disk, then records that it is there.
+    ///
+    /// # Errors
+    /// When either cannot be done: the earlier record then still stands.
+    pub fn save(&self, record: &ResumeRecord) -> Result<(), DriveError> {
+        let Some(path) = &self.record else { return Ok(()) };
+        let stamps = self.storage.sync()?;
+        if let Some(journal) = self.journal() {
+            journal.sync()?;
+        }
+        Record { have: record.have.clone(), stamps }.save(path)?;
+        let layout = &self.storage.info().layout;
+        let piece_of = |at| layout.piece_at(at).map(shoal_wire::metainfo::PieceIndex::get);
+        self.journal().map_or(Ok(()), |mut journal| {
+            journal.retain(|stretch| {
+                let last = stretch.offset + u64::from(stretch.length.max(1)) - 1;
+                let (Some(first), Some(last)) = (piece_of(stretch.offset), piece_of(last)) else {
+                    return false;
+                };
+                (first..=last).any(|piece| !record.have.get(piece) || !self.is_checkable(piece))
+            })
+        })
+    }
+    /// Keeps the info dictionary for a later start without peers.
+    ///
+    /// # Errors
+    /// When the system refuses.
+    pub fn keep_info(&self) -> Result<(), DriveError> {
+        let raw = &self.storage.info().raw;
+        let Some(path) = self.record.as_ref().map(|record| record.with_extension("info")) else {
+            return Ok(());
+        };
+        let kept = std::fs::read(&path).is_ok_and(|kept| kept == *raw);
+        if kept { Ok(()) } else { replace(&path, raw) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

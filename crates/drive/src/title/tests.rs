@@ -1,0 +1,115 @@
+use super::*;
+use crate::testing::{TestFile, film, info_v1};
+use shoal_wire::bitfield::Bitfield;
+use std::path::Path;
+
+const PIECE: u32 = 64 << 10;
+
+fn open(state: &StateFolder, folder: &Path, data: &[u8]) -> TitleStore {
+    let files = [TestFile { path: "film", data, start: 0 }];
+    let info = Arc::new(info_v1("title", &files, PIECE));
+    let place = Place::Below(folder.to_path_buf());
+    TitleStore::open(info, Vec::new(), place, Arc::new(Descriptors::new(4)), Some(state))
+}
+
+fn write(store: &TitleStore, data: &[u8], offset: usize, length: usize) {
+    let part = Bytes::copy_from_slice(&data[offset..offset + length]);
+    store.write(offset as u64, &[part]).expect("written");
+}
+
+fn ones(field: &Bitfield) -> Vec<u32> {
+    field.iter().collect()
+}
+
+#[test]
+fn after_a_kill_verified_pieces_and_blocks_are_found_again_and_nothing_else_is() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(5 * PIECE as usize + 100);
+    let store = open(&state, folder.path(), &data);
+    assert_eq!(store.prepare(Trust::Verified).expect("made").have.ones(), 0);
+    write(&store, &data, 0, PIECE as usize);
+    let mut have = Bitfield::new(6);
+    have.set(0);
+    store.save(&ResumeRecord { have, partial: Vec::new() }).expect("saved");
+    // Not saved any more: a whole piece, the short last one, two blocks of another, and a block of which only
+    // the bytes arrived, not the note in the journal.
+    write(&store, &data, 2 * PIECE as usize, PIECE as usize);
+    write(&store, &data, 5 * PIECE as usize, 100);
+    write(&store, &data, 3 * PIECE as usize + (16 << 10), 32 << 10);
+    store.storage.write(4 * u64::from(PIECE), &[Bytes::from(vec![1; 16 << 10])]).expect("written");
+    drop(store);
+
+    let store = open(&state, folder.path(), &data);
+    let found = store.prepare(Trust::Verified).expect("looked");
+    assert_eq!(ones(&found.have), [0, 2, 5]);
+    let [(3, blocks)] = &found.partial[..] else { panic!("{:?}", found.partial) };
+    assert_eq!(ones(blocks), [1, 2]);
+    drop(store);
+
+    // A third start believes the record of the second: nothing is hashed, and the journal still counts.
+    let store = open(&state, folder.path(), &data);
+    let found = store.prepare(Trust::Verified).expect("looked");
+    assert_eq!((ones(&found.have), found.partial.len()), (vec![0, 2, 5], 1));
+    let bytes_of_the_incomplete = u64::from(2 * PIECE);
+    assert!(store.progress().total <= bytes_of_the_incomplete, "{:?}", store.progress());
+}
+
+#[test]
+fn a_file_changed_between_runs_is_hashed_and_only_good_pieces_count() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let mut data = film(3 * PIECE as usize);
+    let store = open(&state, folder.path(), &data);
+    store.prepare(Trust::Verified).expect("made");
+    write(&store, &data, 0, data.len());
+    store.save(&ResumeRecord { have: Bitfield::full(3), partial: Vec::new() }).expect("saved");
+    drop(store);
+    let good = data.clone();
+    data[PIECE as usize + 7] ^= 2;
+    let path = folder.path().join("title/film");
+    std::fs::write(&path, &data).expect("changed");
+    let file = std::fs::File::options().write(true).open(&path).expect("there");
+    file.set_modified(std::time::UNIX_EPOCH).expect("touched");
+    let store = open(&state, folder.path(), &good);
+    assert_eq!(ones(&store.prepare(Trust::Verified).expect("looked").have), [0, 2]);
+    assert_eq!(ones(&store.prepare(Trust::Sizes).expect("looked").have), [0, 1, 2]);
+    assert_eq!(ones(&store.prepare(Trust::Nothing).expect("looked").have), [0, 2]);
+}
+
+#[test]
+fn a_sparse_source_of_zeros_counts_as_data() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let mut data = film(3 * PIECE as usize);
+    data[PIECE as usize..2 * PIECE as usize].fill(0);
+    let path = folder.path().join("title/film");
+    std::fs::create_dir(folder.path().join("title")).expect("made");
+    let file = std::fs::File::create(&path).expect("made");
+    file.set_len(data.len() as u64).expect("sparse");
+    for piece in [0, 2] {
+        let at = piece * PIECE as usize;
+        std::os::unix::fs::FileExt::write_all_at(&file, &data[at..at + PIECE as usize], at as u64)
+            .expect("written");
+    }
+    let store = open(&state, folder.path(), &data);
+    assert!(store.prepare(Trust::Verified).expect("looked").have.is_full());
+}
+
+#[test]
+fn leaves_of_a_stored_piece_are_those_of_its_blocks() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(PIECE as usize + 20_000);
+    let store = open(&state, folder.path(), &data);
+    store.prepare(Trust::Verified).expect("made");
+    write(&store, &data, 0, data.len());
+    let buffers = ReadBuffers::new(1 << 20);
+    let leaves = store.leaves(1, &buffers).expect("read");
+    let expected: Vec<u8> = [&data[PIECE as usize..][..16384], &data[PIECE as usize + 16384..]]
+        .iter()
+        .flat_map(|block| hash::sha256(block).0)
+        .collect();
+    assert_eq!(leaves, expected);
+    assert!(store.leaves(2, &buffers).is_err());
+}
