@@ -1,0 +1,206 @@
+//! Bodies of answers: bytes at hand, bytes of a film as they arrive, events as they happen.
+//!
+//! A body is pulled by the connection only when its socket has room, so a slow player slows its reader and nothing else.
+//! When the connection ends, the body is dropped and the reader with it.
+
+use core::pin::Pin;
+use core::task::{Context, Poll};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use hyper::body::{Frame, SizeHint};
+use tokio::sync::{OwnedSemaphorePermit, broadcast};
+
+use crate::library::{BoxFuture, Reader};
+
+/// Bytes taken from a reader at once: small, so that the position of a player is known well.
+pub const CHUNK_BYTES: u32 = 64 << 10;
+
+/// Why a body ended early; the connection is closed, so that the player sees a film that is cut off, not one that is
+/// over.
+#[derive(Debug)]
+pub struct BodyError(pub String);
+
+impl core::fmt::Display for BodyError {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl core::error::Error for BodyError {}
+
+/// A body.
+pub struct Body(Kind);
+
+enum Kind {
+    /// Bytes at hand; taken out when sent.
+    Full(Bytes),
+    /// A source that is asked for one chunk after the other, and bytes left if that is known.
+    Source { state: State, left: Option<u64> },
+}
+
+/// What a source gives: bytes, trouble, or its end.
+type Chunk = Option<Result<Bytes, BodyError>>;
+
+enum State {
+    Idle(Box<dyn Source>),
+    Busy(BoxFuture<'static, (Box<dyn Source>, Chunk)>),
+    Over,
+}
+
+/// Where chunks come from.
+trait Source: Send {
+    /// The next chunk of at most `max` bytes.
+    fn next(&mut self, max: u32) -> BoxFuture<'_, Chunk>;
+}
+
+impl Body {
+    /// All of it is here.
+    pub fn full(bytes: impl Into<Bytes>) -> Self {
+        Self(Kind::Full(bytes.into()))
+    }
+    /// Nothing.
+    #[must_use]
+    pub fn empty() -> Self {
+        Self::full(Bytes::new())
+    }
+    /// The next `length` bytes of `reader`; `sent` counts them.
+    #[must_use]
+    pub fn film(reader: Box<dyn Reader>, length: u64, sent: Arc<AtomicU64>) -> Self {
+        let source = Film { reader, sent };
+        Self(Kind::Source { state: State::Idle(Box::new(source)), left: Some(length) })
+    }
+    /// Lines as server-sent events: first those of the past, then what `live` brings, with a sign of life in between.
+    /// `permit` is held as long as somebody listens.
+    #[must_use]
+    pub fn events(
+        past: Vec<Arc<str>>,
+        live: broadcast::Receiver<Arc<str>>,
+        permit: OwnedSemaphorePermit,
+    ) -> Self {
+        let past = past.into_iter().rev().collect();
+        let source = Events { past, live, _permit: permit };
+        Self(Kind::Source { state: State::Idle(Box::new(source)), left: None })
+    }
+}
+
+struct Film {
+    reader: Box<dyn Reader>,
+    sent: Arc<AtomicU64>,
+}
+
+impl Source for Film {
+    fn next(&mut self, max: u32) -> BoxFuture<'_, Chunk> {
+        Box::pin(async move {
+            let chunk = self.reader.next(max).await?;
+            if let Ok(bytes) = &chunk {
+                self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+            }
+            Some(chunk.map_err(BodyError))
+        })
+    }
+}
+
+struct Events {
+    past: Vec<Arc<str>>,
+    live: broadcast::Receiver<Arc<str>>,
+    _permit: OwnedSemaphorePermit,
+}
+
+/// A comment is sent after this much silence, so that a listener that is gone is noticed.
+const SIGN_OF_LIFE: core::time::Duration = core::time::Duration::from_secs(15);
+
+impl Source for Events {
+    fn next(&mut self, _max: u32) -> BoxFuture<'_, Chunk> {
+        Box::pin(async move {
+            if let Some(line) = self.past.pop() {
+                return Some(Ok(sse(&line)));
+            }
+            loop {
+                match tokio::time::timeout(SIGN_OF_LIFE, self.live.recv()).await {
+                    Ok(Ok(line)) => return Some(Ok(sse(&line))),
+                    // Too slow: what was missed is replaced by newer news.
+                    Ok(Err(broadcast::error::RecvError::Lagged(_))) => {}
+                    Ok(Err(broadcast::error::RecvError::Closed)) => return None,
+                    Err(_) => return Some(Ok(Bytes::from_static(b":\n\n"))),
+                }
+            }
+        })
+    }
+}
+
+/// One line as an event.
+fn sse(line: &str) -> Bytes {
+    Bytes::from(format!("data: {line}\n\n"))
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let (state, left) = match &mut self.0 {
+            Kind::Full(bytes) if bytes.is_empty() => return Poll::Ready(None),
+            Kind::Full(bytes) => {
+                return Poll::Ready(Some(Ok(Frame::data(core::mem::take(bytes)))));
+            }
+            Kind::Source { state, left } => (state, left),
+        };
+        if *left == Some(0) {
+            *state = State::Over;
+            return Poll::Ready(None);
+        }
+        let max = left.map_or(CHUNK_BYTES, |left| {
+            u32::try_from(left).map_or(CHUNK_BYTES, |left| left.min(CHUNK_BYTES))
+        });
+        let mut future = match core::mem::replace(state, State::Over) {
+            State::Idle(mut source) => Box::pin(async move {
+                let chunk = source.next(max).await;
+                (source, chunk)
+            }),
+            State::Busy(future) => future,
+            State::Over => return Poll::Ready(None),
+        };
+        match future.as_mut().poll(context) {
+            Poll::Pending => {
+                *state = State::Busy(future);
+                Poll::Pending
+            }
+            Poll::Ready((source, Some(Ok(mut bytes)))) => {
+                bytes.truncate(max as usize);
+                if let Some(left) = left {
+                    *left = left.saturating_sub(bytes.len() as u64);
+                }
+                *state = State::Idle(source);
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Poll::Ready((_, Some(Err(error)))) => Poll::Ready(Some(Err(error))),
+            Poll::Ready((_, None)) => match left {
+                Some(_) => {
+                    let error = BodyError("the film ended before its length".to_owned());
+                    Poll::Ready(Some(Err(error)))
+                }
+                None => Poll::Ready(None),
+            },
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.0 {
+            Kind::Full(bytes) => bytes.is_empty(),
+            Kind::Source { left, .. } => *left == Some(0),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.0 {
+            Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Kind::Source { left: Some(left), .. } => SizeHint::with_exact(*left),
+            Kind::Source { left: None, .. } => SizeHint::default(),
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The engine of `drive` as a [`Library`]: what it takes part in, put on a shelf for people and players.
+//!
+//! The engine knows its titles by number; the shelf adds their names and the length of their films, and turns readers
+//! of the one kind into readers of the other.
+
+use core::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use bytes::Bytes;
+use shoal_drive::Engine;
+use shoal_node::io::{Command, Event};
+use shoal_node::link::TitleId;
+use shoal_node::stats::TitleView;
+use shoal_wire::InfoHashes;
+use shoal_wire::metainfo::Info;
+use tokio::sync::broadcast;
+
+use crate::library::{BoxFuture, Entry, Library, Reader};
+
+/// An engine and the names of its titles. Cheap to share.
+#[derive(Debug)]
+pub struct Shelf {
+    engine: Engine,
+    entries: Mutex<Vec<Entry>>,
+}
+
+impl Shelf {
+    /// An empty shelf over `engine`.
+    #[must_use]
+    pub fn new(engine: Engine) -> Arc<Self> {
+        Arc::new(Self { engine, entries: Mutex::default() })
+    }
+    fn entries(&self) -> MutexGuard<'_, Vec<Entry>> {
+        // Nothing is done under the lock that can panic half-way.
+        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Puts a title on the shelf that the engine was given as `title`.
+    pub fn add(&self, title: TitleId, hashes: InfoHashes) {
+        let mut entries = self.entries();
+        entries.retain(|entry| entry.title != title);
+        entries.push(Entry { title, hashes, info: None, durations_ms: Vec::new() });
+    }
+    /// Tells how long a film is, once that is known.
+    pub fn set_duration(&self, title: TitleId, file: u32, duration_ms: u64) {
+        for entry in self.entries().iter_mut().filter(|entry| entry.title == title) {
+            entry.durations_ms.retain(|(known, _)| *known != file);
+            entry.durations_ms.push((file, duration_ms));
+        }
+    }
+    /// Takes a title off the shelf.
+    pub fn remove(&self, title: TitleId) {
+        self.entries().retain(|entry| entry.title != title);
+    }
+    /// The engine.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+impl Library for Shelf {
+    fn titles(&self) -> BoxFuture<'_, Vec<Entry>> {
+        let mut entries = self.entries().clone();
+        for entry in &mut entries {
+            entry.info = self.engine.info(entry.title);
+            if let Some(info) = &entry.info {
+                entry.hashes = all_names(entry.hashes, info);
+            }
+        }
+        Box::pin(async move { entries })
+    }
+    fn views(&self) -> BoxFuture<'_, Vec<TitleView>> {
+        // An engine that has stopped has no titles any more.
+        Box::pin(async { self.engine.views().await.unwrap_or_default() })
+    }
+    fn open(
+        &self,
+        title: TitleId,
+        file: u32,
+        range: Range<u64>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>, String>> {
+        Box::pin(async move {
+            let reader = self.engine.open_reader(title, file, range).await;
+            let reader = reader.map_err(|error| error.to_string())?;
+            Ok(Box::new(EngineReader(reader)) as Box<dyn Reader>)
+        })
+    }
+    fn command(&self, command: Command) -> BoxFuture<'_, ()> {
+        Box::pin(async {
+            // An engine that has stopped is past all commands.
+            let _ = self.engine.command(command).await;
+        })
+    }
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.engine.events()
+    }
+}
+
+/// A magnet may name one hash of a hybrid: the metadata knows both.
+fn all_names(known: InfoHashes, info: &Info) -> InfoHashes {
+    InfoHashes { v1: known.v1.or(info.hashes.v1), v2: known.v2.or(info.hashes.v2) }
+}
+
+struct EngineReader(shoal_drive::Reader);
+
+impl Reader for EngineReader {
+    fn next(&mut self, max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
+        Box::pin(
+            async move { self.0.next(max).await.map_err(|error| error.to_string()).transpose() },
+        )
+    }
+}

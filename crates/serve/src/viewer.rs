@@ -1,0 +1,253 @@
+//! The face of a viewer or publisher: films, page, JSON, events, metrics.
+//!
+//! Every request passes the same gates in the same order: host, other sites, token of the address; then its path decides.
+
+mod api;
+mod metrics;
+mod page;
+mod stream;
+
+use core::net::SocketAddr;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use hyper::body::Incoming;
+use hyper::header::{CONTENT_TYPE, HeaderValue};
+use hyper::{Method, Request, Response, StatusCode};
+use tokio::sync::Semaphore;
+
+use crate::answer::{answer, refused, text, wrong_method};
+use crate::body::Body;
+use crate::guard::{Guard, Refusal, Token};
+use crate::library::Library;
+use crate::reports::Reports;
+use crate::server::{Limits, Server, Site};
+
+/// How a viewer's face is set up.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where to listen; port 0 is any.
+    pub listen: SocketAddr,
+    /// Names by which the server may be called besides addresses and `localhost`.
+    pub host_names: Vec<String>,
+    /// Token of its addresses; `None` makes a random one unless `listen` is a loopback address, which needs none.
+    pub read_token: Option<Token>,
+    /// Token of calls that change state; `None` makes a random one.
+    pub control_token: Option<Token>,
+    /// Limits.
+    pub limits: Limits,
+}
+
+impl Options {
+    /// Defaults, listening at `listen`.
+    #[must_use]
+    pub fn new(listen: SocketAddr) -> Self {
+        Self {
+            listen,
+            host_names: Vec::new(),
+            read_token: None,
+            control_token: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// Counters of the face itself.
+#[derive(Debug, Default)]
+struct Served {
+    requests: AtomicU64,
+    refused: AtomicU64,
+    film_bytes: Arc<AtomicU64>,
+}
+
+/// A running face.
+#[derive(Debug)]
+pub struct Viewer {
+    server: Server,
+    read_token: Option<Token>,
+    control_token: Token,
+}
+
+impl Viewer {
+    /// Serves `library`, and what `reports` tells.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours, or the system has no randomness for tokens.
+    pub fn start(
+        options: Options,
+        library: Arc<dyn Library>,
+        reports: Arc<Reports>,
+    ) -> io::Result<Self> {
+        let read_token = match options.read_token {
+            Some(token) => Some(token),
+            None if options.listen.ip().is_loopback() => None,
+            None => Some(Token::random()?),
+        };
+        let control_token = match options.control_token {
+            Some(token) => token,
+            None => Token::random()?,
+        };
+        let names = options.host_names.iter();
+        let guard = Guard {
+            host_names: names.map(|name| name.trim_end_matches('.').to_ascii_lowercase()).collect(),
+            read_token: read_token.clone(),
+            control_token: control_token.clone(),
+        };
+        let site = Face {
+            guard,
+            library,
+            reports,
+            listeners: Arc::new(Semaphore::new(options.limits.listeners_max)),
+            limits: options.limits.clone(),
+            served: Served::default(),
+        };
+        let server = Server::start(options.listen, Arc::new(site), options.limits)?;
+        Ok(Self { server, read_token, control_token })
+    }
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.server.address()
+    }
+    /// The address before `/stream/`, `/api/` and the rest, with the token when one is needed. A server on all addresses
+    /// is named by loopback.
+    #[must_use]
+    pub fn base(&self) -> String {
+        let mut address = self.address();
+        if address.ip().is_unspecified() {
+            address.set_ip(match address {
+                SocketAddr::V4(_) => core::net::Ipv4Addr::LOCALHOST.into(),
+                SocketAddr::V6(_) => core::net::Ipv6Addr::LOCALHOST.into(),
+            });
+        }
+        match &self.read_token {
+            Some(token) => format!("http://{address}/t/{}", token.as_str()),
+            None => format!("http://{address}"),
+        }
+    }
+    /// The token of calls that change state.
+    #[must_use]
+    pub fn control_token(&self) -> &Token {
+        &self.control_token
+    }
+    /// Ends it gently: see [`Server::shutdown`].
+    pub async fn shutdown(self) {
+        self.server.shutdown().await;
+    }
+}
+
+/// What answers.
+struct Face {
+    guard: Guard,
+    library: Arc<dyn Library>,
+    reports: Arc<Reports>,
+    listeners: Arc<Semaphore>,
+    limits: Limits,
+    served: Served,
+}
+
+impl Site for Face {
+    async fn handle(&self, request: Request<Incoming>, _remote: SocketAddr) -> Response<Body> {
+        self.served.requests.fetch_add(1, Ordering::Relaxed);
+        match self.admit(&request) {
+            Ok(path) => {
+                let path = path.to_owned();
+                self.route(request, &path).await
+            }
+            Err(refusal) => {
+                self.served.refused.fetch_add(1, Ordering::Relaxed);
+                refused(refusal)
+            }
+        }
+    }
+}
+
+impl Face {
+    /// The gates. Gives the path without its token.
+    fn admit<'r>(&self, request: &'r Request<Incoming>) -> Result<&'r str, Refusal> {
+        let headers = request.headers();
+        self.guard.check_host(request.uri(), request.version(), headers)?;
+        let path = self.guard.check_read(request.uri(), headers)?;
+        self.guard.check_site(headers, path == "/")?;
+        if !matches!(*request.method(), Method::GET | Method::HEAD) {
+            self.guard.check_control(headers)?;
+        }
+        Ok(path)
+    }
+
+    async fn route(&self, request: Request<Incoming>, path: &str) -> Response<Body> {
+        let parts: Vec<&str> = path.split('/').skip(1).collect();
+        let read = matches!(*request.method(), Method::GET | Method::HEAD);
+        match parts.as_slice() {
+            ["stream", hash, file] | ["stream", hash, file, _] if read => {
+                self.stream(&request, hash, file).await
+            }
+            ["api", "v1", "limits"] if *request.method() == Method::POST => {
+                self.set_limits(request).await
+            }
+            ["api", "v1", "titles", hash, "peers"] if *request.method() == Method::POST => {
+                let hash = (*hash).to_owned();
+                self.add_peers(request, &hash).await
+            }
+            ["api", "v1", "limits"] | ["api", "v1", "titles", _, "peers"] => wrong_method("POST"),
+            [""] if read => self.page(),
+            ["api", "v1", "titles"] if read => self.titles().await,
+            ["api", "v1", "titles", hash] if read => self.title(hash).await,
+            ["api", "v1", "events"] if read => self.events(request.method()),
+            ["metrics"] if read => self.metrics().await,
+            [""] | ["stream", ..] | ["api", "v1", "titles" | "events", ..] | ["metrics"] => {
+                wrong_method("GET, HEAD")
+            }
+            _ => text(StatusCode::NOT_FOUND, "There is nothing at this address."),
+        }
+    }
+
+    fn events(&self, method: &Method) -> Response<Body> {
+        if *method == Method::HEAD {
+            return answer(StatusCode::OK, "text/event-stream", Body::empty());
+        }
+        let Ok(permit) = Arc::clone(&self.listeners).try_acquire_owned() else {
+            return text(StatusCode::SERVICE_UNAVAILABLE, "Too many listen already.");
+        };
+        let (past, live) = self.reports.listen();
+        answer(StatusCode::OK, "text/event-stream", Body::events(past, live, permit))
+    }
+
+    fn page(&self) -> Response<Body> {
+        // The token goes to the page only where nobody else can load it: without one in the address the server is bound
+        // to loopback and the host was checked. Elsewhere the user gives it behind the address (`#token`).
+        let control = match self.guard.read_token {
+            None => self.guard.control_token.as_str(),
+            Some(_) => "",
+        };
+        let Ok((html, policy)) = page::page(control) else {
+            return text(StatusCode::INTERNAL_SERVER_ERROR, "The system has no randomness.");
+        };
+        let mut response = answer(StatusCode::OK, "text/html; charset=utf-8", Body::full(html));
+        let headers = response.headers_mut();
+        if let Ok(policy) = HeaderValue::from_str(&policy) {
+            headers.insert("content-security-policy", policy);
+        }
+        headers.insert("x-frame-options", HeaderValue::from_static("DENY"));
+        headers.insert("cross-origin-opener-policy", HeaderValue::from_static("same-origin"));
+        response
+    }
+
+    async fn metrics(&self) -> Response<Body> {
+        let (titles, views) = (self.library.titles().await, self.library.views().await);
+        let served = metrics::Own {
+            requests: self.served.requests.load(Ordering::Relaxed),
+            refused: self.served.refused.load(Ordering::Relaxed),
+            film_bytes: self.served.film_bytes.load(Ordering::Relaxed),
+        };
+        let mut response = answer(
+            StatusCode::OK,
+            "text/plain",
+            Body::full(metrics::text(&titles, &views, &served)),
+        );
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        response.headers_mut().insert(CONTENT_TYPE, kind);
+        response
+    }
+}
