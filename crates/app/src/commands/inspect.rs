@@ -1,0 +1,262 @@
+//! `shoal inspect`: what a torrent, a link or a media file contains, for people and as one JSON object.
+
+use std::io::Read;
+use std::path::Path;
+
+use serde_json::{Map, Value, json};
+use shoal_media::{Container, Film, TrackKind};
+use shoal_wire::InfoHashes;
+use shoal_wire::magnet::{Link, Magnet};
+use shoal_wire::metainfo::{Info, Metainfo};
+
+use crate::cli::Inspect;
+use crate::error::Error;
+use crate::film;
+use crate::link::{self, Target};
+use crate::output::Output;
+use crate::units::{Bytes, clock};
+
+/// Runs the command.
+pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
+    let mut output = Output::new(arguments.json, 0);
+    let link = link::parse(&arguments.link)?;
+    let found = match &link {
+        Link::File(path) if Path::new(path).exists() && !looks_like_torrent(Path::new(path))? => {
+            media(Path::new(path), &film::probe(Path::new(path))?)
+        }
+        _ => match super::runtime()?.block_on(link::open(link))? {
+            Target::Magnet(magnet) => of_magnet(&magnet),
+            Target::Torrent(metainfo) => of_torrent(&metainfo),
+        },
+    };
+    if output.is_json() {
+        output.event(&found.to_string());
+    } else {
+        for line in lines(&found) {
+            output.say(&line);
+        }
+    }
+    Ok(())
+}
+
+/// A torrent file begins with a dictionary; no media file does.
+fn looks_like_torrent(path: &Path) -> Result<bool, Error> {
+    let mut first = [0u8; 2];
+    let read = std::fs::File::open(path).and_then(|mut file| file.read(&mut first));
+    match read {
+        Ok(2) => Ok(first[0] == b'd' && (first[1].is_ascii_digit() || first[1] == b'e')),
+        Ok(_) => Err(Error::new(format!("{} is empty", path.display()))),
+        Err(error) => Err(Error::new(format!("{} cannot be read: {error}", path.display()))),
+    }
+}
+
+fn hash_fields(object: &mut Map<String, Value>, hashes: &InfoHashes) {
+    if let Some(v1) = hashes.v1 {
+        object.insert("infohash_v1".to_owned(), v1.to_string().into());
+    }
+    if let Some(v2) = hashes.v2 {
+        object.insert("infohash_v2".to_owned(), v2.to_string().into());
+    }
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(map) => map,
+        _ => Map::new(),
+    }
+}
+
+fn of_magnet(magnet: &Magnet) -> Value {
+    let mut found = object(json!({
+        "kind": "magnet",
+        "name": magnet.name,
+        "trackers": magnet.trackers,
+        "web_seeds": magnet.web_seeds,
+        "peers": magnet.peers.iter().map(ToString::to_string)
+            .chain(magnet.peer_names.iter().map(|(host, port)| format!("{host}:{port}")))
+            .collect::<Vec<_>>(),
+    }));
+    if !magnet.select.is_empty() {
+        found.insert("select".to_owned(), json!(magnet.select));
+    }
+    hash_fields(&mut found, &magnet.hashes);
+    found.into()
+}
+
+fn of_torrent(metainfo: &Metainfo) -> Value {
+    let info = &metainfo.info;
+    let mut found = object(json!({
+        "kind": "torrent",
+        "name": info.name,
+        "length": info.length(),
+        "piece_length": info.layout.piece_length(),
+        "pieces": info.layout.piece_count(),
+        "private": info.private,
+        "play": film::main_file(info),
+        "files": info.files.iter().enumerate().map(|(index, file)| file_fields(info, index, file)).collect::<Vec<_>>(),
+        "trackers": metainfo.trackers,
+        "web_seeds": metainfo.web_seeds,
+        "comment": metainfo.comment,
+        "created_by": metainfo.created_by,
+        "created_unix_s": metainfo.created_unix_s,
+    }));
+    if info.published_unix_ms > 0 {
+        found.insert("published_unix_ms".to_owned(), info.published_unix_ms.into());
+    }
+    hash_fields(&mut found, &info.hashes);
+    found.into()
+}
+
+fn file_fields(info: &Info, index: usize, file: &shoal_wire::metainfo::FileEntry) -> Value {
+    let index_file = info
+        .time_indexes
+        .iter()
+        .find(|reference| usize::try_from(reference.film) == Ok(index))
+        .map(|reference| reference.index);
+    json!({
+        "index": index,
+        "path": file.path.join("/"),
+        "length": file.length,
+        "time_index": index_file,
+    })
+}
+
+fn media(path: &Path, film: &Film) -> Value {
+    let container = match film.container {
+        Container::Mp4 => "mp4",
+        Container::FragmentedMp4 => "fragmented mp4",
+        Container::Matroska => "matroska",
+        Container::MpegTs => "mpeg-ts",
+        Container::Unknown => "unknown",
+    };
+    let tracks = film.tracks.iter().map(|track| {
+        let kind = match track.kind {
+            TrackKind::Video => "video",
+            TrackKind::Audio => "audio",
+            TrackKind::Text => "text",
+            TrackKind::Other => "other",
+        };
+        json!({
+            "id": track.id,
+            "kind": kind,
+            "codec": track.codec,
+            "duration_ms": track.duration_ms,
+            "width": track.size.map(|size| size.0),
+            "height": track.size.map(|size| size.1),
+            "language": track.language,
+        })
+    });
+    let index = film.index.as_ref().map(|index| {
+        json!({
+            "boot": index.boot.iter().map(|(offset, length)| json!([offset, length])).collect::<Vec<_>>(),
+            "boot_bytes": index.boot.iter().map(|(_, length)| length).sum::<u64>(),
+            "keys": index.keys.len(),
+            "mean_rate": index.mean_rate(),
+        })
+    });
+    json!({
+        "kind": "media",
+        "name": path.file_name().map(|name| name.to_string_lossy()),
+        "length": std::fs::metadata(path).map(|found| found.len()).unwrap_or(0),
+        "container": container,
+        "duration_ms": film.duration_ms,
+        "tracks": tracks.collect::<Vec<_>>(),
+        "time_index": index,
+    })
+}
+
+/// The same for people: one fact per line, empty ones left out.
+fn lines(found: &Value) -> Vec<String> {
+    let mut lines = Vec::new();
+    let Value::Object(found) = found else { return lines };
+    let order = [
+        "kind",
+        "name",
+        "infohash_v1",
+        "infohash_v2",
+        "container",
+        "duration_ms",
+        "length",
+        "piece_length",
+        "pieces",
+        "private",
+        "published_unix_ms",
+        "created_by",
+        "created_unix_s",
+        "comment",
+        "select",
+    ];
+    for key in order {
+        if let Some(value) = found.get(key)
+            && let Some(text) = fact(key, value)
+        {
+            lines.push(format!("{:<18}{text}", key.trim_end_matches("_ms").replace('_', " ")));
+        }
+    }
+    for (key, label) in [("trackers", "tracker"), ("web_seeds", "web seed"), ("peers", "peer")] {
+        for value in found.get(key).and_then(Value::as_array).into_iter().flatten() {
+            lines.extend(texts(value).into_iter().map(|text| format!("{label:<18}{text}")));
+        }
+    }
+    for track in found.get("tracks").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| track.get(key).and_then(Value::as_str).unwrap_or("");
+        let size = match (track["width"].as_u64(), track["height"].as_u64()) {
+            (Some(width), Some(height)) => format!(" {width}x{height}"),
+            _ => String::new(),
+        };
+        lines.push(
+            format!(
+                "{:<18}{} {}{size} {}",
+                format!("track {}", track["id"]),
+                text("kind"),
+                text("codec"),
+                text("language")
+            )
+            .trim_end()
+            .to_owned(),
+        );
+    }
+    if let Some(index) = found.get("time_index").filter(|index| index.is_object()) {
+        lines.push(format!(
+            "{:<18}{} points, {} needed before the first picture, {}/s on average",
+            "time index",
+            index["keys"],
+            Bytes(index["boot_bytes"].as_u64().unwrap_or(0)),
+            Bytes(index["mean_rate"].as_u64().unwrap_or(0)),
+        ));
+    }
+    let play = found.get("play").and_then(Value::as_u64);
+    for file in found.get("files").and_then(Value::as_array).into_iter().flatten() {
+        let length = Bytes(file["length"].as_u64().unwrap_or(0)).to_string();
+        let mark = if file["index"].as_u64() == play { "  <- plays" } else { "" };
+        let path = file["path"].as_str().unwrap_or("");
+        lines.push(format!("{:<18}{length:>10}  {path}{mark}", format!("file {}", file["index"])));
+    }
+    lines
+}
+
+/// One value as a person reads it; `None` when there is nothing to say.
+fn fact(key: &str, value: &Value) -> Option<String> {
+    match (key, value) {
+        (_, Value::Null) | ("private", Value::Bool(false)) => None,
+        ("private", _) => Some("yes: peers come from its trackers only".to_owned()),
+        ("length" | "piece_length", value) => {
+            let bytes = value.as_u64()?;
+            Some(format!("{} ({bytes} bytes)", Bytes(bytes)))
+        }
+        ("duration_ms", value) => Some(clock(value.as_u64()? / 1000)),
+        ("published_unix_ms", value) => Some(format!("Unix time {} ms", value)),
+        ("created_unix_s", value) => Some(format!("Unix time {} s", value)),
+        (_, Value::String(text)) => Some(text.clone()),
+        (_, other) => Some(other.to_string()),
+    }
+}
+
+/// Trackers come in tiers: lists of texts inside a list.
+fn texts(value: &Value) -> Vec<String> {
+    match value {
+        Value::String(text) => vec![text.clone()],
+        Value::Array(tier) => tier.iter().flat_map(texts).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,229 @@
+//! One running peer: an engine, its titles, and its faces for people and programs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use shoal_drive::pool::TitleOptions;
+use shoal_drive::{Engine, EngineOptions};
+use shoal_node::io::{AddTitle, Command, Want};
+use shoal_node::link::TitleId;
+use shoal_serve::library::Library;
+use shoal_serve::reports::{Report, Reports, relay};
+use shoal_serve::shelf::Shelf;
+use shoal_serve::viewer::{Options, Viewer};
+use shoal_wire::metainfo::Info;
+use tokio::task::JoinHandle;
+
+use crate::error::Error;
+use crate::link::Target;
+use crate::settings::Common;
+
+/// Least memory for film bytes that are not verified and written yet: a few pieces of ordinary size.
+const CACHE_MIN: u64 = 4 << 20;
+
+/// A running peer. End it with [`Peer::stop`].
+#[derive(Debug)]
+pub(crate) struct Peer {
+    /// The node.
+    pub(crate) engine: Engine,
+    /// What it tells programs.
+    pub(crate) reports: Arc<Reports>,
+    shelf: Arc<Shelf>,
+    viewer: Option<Viewer>,
+    relay: JoinHandle<()>,
+}
+
+/// How a peer is set up, from what the user said.
+pub(crate) fn engine_options(common: &Common) -> Result<EngineOptions, Error> {
+    let mut options = EngineOptions {
+        listen: common.listen_addr(),
+        state: Some(common.state_dir()?),
+        record: common.record.clone(),
+        // A tracker that the user named may be in the user's own network.
+        local_names: !common.tracker.is_empty(),
+        ..EngineOptions::default()
+    };
+    options.config.discover.local = common.no_lsd != Some(true);
+    options.config.discover.exchange = common.no_pex != Some(true);
+    if let Some(cache) = common.cache {
+        if cache.0 < CACHE_MIN {
+            return Err(Error::Usage("--cache is too small; give at least 4MiB".to_owned()));
+        }
+        options.config.swarm.memory_max = usize::try_from(cache.0).unwrap_or(usize::MAX);
+    }
+    Ok(options)
+}
+
+impl Peer {
+    /// Starts a peer as the user wants it, with an address for players if any.
+    pub(crate) async fn of(common: &Common, http: bool) -> Result<Self, Error> {
+        let http = common.http_addr(http);
+        let peer = Self::start(engine_options(common)?, http)?;
+        let rate = |limit: Option<crate::units::Bytes>| limit.map(|bytes| bytes.0.max(1));
+        peer.limit(rate(common.up_limit), rate(common.down_limit)).await?;
+        Ok(peer)
+    }
+
+    /// Starts a peer; to be called inside a runtime.
+    pub(crate) fn start(options: EngineOptions, http: Option<SocketAddr>) -> Result<Self, Error> {
+        let engine = Engine::start(options)?;
+        let reports = Arc::new(Reports::new());
+        let shelf = Shelf::new(engine.clone());
+        let library: Arc<dyn Library> = Arc::clone(&shelf) as Arc<dyn Library>;
+        let viewer = match http {
+            Some(address) => Some(
+                Viewer::start(Options::new(address), Arc::clone(&library), Arc::clone(&reports))
+                    .map_err(|error| http_trouble(address, &error))?,
+            ),
+            None => None,
+        };
+        let base = viewer.as_ref().map(Viewer::base);
+        reports.tell(
+            None,
+            &Report::Listening {
+                peer: Some(engine.listen_address()),
+                http: base.clone(),
+                rtsp: None,
+            },
+        );
+        let relay = tokio::spawn(relay(library, Arc::clone(&reports), base));
+        Ok(Self { engine, reports, shelf, viewer, relay })
+    }
+
+    /// Limits on film bytes, bytes/s.
+    pub(crate) async fn limit(&self, up: Option<u64>, down: Option<u64>) -> Result<(), Error> {
+        if up.is_some() || down.is_some() {
+            self.engine.command(Command::Limits { up, down }).await?;
+        }
+        Ok(())
+    }
+
+    /// Takes part in a title.
+    pub(crate) async fn add(
+        &self,
+        title: AddTitle,
+        options: TitleOptions,
+    ) -> Result<TitleId, Error> {
+        let durations: Vec<(u32, u64)> =
+            title.time_indexes.iter().map(|(film, index)| (*film, index.duration_ms)).collect();
+        let hashes = title.hashes;
+        let id = self.engine.add(title, options).await?;
+        self.shelf.add(id, hashes);
+        for (film, duration_ms) in durations {
+            self.shelf.set_duration(id, film, duration_ms);
+        }
+        Ok(id)
+    }
+
+    /// Address of a file for players; `None` when there is no such face.
+    pub(crate) fn url(&self, info: &Info, file: u32) -> Option<String> {
+        let viewer = self.viewer.as_ref()?;
+        let hash = info.hashes.primary()?;
+        let name = info.files.get(usize::try_from(file).ok()?)?.path.last()?;
+        let v2_only = info.hashes.v1.is_none();
+        let hash = match info.hashes.v2 {
+            Some(v2) if v2_only => v2.to_string(),
+            _ => hash.to_string(),
+        };
+        Some(format!("{}/stream/{hash}/{file}/{}", viewer.base(), shoal_serve::kind::percent(name)))
+    }
+
+    /// Address of the page.
+    pub(crate) fn page(&self) -> Option<String> {
+        self.viewer.as_ref().map(Viewer::base)
+    }
+
+    /// Leaves everything in good order, and reports what was done. `None` when the engine was gone already.
+    pub(crate) async fn stop(self) {
+        let counters: Vec<_> = match self.engine.views().await {
+            Ok(views) => views.into_iter().map(|view| view.counters).collect(),
+            Err(_) => Vec::new(),
+        };
+        if let Some(viewer) = self.viewer {
+            viewer.shutdown().await;
+        }
+        self.engine.shutdown().await;
+        // It ends with the engine; a panic in it was reported where it happened.
+        let _ = self.relay.await;
+        self.reports.tell(None, &self.reports.summary(&counters));
+    }
+}
+
+fn http_trouble(address: SocketAddr, error: &std::io::Error) -> Error {
+    Error::new(match error.kind() {
+        std::io::ErrorKind::AddrInUse => format!(
+            "{address} is taken by another program; choose another address with --http, or port 0 for any"
+        ),
+        std::io::ErrorKind::AddrNotAvailable => {
+            format!("{address} is not an address of this machine; choose another with --http")
+        }
+        _ => format!(
+            "players cannot be served at {address}: {error}; choose another address with --http"
+        ),
+    })
+}
+
+/// A title to add, from what a link led to and what the user said besides.
+pub(crate) async fn title_of(
+    target: Target,
+    want: Want,
+    common: &Common,
+) -> Result<AddTitle, Error> {
+    let mut title = AddTitle {
+        // Chosen by the engine.
+        title: TitleId(0),
+        hashes: shoal_wire::InfoHashes::default(),
+        info: None,
+        piece_layers: Vec::new(),
+        trackers: Vec::new(),
+        peers: Vec::new(),
+        have: None,
+        partial: Vec::new(),
+        want,
+        source: false,
+        time_indexes: Vec::new(),
+    };
+    let mut names: Vec<String> = Vec::new();
+    match target {
+        Target::Magnet(magnet) => {
+            title.hashes = magnet.hashes;
+            title.trackers = magnet.trackers.into_iter().map(|url| vec![url]).collect();
+            title.peers = magnet.peers;
+            names.extend(magnet.peer_names.iter().map(|(host, port)| format!("{host}:{port}")));
+        }
+        Target::Torrent(metainfo) => {
+            title.hashes = metainfo.info.hashes;
+            title.trackers = metainfo.trackers;
+            title.piece_layers = metainfo.piece_layers;
+            title.info = Some(Arc::new(metainfo.info));
+        }
+    }
+    for url in &common.tracker {
+        if !title.trackers.iter().flatten().any(|known| known == url) {
+            title.trackers.push(vec![url.clone()]);
+        }
+    }
+    for name in names {
+        // A name in a link that leads nowhere is no reason to give up: there are other ways to find peers.
+        title.peers.extend(resolve(&name).await.unwrap_or_default());
+    }
+    for name in &common.peer {
+        title.peers.extend(resolve(name).await?);
+    }
+    Ok(title)
+}
+
+/// Addresses of HOST:PORT.
+async fn resolve(peer: &str) -> Result<Vec<SocketAddr>, Error> {
+    let found = tokio::net::lookup_host(peer).await.map_err(|error| {
+        Error::new(format!("the peer {peer} cannot be found ({error}); write HOST:PORT"))
+    })?;
+    Ok(found.collect())
+}
+
+/// Folder of a title below the state folder, for what is watched without a folder of its own.
+pub(crate) fn shelf_folder(common: &Common, title: &AddTitle) -> Result<PathBuf, Error> {
+    let name = title.hashes.primary().ok_or_else(|| Error::new("the link names no title"))?;
+    Ok(common.state_dir()?.join("films").join(name.to_string()))
+}

@@ -1,0 +1,238 @@
+//! Settings that all peers share, and where they come from: flags, then `SHOAL_...` in the environment, then the
+//! settings file, then the defaults written here.
+//!
+//! [`Common`] is at once the flags of the command line and the content of the settings file, so the two cannot differ.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use clap::Args;
+use etcetera::{AppStrategy, AppStrategyArgs, choose_app_strategy};
+use serde::{Deserialize, Deserializer, de::Error as _};
+
+use crate::error::Error;
+use crate::units::Bytes;
+
+/// Flags that every peer understands. Keys of the settings file are the flags without their dashes in front.
+#[derive(Args, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields, default)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Common {
+    /// Folder for what is remembered between runs; one process at a time [default: the platform's data folder]
+    #[arg(long, value_name = "DIR", env = "SHOAL_STATE", hide_env_values = true)]
+    pub(crate) state: Option<PathBuf>,
+    /// Settings file, TOML: flags as keys, e.g. up-limit = "2MiB" [default: settings.toml in the platform's
+    /// configuration folder]
+    #[arg(long, value_name = "FILE", env = "SHOAL_SETTINGS", hide_env_values = true)]
+    #[serde(skip)]
+    pub(crate) settings: Option<PathBuf>,
+    /// Address to listen on for peers; port 0 lets the system choose [default: 0.0.0.0:0]
+    #[arg(long, value_name = "ADDR", env = "SHOAL_LISTEN", hide_env_values = true)]
+    pub(crate) listen: Option<SocketAddr>,
+    /// Address for players, page and API; port 0 lets the system choose, `off` for none [default: 127.0.0.1:0 for
+    /// watch and publish, off for get and seed]
+    #[arg(long, value_name = "ADDR", env = "SHOAL_HTTP", hide_env_values = true)]
+    pub(crate) http: Option<OptionalAddr>,
+    /// Peer to try; may be repeated
+    #[arg(
+        long,
+        value_name = "HOST:PORT",
+        env = "SHOAL_PEER",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) peer: Vec<String>,
+    /// Tracker to announce to, http(s):// or udp://; may be repeated. `publish` writes them into the torrent
+    #[arg(
+        long,
+        value_name = "URL",
+        env = "SHOAL_TRACKER",
+        hide_env_values = true,
+        value_delimiter = ','
+    )]
+    pub(crate) tracker: Vec<String>,
+    /// Limit on film bytes sent, bytes/s [default: none]
+    #[arg(long, value_name = "RATE", env = "SHOAL_UP_LIMIT", hide_env_values = true)]
+    pub(crate) up_limit: Option<Bytes>,
+    /// Limit on film bytes received, bytes/s [default: none]
+    #[arg(long, value_name = "RATE", env = "SHOAL_DOWN_LIMIT", hide_env_values = true)]
+    pub(crate) down_limit: Option<Bytes>,
+    /// Memory for film bytes that are not verified and written yet; at least 4MiB [default: 24MiB]
+    #[arg(long, value_name = "SIZE", env = "SHOAL_CACHE", hide_env_values = true)]
+    pub(crate) cache: Option<Bytes>,
+    /// Do not take part in the distributed hash table (this version has none)
+    #[arg(long, env = "SHOAL_NO_DHT", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) no_dht: Option<bool>,
+    /// Do not look for peers in the local network (BEP 14)
+    #[arg(long, env = "SHOAL_NO_LSD", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) no_lsd: Option<bool>,
+    /// Do not exchange addresses with peers (BEP 11)
+    #[arg(long, env = "SHOAL_NO_PEX", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) no_pex: Option<bool>,
+    /// Do not ask the router for a port (this version never does)
+    #[arg(long, env = "SHOAL_NO_UPNP", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) no_upnp: Option<bool>,
+    /// Write everything that reaches the protocol core to this file, for `shoal sim replay-record`
+    #[arg(long, value_name = "FILE", env = "SHOAL_RECORD", hide_env_values = true)]
+    pub(crate) record: Option<PathBuf>,
+    /// Print events as JSON, one object per line on stdout
+    #[arg(long, env = "SHOAL_JSON", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub(crate) json: Option<bool>,
+    /// Say more on stderr; twice for even more
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[serde(skip)]
+    pub(crate) verbose: u8,
+}
+
+impl Common {
+    /// These flags with the gaps filled from the settings file.
+    pub(crate) fn with_file(self) -> Result<Self, Error> {
+        let (path, named) = match &self.settings {
+            Some(path) => (path.clone(), true),
+            None => match folders().map(|folders| folders.in_config_dir("settings.toml")) {
+                Some(path) => (path, false),
+                None => return Ok(self),
+            },
+        };
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && !named => {
+                return Ok(self);
+            }
+            Err(error) => {
+                return Err(Error::new(format!(
+                    "the settings file {} cannot be read ({error}); name another with --settings",
+                    path.display()
+                )));
+            }
+        };
+        Ok(self.or(parse(&text, &path)?))
+    }
+
+    fn or(self, file: Self) -> Self {
+        let list = |own: Vec<String>, other| if own.is_empty() { other } else { own };
+        Self {
+            state: self.state.or(file.state),
+            settings: self.settings,
+            listen: self.listen.or(file.listen),
+            http: self.http.or(file.http),
+            peer: list(self.peer, file.peer),
+            tracker: list(self.tracker, file.tracker),
+            up_limit: self.up_limit.or(file.up_limit),
+            down_limit: self.down_limit.or(file.down_limit),
+            cache: self.cache.or(file.cache),
+            no_dht: self.no_dht.or(file.no_dht),
+            no_lsd: self.no_lsd.or(file.no_lsd),
+            no_pex: self.no_pex.or(file.no_pex),
+            no_upnp: self.no_upnp.or(file.no_upnp),
+            record: self.record.or(file.record),
+            json: self.json.or(file.json),
+            verbose: self.verbose,
+        }
+    }
+
+    /// The state folder.
+    pub(crate) fn state_dir(&self) -> Result<PathBuf, Error> {
+        self.state.clone().or_else(|| folders().map(|folders| folders.data_dir())).ok_or_else(
+            || Error::new("there is no home folder to keep state in; name one with --state DIR"),
+        )
+    }
+
+    /// Where to listen for peers.
+    pub(crate) fn listen_addr(&self) -> SocketAddr {
+        self.listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)))
+    }
+
+    /// Where to serve players: what was asked, else loopback when `on` is the command's default.
+    pub(crate) fn http_addr(&self, on: bool) -> Option<SocketAddr> {
+        match self.http {
+            Some(OptionalAddr(asked)) => asked,
+            None => on.then(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0))),
+        }
+    }
+
+    /// Whether events are printed for programs.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json == Some(true)
+    }
+}
+
+/// An address, or none where the user said `off`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct OptionalAddr(pub(crate) Option<SocketAddr>);
+
+impl FromStr for OptionalAddr {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "off" {
+            return Ok(Self(None));
+        }
+        let wrong = |_| format!("`{text}` is no address; write 127.0.0.1:8080, or off");
+        text.parse().map(|address| Self(Some(address))).map_err(wrong)
+    }
+}
+
+impl<'de> Deserialize<'de> for OptionalAddr {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        String::deserialize(from)?.parse().map_err(D::Error::custom)
+    }
+}
+
+/// The platform's folders for this program.
+fn folders() -> Option<impl AppStrategy> {
+    choose_app_strategy(AppStrategyArgs {
+        top_level_domain: String::new(),
+        author: String::new(),
+        app_name: "shoal".to_owned(),
+    })
+    .ok()
+}
+
+fn parse(text: &str, path: &Path) -> Result<Common, Error> {
+    toml::from_str(text).map_err(|error| {
+        let line = error.span().map_or(1, |span| text[..span.start].matches('\n').count() + 1);
+        Error::new(format!("{}, line {line}: {}", path.display(), error.message()))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::{Common, OptionalAddr, parse};
+    use crate::units::Bytes;
+
+    #[test]
+    fn a_flag_wins_over_the_file_and_gaps_are_filled() {
+        let text = "up-limit = \"2MiB\"\ndown-limit = 5000\nno-lsd = true\npeer = [\"a:1\"]\n";
+        let file = parse(text, Path::new("s")).expect("valid settings");
+        let flags = Common { up_limit: Some(Bytes(7)), no_lsd: Some(false), ..Common::default() };
+        let merged = flags.or(file);
+        assert_eq!(merged.up_limit, Some(Bytes(7)));
+        assert_eq!(merged.down_limit, Some(Bytes(5000)));
+        assert_eq!(merged.no_lsd, Some(false));
+        assert_eq!(merged.peer, ["a:1"]);
+    }
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line() {
+        let error =
+            parse("json = true\nuplimit = 3\n", Path::new("x.toml")).expect_err("unknown key");
+        let text = error.to_string();
+        assert!(text.contains("x.toml, line 2") && text.contains("uplimit"), "{text}");
+    }
+
+    #[test]
+    fn a_title_is_served_to_players_on_loopback_unless_told() {
+        let http = |text: Option<&str>, on| {
+            let http = text.map(|text| text.parse().expect("an address or off"));
+            Common { http, ..Common::default() }.http_addr(on)
+        };
+        assert!(http(None, true).is_some_and(|addr| addr.ip().is_loopback()));
+        assert_eq!(http(None, false), None);
+        assert_eq!(http(Some("off"), true), None);
+        assert!("nowhere".parse::<OptionalAddr>().is_err());
+    }
+}
