@@ -1,0 +1,212 @@
+"""Content of the trials: random files, torrents made by libtorrent, films made by ffmpeg, comparisons."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import os
+import random
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+
+from kit import bencode
+
+BLOCK = 16 * 1024
+
+# Odd sizes: empty, one byte, around a block, around a piece, in folders and with a name beyond ASCII.
+FOLDER = {
+    "empty.bin": 0,
+    "one.bin": 1,
+    "under.bin": BLOCK - 1,
+    "block.bin": BLOCK,
+    "over.bin": BLOCK + 1,
+    "sub/piece.bin": 65536,
+    "sub/deep/odd size.bin": 1_234_567,
+    "sub/\u00fcber \u6f22\u5b57.bin": 300_001,
+    "zz-last.bin": 77_777,
+}
+
+
+def write_random(path: Path, length: int, seed: int) -> Path:
+    """A file of `length` bytes that depend on the seed alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    generator = random.Random(f"{seed}/{path.name}")
+    with open(path, "wb") as stream:
+        left = length
+        while left:
+            part = min(left, 1 << 20)
+            stream.write(generator.randbytes(part))
+            left -= part
+    return path
+
+
+def write_folder(root: Path, seed: int = 1) -> Path:
+    """A folder of odd sizes."""
+    for name, length in FOLDER.items():
+        write_random(root / name, length, seed)
+    return root
+
+
+def files_of(root: Path) -> dict[str, str]:
+    """Relative name -> SHA-256 of every file, pads and hidden helpers of clients left out."""
+    if root.is_file():
+        return {root.name: digest(root)}
+    return {
+        str(path.relative_to(root)): digest(path)
+        for path in sorted(root.rglob("*"))
+        if path.is_file() and ".pad" not in path.parts and not path.name.endswith((".aria2", ".part", ".parts"))
+    }
+
+
+def digest(path: Path) -> str:
+    """SHA-256 of a file."""
+    with open(path, "rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def difference(expected: Path, found: Path) -> str:
+    """Empty when both trees hold the same bytes, else a sentence. Empty files may be missing: some clients leave them out."""
+    left, right = files_of(expected), files_of(found) if found.exists() else {}
+    empty = hashlib.sha256(b"").hexdigest()
+    for name, value in left.items():
+        if name not in right and value == empty:
+            continue
+        if right.get(name) != value:
+            return f"{name} {'differs' if name in right else 'is missing'}"
+    extra = sorted(set(right) - set(left))
+    return f"unexpected {extra[0]}" if extra else ""
+
+
+@dataclass
+class Torrent:
+    """A torrent file and what a trial needs to know of it."""
+
+    path: Path
+    data: Path
+    v1: str
+    v2: str
+    piece_length: int
+    length: int
+
+    @property
+    def raw(self) -> bytes:
+        """The file's bytes."""
+        return self.path.read_bytes()
+
+    @property
+    def meta(self) -> dict:
+        """The decoded file."""
+        return bencode.decode(self.raw)
+
+    @property
+    def info_raw(self) -> bytes:
+        """The info dictionary as it stands in the file."""
+        return info_span(self.raw)
+
+    def magnet(self, *peers: str, trackers: tuple[str, ...] = ()) -> str:
+        """A magnet link, with peers by x.pe."""
+        parts = []
+        if self.v1:
+            parts.append(f"xt=urn:btih:{self.v1}")
+        if self.v2:
+            parts.append(f"xt=urn:btmh:1220{self.v2}")
+        parts += [f"x.pe={peer}" for peer in peers] + [f"tr={url}" for url in trackers]
+        return "magnet:?" + "&".join(parts)
+
+
+def info_span(raw: bytes) -> bytes:
+    """The bytes of the value of `info`."""
+    at = 1
+    while raw[at : at + 1] != b"e":
+        key, at = bencode.decode_prefix(raw, at)
+        _, end = bencode.decode_prefix(raw, at)
+        if key == b"info":
+            return raw[at:end]
+        at = end
+    raise ValueError("no info dictionary")
+
+
+def read_torrent(path: Path, data: Path) -> Torrent:
+    """What a torrent file says; `data` is the file or folder that it describes."""
+    raw = path.read_bytes()
+    span = info_span(raw)
+    info = bencode.decode(span)
+    v1 = hashlib.sha1(span).hexdigest() if b"pieces" in info else ""
+    v2 = hashlib.sha256(span).hexdigest() if b"file tree" in info else ""
+    length = sum(part.stat().st_size for part in ([data] if data.is_file() else data.rglob("*")) if part.is_file())
+    return Torrent(path, data, v1, v2, info[b"piece length"], length)
+
+
+def make_torrent(data: Path, out: Path, kind: str, piece_length: int = 65536, trackers: tuple[str, ...] = ()) -> Torrent:
+    """A torrent by libtorrent's create_torrent: `v1` (no pads), `v1-pads`, `hybrid` or `v2`."""
+    import libtorrent as lt
+
+    storage = lt.file_storage()
+    flags = {"v1": lt.create_torrent.v1_only, "v1-pads": lt.create_torrent.v1_only, "v2": lt.create_torrent.v2_only, "hybrid": 0}[kind]
+    lt.add_files(storage, str(data))
+    if kind == "v1-pads":
+        flags |= lt.create_torrent.canonical_files
+    made = lt.create_torrent(storage, piece_length, flags)
+    for tier, url in enumerate(trackers):
+        made.add_tracker(url, tier)
+    lt.set_piece_hashes(made, str(data.parent))
+    out.write_bytes(lt.bencode(made.generate()))
+    return read_torrent(out, data)
+
+
+def pieces_v1(torrent: Torrent) -> list[bytes]:
+    """SHA-1 of each piece of a torrent with v1 hashes."""
+    blob = bencode.decode(torrent.info_raw)[b"pieces"]
+    return [blob[at : at + 20] for at in range(0, len(blob), 20)]
+
+
+def verified_pieces(torrent: Torrent, path: Path) -> list[bool]:
+    """Which pieces of a single-file torrent with v1 hashes a file on disk holds."""
+    expect = pieces_v1(torrent)
+    if not path.exists():
+        return [False] * len(expect)
+    found = []
+    with open(path, "rb") as stream:
+        for want in expect:
+            found.append(hashlib.sha1(stream.read(torrent.piece_length)).digest() == want)
+    return found
+
+
+def keep_pieces(source: Path, target: Path, piece_length: int, pieces: set[int]) -> None:
+    """A sparse copy of a file that holds only some pieces."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with open(source, "rb") as take, open(target, "wb") as put:
+        put.truncate(source.stat().st_size)
+        for piece in sorted(pieces):
+            take.seek(piece * piece_length)
+            put.seek(piece * piece_length)
+            put.write(take.read(piece_length))
+
+
+def film(cache: Path, index: str, seconds: int = 60, mbit: float = 2.0) -> Path:
+    """An H.264 + AAC MP4 of a moving test picture, about `mbit` Mbit/s, its index at the `front` or the `end`; made once."""
+    target = cache / f"film-{index}-{seconds}s-{mbit:g}m.mp4"
+    cache.mkdir(parents=True, exist_ok=True)
+    with open(cache / ".film.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if target.exists():
+            return target
+        end = cache / f"film-end-{seconds}s-{mbit:g}m.mp4"
+        if not end.exists():
+            rate = f"{int((mbit - 0.1) * 1e6)}"
+            _ffmpeg(
+                "-f", "lavfi", "-i", f"testsrc2=size=640x360:rate=25:duration={seconds}", "-f", "lavfi", "-i",
+                f"sine=frequency=440:sample_rate=48000:duration={seconds}", "-vf", "noise=alls=12:allf=t", "-c:v", "libx264",
+                "-preset", "superfast", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-b:v", rate, "-maxrate", rate,
+                "-bufsize", rate, "-pix_fmt", "yuv420p", "-c:a", "aac", "-b:a", "96k", "-ac", "2", into=end,
+            )
+        if index == "front":
+            _ffmpeg("-i", str(end), "-c", "copy", "-movflags", "+faststart", into=target)
+    return target
+
+
+def _ffmpeg(*argv: str, into: Path) -> None:
+    part = into.with_name(f"part-{os.getpid()}-{into.name}")
+    subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *argv, "-y", str(part)], check=True)
+    part.rename(into)
