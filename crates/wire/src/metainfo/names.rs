@@ -50,10 +50,13 @@ pub fn safe_component(raw: &[u8]) -> String {
         })
         .collect();
     trim_end(&mut name);
+    // Shortened first: what is cut off may be all that made it another name than a device's.
+    name = shorten(name, "");
     if is_reserved(&name) {
         name.insert(0, '_');
+        name = shorten(name, "");
     }
-    shorten(name, "")
+    name
 }
 
 fn trim_end(name: &mut String) {

@@ -58,6 +58,16 @@ fn long_names_are_cut_before_their_extension_and_at_a_character() {
     assert_eq!(safe_component("a".repeat(300).as_bytes()), "a".repeat(255));
 }
 
+#[test]
+fn a_cut_that_leaves_a_device_name_is_seen() {
+    let padded = "COM\u{b2}".to_owned() + &" ".repeat(270) + "!";
+    assert_eq!(safe_component(padded.as_bytes()), "_COM\u{b2}");
+    let extended = "nul".to_owned() + &" ".repeat(300) + ".mp4";
+    let safe = safe_component(extended.as_bytes());
+    assert!(safe.starts_with("_nul ") && safe.ends_with(" .mp4"), "{safe:?}");
+    assert_eq!(safe.len(), MAX_NAME_BYTES);
+}
+
 fn paths(raw: &[&[&str]]) -> Vec<String> {
     let mut table = PathTable::default();
     raw.iter()
