@@ -81,6 +81,8 @@ pub struct SwarmConfig {
     pub order: Order,
     /// Which blocks may be asked for inside a window, and of whom.
     pub scheduler: Scheduler,
+    /// Whether a source gives each block once as far as it can, and its peers leave it to each other who asks for what.
+    pub source_rule: bool,
     /// Whether verified blocks are announced and passed on before their piece is whole.
     pub block_sharing: bool,
     /// Whether every Shoal peer is served, by due time and fair shares; else slots for all.
@@ -141,6 +143,7 @@ impl Default for SwarmConfig {
             hash_timeout: Duration::from_secs(5),
             order: Order::Rarest,
             scheduler: Scheduler::Deadline,
+            source_rule: true,
             block_sharing: true,
             admit_shoal: true,
         }

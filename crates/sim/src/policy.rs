@@ -37,6 +37,7 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     // fitted: with it the calibration scenario takes as long as its real swarms (docs/simulator.md).
     swarm.queue_time = Duration::from_secs(9);
     swarm.choke_interval = Duration::from_secs(15);
+    swarm.source_rule = false;
     swarm.block_sharing = false;
     swarm.admit_shoal = false;
     swarm.hedge_permille = 0;
@@ -74,6 +75,12 @@ pub const POLICIES: &[Policy] = &[
         name: "shoal-no-hedge",
         about: "shoal without second requests",
         configure: |config| config.swarm.hedge_permille = 0,
+        v1: false,
+    },
+    Policy {
+        name: "shoal-no-source-rule",
+        about: "shoal whose sources give everybody what he asks for",
+        configure: |config| config.swarm.source_rule = false,
         v1: false,
     },
     Policy {

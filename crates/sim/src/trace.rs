@@ -11,7 +11,7 @@ use shoal_wire::peer::{BlockRequest, Extended, Message, ShoalMessage};
 use shoal_wire::tracker::UdpTracker;
 
 /// Turns that are kept in words for a failure report.
-pub const TURNS_KEPT: usize = 400;
+pub const TURNS_KEPT: usize = 200000;
 
 /// Two lanes of multiply and fold. Not cryptographic: it tells runs apart, it does not resist forgers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -98,6 +98,14 @@ impl Digest {
                 for span in spans {
                     let inside = (u64::from(span.first) << 16) ^ u64::from(span.count);
                     self.add_two(21, (u64::from(span.piece) << 32) ^ inside);
+                }
+            }
+            Extended::Shoal(ShoalMessage::Playhead(stretch)) => {
+                self.add_two(34, (u64::from(stretch.from) << 32) ^ u64::from(stretch.until));
+            }
+            Extended::Shoal(ShoalMessage::Audience(members)) => {
+                for member in members {
+                    self.add_two(35, member.id);
                 }
             }
             Extended::Pex(pex) => {

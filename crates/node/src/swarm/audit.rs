@@ -66,7 +66,11 @@ impl Swarm {
         }
         equal("bytes outstanding", self.outstanding, outstanding)?;
         match self.content() {
-            Some(content) => audit_content(content, &holders),
+            Some(content) => {
+                let peers = self.peers.iter().flatten().map(|peer| &**peer);
+                content.copies.audit(peers)?;
+                audit_content(content, &holders)
+            }
             None if holders.is_empty() => Ok(()),
             None => Err("blocks were asked for before the title was known".into()),
         }

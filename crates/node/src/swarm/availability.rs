@@ -83,6 +83,10 @@ impl Availability {
             }
         }
     }
+    /// Connected peers that hold `piece`, those that hold everything not counted.
+    pub(crate) fn count(&self, piece: u32) -> u8 {
+        self.counts.get(piece as usize).copied().unwrap_or(0)
+    }
     /// Number of pieces in the order.
     pub(crate) fn listed(&self) -> u32 {
         self.order.len() as u32

@@ -9,6 +9,7 @@ use shoal_wire::peer::{
     Extended, ExtensionHandshake, ExtensionIds, Handshake, Message, ShoalHello,
 };
 
+use super::audience::short_id;
 use super::known::{Ending, is_public};
 use super::peer::{Have, Peer};
 use super::title::{Phase, Swarm};
@@ -227,6 +228,8 @@ impl Swarm {
         if first {
             self.note_peer_up(turn, slot);
             self.introduce_blocks(turn, slot);
+            self.count_seeds();
+            self.tell_playhead(turn, Some(slot));
         }
         if self.describes_another(slot) {
             let rule = "it describes another title";
@@ -324,6 +327,7 @@ impl Swarm {
             Have::Raw { .. } => false,
         };
         peer.have = have;
+        self.count_seeds();
         if useful {
             self.become_interested(turn, slot);
             self.fill(turn, slot);
@@ -402,6 +406,12 @@ impl Swarm {
                     }
                     Have::All | Have::Raw { .. } => {}
                 }
+                if !peer.is_source() {
+                    for (&piece, bits) in &peer.blocks {
+                        content.copies.withdrawn(piece, bits);
+                    }
+                }
+                content.copies.gone(peer.link);
                 content.hashes.on_gone(slot);
                 content.pieces.disown(slot);
             }
@@ -417,6 +427,13 @@ impl Swarm {
                 _ => Ending::Lost,
             };
             self.end_address(turn.now, listen, ending);
+        }
+        self.count_seeds();
+        if peer.plays.is_some() {
+            self.leave_audience(turn, short_id(&peer.id));
+        }
+        if peer.is_source() && !self.peers.iter().flatten().any(|peer| peer.is_source()) {
+            self.audience.clear();
         }
         turn.note(Note::PeerDown { title: self.title, link: peer.link });
         self.fastest.forget();

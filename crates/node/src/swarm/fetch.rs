@@ -14,8 +14,10 @@ use core::time::Duration;
 use alloc::vec::Vec;
 use shoal_wire::peer::{BLOCK_LEN, DueRequest, Extended, Message, ShoalMessage};
 
+use super::audience::short_id;
 use super::peer::{Have, Peer};
 use super::pieces::{Active, BlockKey, BlockState};
+use super::source::{Gate, due_for_source};
 use super::title::{Content, Phase, Swarm};
 use super::windows::due_in_ms;
 use crate::config::{Order, Scheduler, SwarmConfig};
@@ -25,6 +27,8 @@ use crate::turn::{Turn, Window, WindowCause};
 
 /// Free window blocks looked at for one peer.
 const SCAN_MAX: usize = 256;
+/// Requests for blocks that nobody else has which wait at a source on top of what is on its way.
+const SPARE_AT_SOURCE: usize = 4;
 /// Blocks due within this time are urgent.
 const URGENT: Duration = Duration::from_secs(3);
 /// With something missing that is due within this time, nothing is fetched that nobody waits for.
@@ -130,7 +134,9 @@ impl Swarm {
                 break;
             }
             let key = if content.pieces.memory() + outstanding >= config.memory_max {
-                let nearest = pick_nearest(content, peer, slot, config);
+                let gate = self.gate(turn);
+                let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else { return };
+                let nearest = pick_nearest(content, Giver { peer, slot, gate }, config);
                 self.starved = true;
                 match nearest {
                     Some(key) => key,
@@ -165,6 +171,7 @@ impl Swarm {
         let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
             return Pick::Nothing;
         };
+        let gate = self.gate(turn);
         // Those to rely on instead of one that broke its promises.
         let reliable = |other: &(u16, &Peer)| other.0 != slot && other.1.is_reliable();
         let others: Vec<(u16, &Peer)> = if peer.snubbed {
@@ -190,10 +197,18 @@ impl Swarm {
                 continue;
             }
             let depth = if due <= now + URGENT { shallow } else { deep };
+            // What nobody else has gets no sooner here from anybody: a source serves by due time, so it may wait there.
+            let is_only = peer.is_source()
+                && gate.on
+                && !content.copies.is_elsewhere(key, &content.availability);
+            let depth = if is_only { depth + SPARE_AT_SOURCE } else { depth };
             if peer.asked.len() >= depth {
                 return Pick::Wait;
             }
             if config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key) {
+                continue;
+            }
+            if peer.is_source() && !gate.admits_due(content, key, due) {
                 continue;
             }
             if !admits(content, peer, slot, key.piece())
@@ -220,7 +235,8 @@ impl Swarm {
         }
         let now = turn.now;
         let random = turn.rng.next_u32();
-        let (peer, content) = self.both(slot)?;
+        let gate = self.gate(turn);
+        let (peer, content) = (self.peer(slot)?, self.content()?);
         let depth = if content.plan.is_live() && config.scheduler != Scheduler::Ignore {
             if content.plan.earliest_missing().is_some_and(|due| due <= now + THIN) {
                 return None;
@@ -232,25 +248,33 @@ impl Swarm {
         if peer.asked.len() >= depth as usize {
             return None;
         }
-        if let Some(key) = peer.current.and_then(|piece| free_block(content, peer, slot, piece)) {
+        let giver = Giver { peer, slot, gate };
+        if let Some(key) = peer.current.and_then(|piece| free_block(content, giver, piece)) {
             return Some(key);
         }
-        peer.current = None;
-        let key = resume_piece(content, peer, slot, is_nobody)
-            .or_else(|| begin_piece(content, peer, config, random, config.partial_pieces_max))
-            .or_else(|| resume_piece(content, peer, slot, |_| true))
+        let key = resume_piece(content, giver, is_nobody)
+            .or_else(|| begin_piece(content, giver, config, random, config.partial_pieces_max))
+            .or_else(|| resume_piece(content, giver, |_| true))
             // What was begun waits for peers that are gone: this one must not wait with it. Below the usual limit there was
             // nothing to begin.
             .or_else(|| {
                 let begun_max = config.partial_pieces_max * 16;
                 (content.pieces.begun() >= config.partial_pieces_max)
-                    .then(|| begin_piece(content, peer, config, random, begun_max))?
+                    .then(|| begin_piece(content, giver, config, random, begun_max))?
             });
-        if let Some(key) = key {
-            peer.current = Some(key.piece());
-            return Some(key);
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.current = key.map(BlockKey::piece);
         }
-        self.pick_endgame(turn, slot)
+        key.or_else(|| self.pick_endgame(turn, slot))
+    }
+    /// What may be asked of sources now.
+    pub(super) fn gate(&self, turn: &Turn<'_>) -> Gate<'_> {
+        Gate {
+            now: turn.now,
+            me: short_id(&turn.peer_id),
+            audience: &self.audience,
+            on: turn.config.swarm.source_rule,
+        }
     }
     /// Asks the peer in `slot` for a block. False when its piece could not be begun.
     pub(super) fn ask(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) -> bool {
@@ -299,10 +323,13 @@ impl Swarm {
             return;
         }
         let layout = &content.pieces.info.layout;
+        let is_source = peer.is_source();
         let requests: Vec<DueRequest> = peer
             .unsent
             .drain(..)
             .filter_map(|(key, _, due)| {
+                let due =
+                    due.map(|due| if is_source { due_for_source(content, now, due) } else { due });
                 let block = layout.request(layout.piece(key.piece())?, key.block());
                 Some(DueRequest { block, due_in_ms: due_in_ms(now, due) })
             })
@@ -391,6 +418,7 @@ impl Swarm {
         let Content { plan, pieces, .. } = content;
         plan.replace(windows.to_vec(), pieces);
         self.watch_owed(turn);
+        self.tell_playhead(turn, None);
         let Some(content) = self.content_mut() else { return };
         let plan = &content.plan;
         if cause == WindowCause::Jumped && plan.is_live() && !ignore {
@@ -476,12 +504,8 @@ fn admits(content: &Content, peer: &Peer, slot: u16, piece: u32) -> bool {
 
 /// A block for when memory is full of what cannot be proven yet: only the piece that is nearest to its proof is gone on with,
 /// since nothing but proof makes room. The limit is exceeded by less than a piece.
-fn pick_nearest(
-    content: &Content,
-    peer: &Peer,
-    slot: u16,
-    config: &SwarmConfig,
-) -> Option<BlockKey> {
+fn pick_nearest(content: &Content, giver: Giver<'_>, config: &SwarmConfig) -> Option<BlockKey> {
+    let Giver { peer, slot, .. } = giver;
     if peer.asked.len() >= peer.bulk_depth(config) as usize {
         return None;
     }
@@ -509,11 +533,32 @@ fn pick_nearest(
         })
         .filter(|(missing, _)| *missing > 0)
         .min()?;
-    free_block(content, peer, slot, nearest.1)
+    free_block(content, giver, nearest.1)
+}
+
+/// A peer that could be asked for something outside the windows.
+#[derive(Clone, Copy)]
+struct Giver<'a> {
+    peer: &'a Peer,
+    slot: u16,
+    gate: Gate<'a>,
+}
+
+impl Giver<'_> {
+    fn admits(&self, content: &Content, key: BlockKey) -> bool {
+        !self.peer.is_source() || self.gate.admits_rest(content, key)
+    }
+    /// Whether a piece may be begun with this peer.
+    fn admits_piece(&self, content: &Content, piece: u32) -> bool {
+        !self.peer.is_source()
+            || (!content.copies.is_piece_barred(piece, self.gate.now)
+                && self.gate.admits_rest(content, BlockKey::new(piece, 0)))
+    }
 }
 
 /// First free block of a begun piece that the peer has.
-fn free_block(content: &Content, peer: &Peer, slot: u16, piece: u32) -> Option<BlockKey> {
+fn free_block(content: &Content, giver: Giver<'_>, piece: u32) -> Option<BlockKey> {
+    let Giver { peer, slot, .. } = giver;
     let active = content.pieces.active(piece).filter(|active| active.free > 0)?;
     let whole = peer.has_piece(piece);
     if !active.admits(slot, whole) {
@@ -523,29 +568,29 @@ fn free_block(content: &Content, peer: &Peer, slot: u16, piece: u32) -> Option<B
     (0u32..)
         .zip(&active.blocks)
         .filter(|(_, block)| block.state == BlockState::Free)
-        .find(|(index, _)| part.is_none_or(|bits| bits.get(*index)))
+        .filter(|(index, _)| part.is_none_or(|bits| bits.get(*index)))
         .map(|(index, _)| BlockKey::new(piece, index))
+        .find(|key| giver.admits(content, *key))
 }
 
 /// A block of a begun piece whose owner satisfies `joins`. Looks at all begun pieces: a bounded number, and only when the
 /// peer's own piece is used up.
 fn resume_piece(
     content: &Content,
-    peer: &Peer,
-    slot: u16,
+    giver: Giver<'_>,
     joins: impl Fn(u16) -> bool,
 ) -> Option<BlockKey> {
     content
         .pieces
         .actives()
-        .filter(|active| active.free > 0 && (active.owner == slot || joins(active.owner)))
-        .find_map(|active| free_block(content, peer, slot, active.piece.get()))
+        .filter(|active| active.free > 0 && (active.owner == giver.slot || joins(active.owner)))
+        .find_map(|active| free_block(content, giver, active.piece.get()))
 }
 
 /// First block of a missing piece that the peer has, by the configured order.
 fn begin_piece(
     content: &Content,
-    peer: &Peer,
+    giver: Giver<'_>,
     config: &SwarmConfig,
     random: u32,
     begun_max: usize,
@@ -554,7 +599,12 @@ fn begin_piece(
         return None;
     }
     let count = content.pieces.info.layout.piece_count();
-    let takes = |piece: u32| content.pieces.is_missing(piece) && peer.has_piece(piece);
+    let peer = giver.peer;
+    let takes = |piece: u32| {
+        content.pieces.is_missing(piece)
+            && peer.has_piece(piece)
+            && giver.admits_piece(content, piece)
+    };
     let whole = match config.order {
         _ if !has_missing(content, peer) => None,
         Order::Rarest => content

@@ -76,7 +76,7 @@ impl Swarm {
             .content()
             .and_then(|content| content.pieces.active(key.piece()))
             .is_some_and(|active| active.alone);
-        let second = if alone || !is_free { None } else { self.best_for(now, key) };
+        let second = if alone || !is_free { None } else { self.best_for(turn, key) };
         let Some(second) = second else {
             if let Some(content) = self.content_mut() {
                 content.plan.put_off(key, now + AGAIN);
@@ -115,8 +115,15 @@ impl Swarm {
     }
     /// The peer that would bring a block soonest among those that do not owe it yet. What is due very soon may wait behind
     /// other requests of ours, or a busy swarm would have no room for it. O(peers), and rare.
-    fn best_for(&self, now: Instant, key: BlockKey) -> Option<u16> {
-        let is_urgent = self.content()?.plan.due(key).is_some_and(|due| due <= now + HEDGE_AHEAD);
+    fn best_for(&self, turn: &Turn<'_>, key: BlockKey) -> Option<u16> {
+        let now = turn.now;
+        let content = self.content()?;
+        let due = content.plan.due(key);
+        let is_urgent = due.is_some_and(|due| due <= now + HEDGE_AHEAD);
+        let gate = self.gate(turn);
+        let admits = |peer: &Peer| {
+            !peer.is_source() || due.is_none_or(|due| gate.admits_due(content, key, due))
+        };
         let room = |peer: &Peer| {
             let shallow = peer.shallow_depth(2) as usize + 1;
             (if is_urgent { usize::MAX } else { shallow }).min(peer.queue_max as usize)
@@ -125,6 +132,7 @@ impl Swarm {
             .filter_map(|slot| Some((slot, self.peer(slot)?)))
             .filter(|(_, peer)| peer.is_reliable() && peer.has_block(key))
             .filter(|(_, peer)| peer.asked.len() < room(peer) && !peer.owes(key))
+            .filter(|(_, peer)| admits(peer))
             .min_by_key(|(slot, peer)| (peer.service.arrival(now, BLOCK_LEN), *slot))
             .map(|(slot, _)| slot)
     }

@@ -108,6 +108,12 @@ impl Swarm {
             Extended::Shoal(ShoalMessage::HaveBlocks(spans)) => {
                 self.on_have_blocks(turn, slot, &spans)
             }
+            Extended::Shoal(ShoalMessage::Playhead(stretch)) => {
+                self.on_playhead(turn, slot, stretch);
+            }
+            Extended::Shoal(ShoalMessage::Audience(members)) => {
+                self.on_audience(turn, slot, &members);
+            }
             // PEX is read by `discover`; hole punching has no room yet; what we do not know, we do not answer.
             Extended::Pex(_) | Extended::HolePunch(_) | Extended::Unknown { .. } => {}
         }
@@ -137,7 +143,9 @@ impl Swarm {
             return;
         }
         content.availability.piece(piece, true);
-        peer.blocks.remove(&piece);
+        if let Some(bits) = peer.blocks.remove(&piece) {
+            content.copies.withdrawn(piece, &bits);
+        }
         let full = peer.is_seed();
         if !content.pieces.is_held(piece) {
             self.become_interested(turn, slot);
@@ -195,14 +203,17 @@ impl Swarm {
     }
     /// Blocks of pieces that are not whole: only of the pieces we miss is a note taken.
     fn on_have_blocks(&mut self, turn: &mut Turn<'_>, slot: u16, spans: &[BlockSpan]) {
+        // A source wants to know what came of what it gave.
+        let source = self.source;
         let Some((peer, content)) = self.both(slot) else { return };
+        let counts = !peer.is_source();
         let layout = &content.pieces.info.layout;
         let (mut useful, mut free, mut stale) = (false, false, 0);
         for span in spans.iter().take(SPANS_MAX) {
             stale += 1;
             let Some(piece) = layout.piece(span.piece) else { continue };
             let known = peer.blocks.contains_key(&span.piece);
-            if content.pieces.is_held(span.piece)
+            if (content.pieces.is_held(span.piece) && !source)
                 || peer.has_piece(span.piece)
                 || span.count == 0
                 || (!known && peer.blocks.len() >= BEGUN_MAX)
@@ -217,6 +228,9 @@ impl Swarm {
             {
                 let set = bits.set(block);
                 is_new |= set;
+                if set && counts {
+                    content.copies.announced(BlockKey::new(span.piece, block));
+                }
                 if set && !free {
                     let state = content.pieces.block_state(BlockKey::new(span.piece, block));
                     free = state == BlockState::Free;
@@ -260,13 +274,19 @@ impl Swarm {
             self.release(turn, slot, key);
             return self.fill_all(turn);
         }
-        peer.record.hear_noise(1);
         let chokes = peer.chokes_us;
+        if !chokes && peer.is_source() && peer.asked.iter().any(|asked| asked.key == key) {
+            return self.on_turned_down(turn, slot, key);
+        }
+        peer.record.hear_noise(1);
         if !chokes {
             peer.record.rejected += 1;
             // What it rejects it does not seem to have.
-            if let Some(bits) = peer.blocks.get_mut(&key.piece()) {
-                bits.clear(key.block());
+            let counts = !peer.is_source();
+            if peer.blocks.get_mut(&key.piece()).is_some_and(|bits| bits.clear(key.block()))
+                && counts
+            {
+                content.copies.lost(key);
             }
         }
         if !self.release(turn, slot, key) {
@@ -402,6 +422,7 @@ fn noise_of(message: &Message) -> u32 {
             Extended::DontHave { .. }
             | Extended::UploadOnly(_)
             | Extended::HolePunch(_)
+            | Extended::Shoal(ShoalMessage::Playhead(_) | ShoalMessage::Audience(_))
             | Extended::Unknown { .. } => 1,
             Extended::Metadata(_) | Extended::Shoal(_) => 0,
         },

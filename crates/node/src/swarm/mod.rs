@@ -5,6 +5,7 @@
 //! `fetch` (who is asked for what: the scheduler), `verify` (proof, storing, blame), `serve` and `upload` (giving),
 //! `connect` (links and handshakes), `messages` (what each message does).
 
+mod audience;
 mod audit;
 mod availability;
 mod choke;
@@ -19,6 +20,7 @@ mod peer;
 mod pieces;
 mod rate;
 mod serve;
+mod source;
 mod title;
 mod upkeep;
 mod upload;
@@ -360,7 +362,7 @@ impl Swarms {
             }
         }
         let Self { titles, hub, .. } = self;
-        let held_back = hub.uplink.is_held_back();
+        let held_back = hub.uplink.is_held_back(turn.now);
         for swarm in titles.iter_mut().flatten() {
             if held_back {
                 swarm.look_for_stuck(turn, hub);

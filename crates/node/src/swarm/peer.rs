@@ -11,6 +11,7 @@ use shoal_wire::PeerId;
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
 
+use super::audience::Said;
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
 use super::upload::Uploads;
@@ -119,6 +120,12 @@ pub(crate) struct Peer {
     pub(crate) cancelled: VecDeque<BlockKey>,
     /// When it last asked for something that it needs by a time.
     pub(crate) hurried: Option<Instant>,
+    /// At a source: where it plays, once it has said so.
+    pub(crate) plays: Option<Said>,
+    /// The others whom we feed have not heard of its `plays`.
+    pub(crate) plays_untold: bool,
+    /// It has not heard of the others.
+    pub(crate) audience_untold: bool,
     /// Blocks of unfinished pieces were not announced to it: it had enough else to ask of us.
     pub(crate) untold: bool,
     /// Requests waiting to be sent together at the end of the turn.
@@ -177,6 +184,9 @@ impl Peer {
             withdrawn: VecDeque::new(),
             cancelled: VecDeque::new(),
             hurried: None,
+            plays: None,
+            plays_untold: false,
+            audience_untold: false,
             untold: false,
             unsent: Vec::new(),
             earned: 0,
@@ -214,6 +224,10 @@ impl Peer {
     pub(crate) fn has_block(&self, key: BlockKey) -> bool {
         self.has_piece(key.piece())
             || self.blocks.get(&key.piece()).is_some_and(|bits| bits.get(key.block()))
+    }
+    /// Whether it said that it has everything, in one word.
+    pub(crate) fn has_all(&self) -> bool {
+        matches!(self.have, Have::All | Have::Raw { all: true, .. })
     }
     pub(crate) fn is_seed(&self) -> bool {
         match &self.have {

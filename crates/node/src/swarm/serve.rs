@@ -3,10 +3,12 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use shoal_wire::peer::{BlockRequest, DueRequest, Message};
+use shoal_wire::peer::{BLOCK_LEN, BlockRequest, DueRequest, Message};
 
 use super::Hub;
 use super::choke::{Candidate, Policy, choose};
+use super::pieces::BlockKey;
+use super::source::Verdict;
 use super::title::{Swarm, Task, is_full};
 use super::verify::failure_of;
 use super::windows::due_from_ms;
@@ -45,7 +47,16 @@ impl Swarm {
             self.judge(turn, hub, slot);
             return;
         }
-        let is_new = peer.uploads.push(request, due);
+        let key = key_of(&request);
+        let verdict = self.verdict(turn, slot, key, due);
+        let Some(peer) = self.peer_mut(slot) else { return };
+        if verdict == Verdict::TurnDown {
+            // The asker takes it elsewhere; without the fast extension it could not know.
+            if peer.fast {
+                return self.send(turn, slot, Message::Reject(request));
+            }
+        }
+        let is_new = peer.uploads.push(request, due, verdict != Verdict::Give);
         peer.hear(is_new);
         if is_new {
             self.pump(turn, hub, slot);
@@ -79,7 +90,8 @@ impl Swarm {
         let was_there = peer.uploads.cancel(request);
         peer.hear(was_there);
         if was_there {
-            let fast = peer.fast;
+            let (fast, link) = (peer.fast, peer.link);
+            self.forget_given(link, request);
             if fast {
                 self.send(turn, slot, Message::Reject(*request));
             }
@@ -127,13 +139,20 @@ impl Swarm {
     fn send_block(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
         let now = turn.now;
         let Some(peer) = self.peer_mut(slot) else { return };
-        let Some((request, data)) = peer.uploads.take(now) else { return };
+        let Some((wanted, data)) = peer.uploads.take(now) else { return };
+        let (request, link) = (wanted.request, peer.link);
         let length = request.length;
         hub.uplink.spend(length, 1, &mut peer.uploads);
         peer.up.add(now, u64::from(length));
         peer.taken += u64::from(length);
         self.up.add(now, u64::from(length));
         turn.counters(self.title).sent += u64::from(length);
+        let until = Self::announced_by(now, &turn.config.swarm, wanted.due);
+        if self.source
+            && let Some(content) = self.content_mut()
+        {
+            content.copies.sent(key_of(&request), link, until);
+        }
         self.send(
             turn,
             slot,
@@ -180,10 +199,13 @@ impl Swarm {
     fn drop_uploads(&mut self, turn: &mut Turn<'_>, piece: u32) {
         for slot in self.slots() {
             let Some(peer) = self.peer_mut(slot) else { continue };
-            let fast = peer.fast;
+            let (fast, link) = (peer.fast, peer.link);
             let gone = peer.uploads.drop_piece(piece);
-            for wanted in gone.into_iter().filter(|_| fast) {
-                self.send(turn, slot, Message::Reject(wanted.request));
+            for wanted in gone {
+                self.forget_given(link, &wanted.request);
+                if fast {
+                    self.send(turn, slot, Message::Reject(wanted.request));
+                }
             }
         }
     }
@@ -200,7 +222,7 @@ impl Swarm {
             return;
         }
         for block in lost {
-            content.plan.on_free(super::pieces::BlockKey::new(piece, block));
+            content.plan.on_free(BlockKey::new(piece, block));
         }
         if held || content.pieces.abandon_if_empty(piece) {
             content.availability.list(piece);
@@ -229,6 +251,12 @@ impl Swarm {
         }
         self.fill_all(turn);
     }
+    /// A request of `link` will not be answered: its block may be given to others.
+    fn forget_given(&mut self, link: LinkId, request: &BlockRequest) {
+        if let Some(content) = self.content_mut() {
+            content.copies.dropped(key_of(request), link);
+        }
+    }
     fn is_admitted(&self, turn: &Turn<'_>, slot: u16) -> bool {
         turn.config.swarm.admit_shoal && self.peer(slot).is_some_and(super::peer::Peer::is_kin)
     }
@@ -256,12 +284,15 @@ impl Swarm {
     fn set_choked(&mut self, turn: &mut Turn<'_>, slot: u16, choked: bool) {
         let Some(peer) = self.peer_mut(slot).filter(|peer| peer.choked != choked) else { return };
         peer.choked = choked;
-        let fast = peer.fast;
+        let (fast, link) = (peer.fast, peer.link);
         let dropped = if choked { peer.uploads.clear() } else { Default::default() };
         self.send(turn, slot, if choked { Message::Choke } else { Message::Unchoke });
         // BEP 6: each request that a choke drops is rejected, so that the peer can ask elsewhere at once.
-        for wanted in dropped.into_iter().filter(|_| fast) {
-            self.send(turn, slot, Message::Reject(wanted.request));
+        for wanted in dropped {
+            self.forget_given(link, &wanted.request);
+            if fast {
+                self.send(turn, slot, Message::Reject(wanted.request));
+            }
         }
     }
     /// A round of the choker among foreign peers.
@@ -334,6 +365,11 @@ impl Swarm {
         };
         self.ban(turn, hub, peer.link, CloseReason::Protocol(rule));
     }
+}
+
+/// The block in which a request begins.
+fn key_of(request: &BlockRequest) -> BlockKey {
+    BlockKey::new(request.piece, request.offset / BLOCK_LEN)
 }
 
 /// Weight of messages that tell nothing new which a peer may send at once, and each second on top.

@@ -14,10 +14,11 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use shoal_wire::metainfo::Info;
-use shoal_wire::peer::{BlockRequest, Message};
+use shoal_wire::peer::{BlockRequest, Member, Message};
 use shoal_wire::{Hash32, InfoHashes, PeerId};
 
 use super::Hub;
+use super::audience::{Audience, Said};
 use super::availability::Availability;
 use super::hashes::Hashes;
 use super::known::Known;
@@ -25,6 +26,7 @@ use super::metadata::Metadata;
 use super::peer::Peer;
 use super::pieces::{BlockKey, Pieces};
 use super::rate::Meter;
+use super::source::Copies;
 use super::verify::{Suspects, failure_of};
 use super::watch::Watch;
 use super::windows::Plan;
@@ -102,6 +104,7 @@ pub(super) struct Content {
     /// Proven blocks that Shoal peers were not told of.
     pub(super) fresh: Vec<BlockKey>,
     pub(super) suspects: Suspects,
+    pub(super) copies: Copies,
     /// Everything wanted was here once: told, and not told again.
     pub(super) finished: bool,
     /// Something was stored since the last record.
@@ -116,6 +119,7 @@ pub(super) struct Timers {
     pub(super) sweep: Instant,
     pub(super) announce: Option<Instant>,
     pub(super) save: Option<Instant>,
+    pub(super) audience: Option<Instant>,
 }
 
 /// One title.
@@ -141,6 +145,12 @@ pub(crate) struct Swarm {
     pub(super) halted: Option<Instant>,
     pub(super) down: Meter,
     pub(super) up: Meter,
+    /// Those whom our sources feed.
+    pub(super) audience: Audience,
+    /// Where we play, as our sources were told.
+    pub(super) said: Option<Said>,
+    /// At a source: who left and was not taken leave of.
+    pub(super) departed: Vec<Member>,
     /// Scratch of the scheduler: who would deliver soonest, as of when.
     pub(super) fastest: super::fetch::Fastest,
     /// From the torrent file, until content can hold them.
@@ -175,11 +185,15 @@ impl Swarm {
                 sweep: turn.now + SWEEP + jitter,
                 announce: None,
                 save: None,
+                audience: None,
             },
             starved: false,
             halted: None,
             down: Meter::default(),
             up: Meter::default(),
+            audience: Audience::default(),
+            said: None,
+            departed: Vec::new(),
             fastest: super::fetch::Fastest::default(),
             layers: setup.piece_layers,
             restored: ResumeRecord {
@@ -244,6 +258,7 @@ impl Swarm {
             watches: Vec::new(),
             fresh: Vec::new(),
             suspects: Suspects::default(),
+            copies: Copies::default(),
             finished,
             unsaved: false,
         }));
@@ -256,6 +271,7 @@ impl Swarm {
         for slot in self.slots() {
             self.introduce_content(turn, hub, slot);
         }
+        self.tell_playhead(turn, None);
     }
     /// The content, once it is known.
     pub(super) fn content(&self) -> Option<&Content> {
@@ -415,7 +431,8 @@ impl Swarm {
         let own = timers.choke.min(timers.optimistic).min(timers.sweep);
         let hedge =
             self.content().and_then(|content| content.plan.next_hedge()).map(|entry| entry.0);
-        earlier(earlier(Some(own), hedge), earlier(timers.announce, timers.save))
+        let told = earlier(timers.announce, timers.audience);
+        earlier(earlier(Some(own), hedge), earlier(told, timers.save))
     }
     pub(super) fn on_wake(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {
         if matches!(self.phase, Phase::Left) {
@@ -424,6 +441,9 @@ impl Swarm {
         let now = turn.now;
         if self.timers.announce.is_some_and(|at| at <= now) {
             self.announce_blocks(turn);
+        }
+        if self.timers.audience.is_some_and(|at| at <= now) {
+            self.tell_audience(turn);
         }
         self.hedge(turn);
         if self.timers.save.is_some_and(|at| at <= now) {

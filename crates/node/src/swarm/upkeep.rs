@@ -48,6 +48,9 @@ impl Swarm {
         if self.halted.is_none() {
             self.flush_all(turn);
         }
+        if let Some(content) = self.content_mut() {
+            content.copies.sweep(now);
+        }
         self.sweep_hashes(turn);
         self.sweep_checks(turn);
     }

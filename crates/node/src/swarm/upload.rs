@@ -18,9 +18,10 @@ use alloc::string::String;
 use bytes::Bytes;
 use core::time::Duration;
 
-use shoal_wire::peer::BlockRequest;
+use shoal_wire::peer::{BLOCK_LEN, BlockRequest};
 
 use super::audit::equal;
+use super::pieces::BlockKey;
 use crate::link::TitleId;
 use crate::time::{Instant, bytes_in, time_of};
 
@@ -30,6 +31,8 @@ pub(crate) struct Wanted {
     pub(crate) request: BlockRequest,
     /// When it is needed, if it said so.
     pub(crate) due: Option<Instant>,
+    /// At a source: others have it, so it goes after everything else.
+    pub(crate) repeat: bool,
     pub(crate) stage: Stage,
 }
 
@@ -78,6 +81,8 @@ pub(crate) enum Class {
     Urgent,
     Soon,
     Regular,
+    /// Copies of what others have, given by a source that has nothing better to do.
+    Repeat,
 }
 
 impl Uploads {
@@ -87,11 +92,16 @@ impl Uploads {
     }
     /// Adds a request in its place: by due time, those without one last, equals in order of arrival. False when it is there
     /// already.
-    pub(crate) fn push(&mut self, request: BlockRequest, due: Option<Instant>) -> bool {
+    pub(crate) fn push(
+        &mut self,
+        request: BlockRequest,
+        due: Option<Instant>,
+        repeat: bool,
+    ) -> bool {
         if self.queue.iter().any(|wanted| wanted.request == request) {
             return false;
         }
-        self.put(Wanted { request, due, stage: Stage::Queued });
+        self.put(Wanted { request, due, repeat, stage: Stage::Queued });
         true
     }
     /// Moves a request that waits here forward. False when it does not, or is not needed much sooner than was said.
@@ -100,18 +110,16 @@ impl Uploads {
         let known = self.queue.iter().position(|wanted| wanted.request == *request);
         let known = known.filter(|&index| self.queue.get(index).is_some_and(is_later));
         match known.and_then(|index| self.queue.remove(index)) {
-            Some(wanted) => self.put(Wanted { due: Some(due), ..wanted }),
+            Some(wanted) => self.put(Wanted { due: Some(due), repeat: false, ..wanted }),
             None => return false,
         }
         true
     }
     fn put(&mut self, wanted: Wanted) {
-        let place = match wanted.due {
-            None => self.queue.len(),
-            Some(due) => {
-                self.queue.partition_point(|other| other.due.is_some_and(|other| other <= due))
-            }
-        };
+        // What has no due time comes last among its like.
+        let order = |wanted: &Wanted| (wanted.repeat, wanted.due.is_none(), wanted.due);
+        let own = order(&wanted);
+        let place = self.queue.partition_point(|other| order(other) <= own);
         self.queue.insert(place, wanted);
     }
     /// Takes a request out. True when it was there.
@@ -213,7 +221,7 @@ impl Uploads {
         self.credit += credit;
     }
     /// Takes the next block out, spending its credit.
-    pub(crate) fn take(&mut self, now: Instant) -> Option<(BlockRequest, Bytes)> {
+    pub(crate) fn take(&mut self, now: Instant) -> Option<(Wanted, Bytes)> {
         let length = self.sendable()?;
         let wanted = self.queue.pop_front()?;
         self.credit -= u64::from(length);
@@ -222,10 +230,16 @@ impl Uploads {
         }
         self.flying += u64::from(length);
         self.ahead -= length as usize;
-        match wanted.stage {
-            Stage::Ready(data) => Some((wanted.request, data)),
-            Stage::Queued | Stage::Reading => None,
-        }
+        let Stage::Ready(data) = &wanted.stage else { return None };
+        let data = data.clone();
+        Some((wanted, data))
+    }
+    /// The blocks for which requests wait.
+    pub(super) fn keys(&self) -> impl Iterator<Item = BlockKey> + '_ {
+        let block = |request: &BlockRequest| request.offset / BLOCK_LEN;
+        self.queue
+            .iter()
+            .map(move |wanted| BlockKey::new(wanted.request.piece, block(&wanted.request)))
     }
     /// Sums against their parts.
     pub(super) fn audit(&self) -> Result<(), String> {
@@ -234,7 +248,9 @@ impl Uploads {
         equal("bytes read ahead", self.ahead as u64, ahead)
     }
     fn class(&self, now: Instant) -> Class {
-        match self.queue.front().and_then(|wanted| wanted.due) {
+        let Some(front) = self.queue.front() else { return Class::Regular };
+        match front.due {
+            _ if front.repeat => Class::Repeat,
             Some(due) if due <= now + URGENT => Class::Urgent,
             Some(due) if due <= now + SOON => Class::Soon,
             _ => Class::Regular,
@@ -279,6 +295,8 @@ const STUCK_AFTER: Duration = Duration::from_millis(250);
 /// The three times above are this many times as long while nobody needs anything by a time. Over a long round trip a link
 /// that gets a block a second finds its window small each time: with little in flight such links leave an uplink idle.
 const PATIENCE: u32 = 4;
+/// Bulk fills one part in this many of what may be in flight while somebody needs something by a time.
+const BULK_PART: u64 = 4;
 /// Somebody who needed something by a time is taken to be there for this long.
 const HURRY_KEPT: Duration = Duration::from_secs(10);
 
@@ -330,8 +348,9 @@ impl Uplink {
     /// The link that may send a block now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
         let &(_, served, title, slot) = self.order.first()?;
-        if self.is_full() {
-            self.held_back = true;
+        if self.is_full(now) {
+            // Where bulk leaves room for who watches, more in flight is not what is missing.
+            self.held_back |= self.flying >= self.allowed;
             return None;
         }
         self.fill(now);
@@ -345,11 +364,18 @@ impl Uplink {
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.hurried = Some(now);
     }
-    fn patience(&self, now: Instant) -> u32 {
-        if self.hurried.is_some_and(|at| now.since(at) < HURRY_KEPT) { 1 } else { PATIENCE }
+    fn is_hurried(&self, now: Instant) -> bool {
+        self.hurried.is_some_and(|at| now.since(at) < HURRY_KEPT)
     }
-    fn is_full(&self) -> bool {
-        self.flying > 0 && self.flying >= self.allowed
+    fn patience(&self, now: Instant) -> u32 {
+        if self.is_hurried(now) { 1 } else { PATIENCE }
+    }
+    /// Whether what is in flight leaves no room for the first in the order. A request of who watches waits for all that is in
+    /// flight when it comes, so bulk may fill only a part.
+    fn is_full(&self, now: Instant) -> bool {
+        let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
+        let part = if is_bulk && self.is_hurried(now) { BULK_PART } else { 1 };
+        self.flying > 0 && self.flying >= (self.allowed / part).max(ALLOWED.0)
     }
     /// A link of `weight` (at least 1) was given `bytes` to send.
     pub(crate) fn spend(&mut self, bytes: u32, weight: u32, uploads: &mut Uploads) {
@@ -411,15 +437,15 @@ impl Uplink {
         }
     }
     /// Whether links wait for others to pass on what is in flight.
-    pub(crate) fn is_held_back(&self) -> bool {
-        !self.order.is_empty() && self.is_full()
+    pub(crate) fn is_held_back(&self, now: Instant) -> bool {
+        !self.order.is_empty() && self.is_full(now)
     }
     /// When a waiting link may send, or should be looked at.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
         if self.order.is_empty() {
             return None;
         }
-        if self.is_full() {
+        if self.is_full(now) {
             return Some(now + STUCK_AFTER * self.patience(now));
         }
         let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
@@ -472,20 +498,22 @@ mod tests {
     fn what_is_due_first_goes_first_and_the_rest_in_order() {
         let mut uploads = Uploads { credit: 1 << 20, ..Uploads::default() };
         let at = Instant::from_millis;
-        assert!(uploads.push(request(0, 0), None) && uploads.push(request(0, 1), None));
         assert!(
-            uploads.push(request(5, 0), Some(at(900)))
-                && uploads.push(request(4, 0), Some(at(300)))
+            uploads.push(request(0, 0), None, false) && uploads.push(request(0, 1), None, false)
         );
-        assert!(!uploads.push(request(0, 1), None), "a repeated request is one request");
+        assert!(
+            uploads.push(request(5, 0), Some(at(900)), false)
+                && uploads.push(request(4, 0), Some(at(300)), false)
+        );
+        assert!(!uploads.push(request(0, 1), None, false), "a repeated request is one request");
         assert!(!uploads.hurry(&request(4, 0), at(400)), "nobody asks to be served later");
         assert!(!uploads.hurry(&request(7, 0), at(400)), "what is gone is not asked for again");
-        assert!(uploads.push(request(6, 0), None) && uploads.hurry(&request(6, 0), at(500)));
+        assert!(uploads.push(request(6, 0), None, false) && uploads.hurry(&request(6, 0), at(500)));
         while let Some(run) = uploads.next_read(|_| None) {
             uploads.on_read(&run, &Bytes::from(alloc::vec![0; run.length as usize]));
         }
         let order: Vec<_> = core::iter::from_fn(|| uploads.take(at(0)))
-            .map(|sent| (sent.0.piece, sent.0.offset))
+            .map(|(sent, _)| (sent.request.piece, sent.request.offset))
             .collect();
         assert_eq!(order, [(4, 0), (6, 0), (5, 0), (0, 0), (0, 16384)]);
         assert_eq!(uploads.ahead, 0);
@@ -495,7 +523,7 @@ mod tests {
     fn consecutive_requests_are_read_in_one_run() {
         let mut uploads = Uploads::default();
         for block in 0..40 {
-            uploads.push(request(1, block), None);
+            uploads.push(request(1, block), None, false);
         }
         let run = uploads.next_read(|_| None).expect("something to read");
         assert_eq!((run.offset, run.length), (0, RUN_MAX));
@@ -511,7 +539,7 @@ mod tests {
             link.credit = 1 << 30;
             for block in 0..200 {
                 let due = (slot == 2 && block < 3).then(|| Instant::from_millis(500));
-                link.push(request(block, 0), due);
+                link.push(request(block, 0), due, false);
             }
             while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
             uplink.wait(now, TitleId(0), slot as u16, link);
@@ -559,7 +587,7 @@ mod tests {
         let start = Instant::from_millis(10);
         for (slot, link) in links.iter_mut().enumerate() {
             link.open(1 << 20);
-            (0..50).for_each(|block| assert!(link.push(request(block, 0), None)));
+            (0..50).for_each(|block| assert!(link.push(request(block, 0), None, false)));
             ready(link);
             uplink.wait(start, TitleId(0), slot as u16, link);
         }

@@ -515,8 +515,12 @@ impl Swarm {
         content.suspects.pieces.remove(&piece);
         let complete = content.pieces.is_complete();
         for slot in 0..self.peers.len() as u16 {
-            if let Some(peer) = self.peer_mut(slot) {
-                peer.blocks.remove(&piece);
+            if let Some((peer, content)) = self.both(slot) {
+                if let Some(bits) = peer.blocks.remove(&piece)
+                    && !peer.is_source()
+                {
+                    content.copies.withdrawn(piece, &bits);
+                }
                 if !peer.has_piece(piece) {
                     self.send(turn, slot, Message::Have { piece });
                 }
@@ -624,8 +628,9 @@ impl Swarm {
         else {
             return;
         };
-        let news: Vec<BlockSpan> =
-            spans.iter().filter(|span| !peer.has_piece(span.piece)).copied().collect();
+        // A source has everything; it hears what came of what it gave.
+        let wants = |span: &&BlockSpan| peer.is_source() || !peer.has_piece(span.piece);
+        let news: Vec<BlockSpan> = spans.iter().filter(wants).copied().collect();
         if !news.is_empty() {
             let message = Extended::Shoal(ShoalMessage::HaveBlocks(news));
             self.send(turn, slot, Message::Extended(message.into()));

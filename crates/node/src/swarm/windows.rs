@@ -36,6 +36,14 @@ impl Plan {
     pub(crate) fn is_live(&self) -> bool {
         !self.windows.is_empty()
     }
+    /// Whether a playhead moves in one of them.
+    pub(crate) fn is_playing(&self) -> bool {
+        self.windows.iter().any(|window| window.playing)
+    }
+    /// What is needed, most wanted first.
+    pub(crate) fn windows(&self) -> &[Window] {
+        &self.windows
+    }
     /// Takes new windows and finds their blocks again. O(blocks in windows · log).
     pub(crate) fn replace(&mut self, windows: Vec<Window>, pieces: &Pieces) {
         self.windows = windows;

@@ -148,6 +148,27 @@ pub struct DueRequest {
     pub due_in_ms: u16,
 }
 
+/// Which blocks of the title somebody needs next. Numbers count blocks of 16 KiB from the start of the title: piece times
+/// blocks per piece, plus the block inside the piece. Empty (`from == until`) for a peer that needs nothing by a time.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct Stretch {
+    /// First block.
+    pub from: u32,
+    /// One past the last block.
+    pub until: u32,
+    /// Blocks per 1,000 s by which both move on; 0 while the playhead stands.
+    pub pace: u32,
+}
+
+/// Somebody else whom a source feeds.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Member {
+    /// The last eight bytes of its peer id.
+    pub id: u64,
+    /// What it needs next; `None` when it has gone.
+    pub stretch: Option<Stretch>,
+}
+
 /// Messages of our own extension between Shoal peers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ShoalMessage {
@@ -157,4 +178,8 @@ pub enum ShoalMessage {
     Hurry(Vec<DueRequest>),
     /// Blocks that are verified and can be asked for although their piece is not whole yet.
     HaveBlocks(Vec<BlockSpan>),
+    /// To a source: what the sender needs next. Replaces what it said before.
+    Playhead(Stretch),
+    /// From a source: what changed among those whom it feeds.
+    Audience(Vec<Member>),
 }

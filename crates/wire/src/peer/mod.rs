@@ -19,11 +19,13 @@ pub use codec::{
     HASHES_MAX, Prefix, decode, encode_prefix, encoded_len, whole_frames,
 };
 pub use extension::{
-    BlockSpan, DueRequest, Extended, ExtensionHandshake, HolePunch, MetadataMessage, PexMessage,
-    PexPeer, ShoalHello, ShoalMessage,
+    BlockSpan, DueRequest, Extended, ExtensionHandshake, HolePunch, Member, MetadataMessage,
+    PexMessage, PexPeer, ShoalHello, ShoalMessage, Stretch,
 };
 pub use handshake::{HANDSHAKE_LEN, Handshake};
-pub use payload::{HAVE_SPANS_MAX, METADATA_PIECE_LEN, PEX_PEERS_MAX, SHOAL_REQUESTS_MAX};
+pub use payload::{
+    HAVE_SPANS_MAX, MEMBERS_MAX, METADATA_PIECE_LEN, PEX_PEERS_MAX, SHOAL_REQUESTS_MAX,
+};
 
 /// Bytes in a block, the unit of a request (BEP 3: every client asks for 16 KiB).
 pub const BLOCK_LEN: u32 = 16 * 1024;

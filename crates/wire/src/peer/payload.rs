@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::extension::{
-    BlockSpan, DueRequest, Extended, ExtensionHandshake, HolePunch, MetadataMessage, PexMessage,
-    PexPeer, ShoalHello, ShoalMessage,
+    BlockSpan, DueRequest, Extended, ExtensionHandshake, HolePunch, Member, MetadataMessage,
+    PexMessage, PexPeer, ShoalHello, ShoalMessage, Stretch,
 };
 use super::{BlockRequest, ExtensionIds, Prefix};
 use crate::bencode::{Document, Encoder, Limits, Value};
@@ -26,6 +26,8 @@ pub const PEX_PEERS_MAX: usize = 200;
 pub const SHOAL_REQUESTS_MAX: usize = 1024;
 /// Spans in one `shoal` message; more are an error.
 pub const HAVE_SPANS_MAX: usize = 4096;
+/// Members in one `shoal` message; more are an error.
+pub const MEMBERS_MAX: usize = 1024;
 /// Characters of a client's name.
 const CLIENT_CHARS_MAX: usize = 64;
 
@@ -35,10 +37,20 @@ const SHOAL_REQUESTS: u8 = 1;
 const SHOAL_HAVE_BLOCKS: u8 = 2;
 /// First byte of [`ShoalMessage::Hurry`].
 const SHOAL_HURRY: u8 = 3;
+/// First byte of [`ShoalMessage::Playhead`].
+const SHOAL_PLAYHEAD: u8 = 4;
+/// First byte of [`ShoalMessage::Audience`].
+const SHOAL_AUDIENCE: u8 = 5;
 /// Bytes of one [`DueRequest`].
 const DUE_REQUEST_LEN: usize = 14;
 /// Bytes of one [`BlockSpan`].
 const SPAN_LEN: usize = 8;
+/// Bytes of one [`Stretch`].
+const STRETCH_LEN: usize = 12;
+/// Bytes of one [`Member`].
+const MEMBER_LEN: usize = 8 + STRETCH_LEN;
+/// The stretch of a member that has gone.
+const GONE: Stretch = Stretch { from: u32::MAX, until: 0, pace: 0 };
 
 /// The names under which extensions are negotiated.
 const DONT_HAVE: &[u8] = b"lt_donthave";
@@ -139,6 +151,8 @@ impl Extended {
                 1 + list.len() * DUE_REQUEST_LEN
             }
             Self::Shoal(ShoalMessage::HaveBlocks(list)) => 1 + list.len() * SPAN_LEN,
+            Self::Shoal(ShoalMessage::Playhead(_)) => 1 + STRETCH_LEN,
+            Self::Shoal(ShoalMessage::Audience(list)) => 1 + list.len() * MEMBER_LEN,
             Self::Unknown { .. } => return None,
         })
     }
@@ -394,8 +408,33 @@ fn decode_shoal(payload: &[u8]) -> Result<Option<ShoalMessage>, DecodeError> {
             });
             Some(ShoalMessage::HaveBlocks(spans.collect()))
         }
+        SHOAL_PLAYHEAD => {
+            check_entries("shoal playhead", entries, STRETCH_LEN, 1)?;
+            if entries.is_empty() {
+                return Err(truncated("shoal playhead", payload));
+            }
+            Some(ShoalMessage::Playhead(get_stretch(&mut { entries })))
+        }
+        SHOAL_AUDIENCE => {
+            check_entries("shoal audience", entries, MEMBER_LEN, MEMBERS_MAX)?;
+            let members = entries.chunks_exact(MEMBER_LEN).map(|mut entry| Member {
+                id: entry.get_u64(),
+                stretch: Some(get_stretch(&mut entry)).filter(|stretch| *stretch != GONE),
+            });
+            Some(ShoalMessage::Audience(members.collect()))
+        }
         _ => None,
     })
+}
+
+fn get_stretch(entry: &mut &[u8]) -> Stretch {
+    Stretch { from: entry.get_u32(), until: entry.get_u32(), pace: entry.get_u32() }
+}
+
+fn put_stretch(stretch: &Stretch, out: &mut Prefix) {
+    out.put_u32(stretch.from);
+    out.put_u32(stretch.until);
+    out.put_u32(stretch.pace);
 }
 
 fn decode_due(what: &'static str, entries: &[u8]) -> Result<Vec<DueRequest>, DecodeError> {
@@ -451,6 +490,19 @@ fn encode_shoal(message: &ShoalMessage, out: &mut Prefix) {
                 out.put_u32(span.piece);
                 out.put_u16(span.first);
                 out.put_u16(span.count);
+            }
+        }
+        ShoalMessage::Playhead(stretch) => {
+            out.reserve(1 + STRETCH_LEN);
+            out.put_u8(SHOAL_PLAYHEAD);
+            put_stretch(stretch, out);
+        }
+        ShoalMessage::Audience(members) => {
+            out.reserve(1 + members.len() * MEMBER_LEN);
+            out.put_u8(SHOAL_AUDIENCE);
+            for member in members {
+                out.put_u64(member.id);
+                put_stretch(&member.stretch.unwrap_or(GONE), out);
             }
         }
     }

@@ -134,7 +134,18 @@ fn our_own_messages_have_the_bytes_of_docs_protocol() {
     let requests = ShoalMessage::Requests(vec![DueRequest { block, due_in_ms: 1500 }]);
     let spans = ShoalMessage::HaveBlocks(vec![BlockSpan { piece: 258, first: 2, count: 14 }]);
     let hurry = ShoalMessage::Hurry(vec![DueRequest { block, due_in_ms: 300 }]);
-    let examples: [(&[u8], ShoalMessage); 3] = [
+    let stretch = Stretch { from: 258, until: 4098, pace: 15_258 };
+    let playhead = ShoalMessage::Playhead(stretch);
+    let member = Member { id: 0x0102_0304_0506_0708, stretch: Some(stretch) };
+    let audience = ShoalMessage::Audience(vec![member, Member { stretch: None, ..member }]);
+    let examples: [(&[u8], ShoalMessage); 5] = [
+        (b"\0\0\0\x0f\x14\x06\x04\0\0\x01\x02\0\0\x10\x02\0\0\x3b\x9a", playhead),
+        (
+            b"\0\0\0\x2b\x14\x06\x05\
+            \x01\x02\x03\x04\x05\x06\x07\x08\0\0\x01\x02\0\0\x10\x02\0\0\x3b\x9a\
+            \x01\x02\x03\x04\x05\x06\x07\x08\xff\xff\xff\xff\0\0\0\0\0\0\0\0",
+            audience,
+        ),
         (b"\0\0\0\x11\x14\x06\x01\0\0\x01\x02\0\0\x80\0\0\0\x40\0\x05\xdc", requests),
         (b"\0\0\0\x11\x14\x06\x03\0\0\x01\x02\0\0\x80\0\0\0\x40\0\x01\x2c", hurry),
         (b"\0\0\0\x0b\x14\x06\x02\0\0\x01\x02\0\x02\0\x0e", spans),
@@ -328,7 +339,21 @@ fn any_extended() -> impl Strategy<Value = Extended> {
         }),
         proptest::collection::vec(span, 0..20)
             .prop_map(|spans| Extended::Shoal(ShoalMessage::HaveBlocks(spans))),
+        any_stretch().prop_map(|stretch| Extended::Shoal(ShoalMessage::Playhead(stretch))),
+        proptest::collection::vec((any::<u64>(), proptest::option::of(any_stretch())), 0..20)
+            .prop_map(|members| {
+                let members = members.into_iter().map(|(id, stretch)| Member { id, stretch });
+                Extended::Shoal(ShoalMessage::Audience(members.collect()))
+            }),
     ]
+}
+
+fn any_stretch() -> impl Strategy<Value = Stretch> {
+    (0u32..1 << 31, any::<u32>(), any::<u32>()).prop_map(|(from, until, pace)| Stretch {
+        from,
+        until,
+        pace,
+    })
 }
 
 fn any_message() -> impl Strategy<Value = Message> {

@@ -1,0 +1,430 @@
+//! One copy from the source. What a swarm loses when its source sends the same block to several leechers while others wait is
+//! half of the source's uplink; here is what keeps it from that.
+//!
+//! **At the source**: a block that went to a live peer, or waits for one, is not given to a second one, but where it is due
+//! at once, until it was announced or should have been. Who asks for it is turned down explicitly. What others announced
+//! is given as a repeat: after everything else, and turned down while that waits. So it is never idle.
+//! **At who asks**: a source is asked for what is due within [`URGENT`] while a playhead moves, else for what nobody else has
+//! and the audience (`audience.rs`) leaves to us. What it turned down is not asked of it again for a while.
+//!
+//! The order of what is given stands in `upload.rs`.
+
+use alloc::collections::BTreeMap;
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use shoal_wire::bitfield::Bitfield;
+use shoal_wire::peer::{BLOCK_LEN, Extended, Member, Message, ShoalMessage, Stretch};
+
+use super::audience::{Said, short_id};
+use super::audit::equal;
+use super::availability::Availability;
+use super::peer::Peer;
+use super::pieces::BlockKey;
+use super::title::{Content, Swarm};
+use crate::config::SwarmConfig;
+use crate::link::LinkId;
+use crate::time::Instant;
+use crate::turn::{Turn, Window};
+
+/// A block that is due within this time may come from the source although others have it.
+pub(super) const URGENT: Duration = Duration::from_secs(1);
+/// Who has waited this long for its first frame may ask like one that plays.
+const START_PATIENCE: Duration = Duration::from_secs(2);
+/// A block that was given should be announced within this time, on top of the delay of announcements.
+const ANNOUNCED_AFTER: Duration = Duration::from_millis(1500);
+/// In bulk pieces are announced when they are whole: what was given counts for this long.
+const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
+/// What a source turned down is not asked of it again for this long.
+const BARRED_FOR: Duration = Duration::from_secs(1);
+/// Changes of an audience are gathered for this long.
+const AUDIENCE_DELAY: Duration = Duration::from_millis(100);
+/// Windows that lie no further apart than this are one stretch, bytes.
+const GAP_MAX: u64 = 64 * BLOCK_LEN as u64;
+
+/// Where blocks of the film are besides here.
+#[derive(Debug, Default)]
+pub(super) struct Copies {
+    /// How many peers announced a block of a piece which they do not have whole; sources are not counted.
+    holders: BTreeMap<BlockKey, u16>,
+    /// Peers that have everything and are no sources.
+    seeds: u16,
+    /// At a source: blocks that wait for a peer or went to one.
+    given: BTreeMap<BlockKey, Given>,
+    /// At a source: how many of `given` wait.
+    waiting: u32,
+    /// Elsewhere: until when a block is not asked of sources.
+    barred: BTreeMap<BlockKey, Instant>,
+}
+
+/// A block that a source gives.
+#[derive(Clone, Copy, Debug)]
+struct Given {
+    link: LinkId,
+    /// Until when it counts as sent; `None` while it waits.
+    until: Option<Instant>,
+}
+
+impl Copies {
+    /// A peer that is no source announced a block.
+    pub(super) fn announced(&mut self, key: BlockKey) {
+        *self.holders.entry(key).or_default() += 1;
+    }
+    /// A peer no longer counts as a holder of single blocks of a piece.
+    pub(super) fn withdrawn(&mut self, piece: u32, bits: &Bitfield) {
+        for block in bits.iter() {
+            self.lost(BlockKey::new(piece, block));
+        }
+    }
+    /// A peer does not have a block after all.
+    pub(super) fn lost(&mut self, key: BlockKey) {
+        if let Some(count) = self.holders.get_mut(&key) {
+            *count -= 1;
+            if *count == 0 {
+                self.holders.remove(&key);
+            }
+        }
+    }
+    /// Whether a peer that is no source announced the block.
+    pub(super) fn is_elsewhere(&self, key: BlockKey, pieces: &Availability) -> bool {
+        self.seeds > 0 || pieces.count(key.piece()) > 0 || self.holders.contains_key(&key)
+    }
+    /// Whether a source turned the block down just now.
+    fn is_barred(&self, key: BlockKey, now: Instant) -> bool {
+        self.barred.get(&key).is_some_and(|&until| until > now)
+    }
+    /// Whether a source turned down a block of the piece just now.
+    pub(super) fn is_piece_barred(&self, piece: u32, now: Instant) -> bool {
+        let blocks = BlockKey::new(piece, 0)..BlockKey::new(piece + 1, 0);
+        self.barred.range(blocks).any(|(_, &until)| until > now)
+    }
+    /// Whether the block waits for another peer than `link` or went to it lately. In bulk a piece belongs to whoever began
+    /// it: halves of it at two peers would be announced by neither.
+    fn is_under_way(&self, key: BlockKey, link: LinkId, now: Instant, bulk: bool) -> bool {
+        let (from, until) = if bulk {
+            (BlockKey::new(key.piece(), 0), BlockKey::new(key.piece() + 1, 0))
+        } else {
+            (key, BlockKey::new(key.piece(), key.block() + 1))
+        };
+        let counts = |given: &Given| given.until.is_none_or(|until| until > now);
+        self.given.range(from..until).any(|(_, given)| given.link != link && counts(given))
+    }
+    /// Notes that a block was asked of this source.
+    fn reserve(&mut self, key: BlockKey, link: LinkId) {
+        if self.given.insert(key, Given { link, until: None }).is_none_or(|old| old.until.is_some())
+        {
+            self.waiting += 1;
+        }
+    }
+    /// The block leaves for `link`, and counts as sent for a while.
+    pub(super) fn sent(&mut self, key: BlockKey, link: LinkId, until: Instant) {
+        match self.given.get_mut(&key) {
+            Some(given) if given.link == link => {
+                self.waiting -= u32::from(given.until.is_none());
+                given.until = Some(until);
+            }
+            _ => {}
+        }
+    }
+    /// The request of `link` is over without an answer.
+    pub(super) fn dropped(&mut self, key: BlockKey, link: LinkId) {
+        if self.given.get(&key).is_some_and(|given| given.link == link && given.until.is_none()) {
+            self.given.remove(&key);
+            self.waiting -= 1;
+        }
+    }
+    /// Nothing that went to `link` will be announced. O(blocks given lately).
+    pub(super) fn gone(&mut self, link: LinkId) {
+        self.given.retain(|_, given| given.link != link);
+        self.count();
+    }
+    /// Forgets what no longer matters. O(blocks given or barred lately), once a second.
+    pub(super) fn sweep(&mut self, now: Instant) {
+        self.given.retain(|_, given| given.until.is_none_or(|until| until > now));
+        self.barred.retain(|_, until| *until > now);
+    }
+    fn count(&mut self) {
+        self.waiting = self.given.values().filter(|given| given.until.is_none()).count() as u32;
+    }
+    /// Announcements against what peers are known to hold, and what waits against their queues.
+    pub(super) fn audit<'a>(&self, peers: impl Iterator<Item = &'a Peer>) -> Result<(), String> {
+        let waits = |given: &&Given| given.until.is_none();
+        let waiting = self.given.values().filter(waits).count() as u64;
+        equal("blocks that wait at a source", u64::from(self.waiting), waiting)?;
+        let (mut announced, mut queued) = (0, 0);
+        for peer in peers {
+            if !peer.is_source() {
+                announced += peer.blocks.values().map(|bits| u64::from(bits.ones())).sum::<u64>();
+            }
+            let reserved = |key: &BlockKey| {
+                self.given.get(key).filter(waits).is_some_and(|given| given.link == peer.link)
+            };
+            queued += peer.uploads.keys().filter(reserved).count() as u64;
+        }
+        let holders = self.holders.values().map(|&count| u64::from(count)).sum();
+        equal("announced blocks", holders, announced)?;
+        equal("waiting blocks that are in a queue", waiting, queued)
+    }
+}
+
+/// What this source does with a request.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Verdict {
+    /// It is the block's way into the swarm, or needed at once.
+    Give,
+    /// Others have it: after everything else.
+    Repeat,
+    /// Others have it or will have it in a moment, and the asker can ask them.
+    TurnDown,
+}
+
+impl Swarm {
+    /// What to do with the request of a peer for a block that we hold.
+    pub(super) fn verdict(
+        &mut self,
+        turn: &Turn<'_>,
+        slot: u16,
+        key: BlockKey,
+        due: Option<Instant>,
+    ) -> Verdict {
+        if !self.source || !turn.config.swarm.source_rule {
+            return Verdict::Give;
+        }
+        let now = turn.now;
+        let Some((peer, content)) = self.both(slot) else { return Verdict::Give };
+        if due.is_some_and(|due| due <= now + URGENT) {
+            return Verdict::Give;
+        }
+        // A foreign client takes a rejection for a fault; it is given its repeat when nothing else is to be given.
+        let can_wait = peer.is_shoal();
+        let link = peer.link;
+        let copies = &mut content.copies;
+        let elsewhere = copies.is_elsewhere(key, &content.availability);
+        let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
+        if can_wait && (under_way || (elsewhere && copies.waiting > 0)) {
+            return Verdict::TurnDown;
+        }
+        if elsewhere || under_way {
+            return Verdict::Repeat;
+        }
+        copies.reserve(key, link);
+        Verdict::Give
+    }
+    /// Until when a block that leaves now counts as sent.
+    pub(super) fn announced_by(
+        now: Instant,
+        config: &SwarmConfig,
+        due: Option<Instant>,
+    ) -> Instant {
+        match due {
+            Some(_) => now + config.announce_delay + ANNOUNCED_AFTER,
+            None => now + config.announce_delay_bulk + ANNOUNCED_AFTER_BULK,
+        }
+    }
+    /// How many peers have everything and are no sources: after one came, went, or said what it is. O(peers).
+    pub(super) fn count_seeds(&mut self) {
+        let seeds = self.peers.iter().flatten();
+        let seeds = seeds.filter(|peer| peer.has_all() && !peer.is_source()).count();
+        if let Some(content) = self.content_mut() {
+            content.copies.seeds = u16::try_from(seeds).unwrap_or(u16::MAX);
+        }
+    }
+    /// A source turned a block down.
+    pub(super) fn on_turned_down(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) {
+        let until = turn.now + BARRED_FOR;
+        if let Some(content) = self.content_mut() {
+            content.copies.barred.insert(key, until);
+        }
+        self.release(turn, slot, key);
+        self.leave_alone(turn, slot);
+        self.fill_others(turn, slot);
+        self.fill(turn, slot);
+    }
+    /// Tells a source where we play, or all sources (`None`), unless they can tell by themselves.
+    pub(super) fn tell_playhead(&mut self, turn: &mut Turn<'_>, to: Option<u16>) {
+        let now = turn.now;
+        let window = turn.config.play.window;
+        let Some(content) = self.content() else { return };
+        let stretch = stretch_of(content.plan.windows(), window, &content.pieces.info.layout);
+        let is_news = self.said.is_none_or(|said| said.is_stale(now, &stretch));
+        let sources: Vec<u16> = (0u16..)
+            .zip(&self.peers)
+            .filter_map(|(slot, peer)| Some((slot, peer.as_deref()?)))
+            .filter(|(slot, peer)| {
+                peer.is_source() && peer.ids.shoal != 0 && (is_news || to == Some(*slot))
+            })
+            .map(|(slot, _)| slot)
+            .collect();
+        if is_news {
+            self.said = Some(Said { stretch, at: now });
+            let member = Member { id: short_id(&turn.peer_id), stretch: Some(stretch) };
+            self.audience.take(now, &member);
+        }
+        for slot in sources {
+            let message = Extended::Shoal(ShoalMessage::Playhead(stretch));
+            self.send(turn, slot, Message::Extended(message.into()));
+        }
+    }
+    /// A peer tells where it plays: those whom we feed as a source will hear of it.
+    pub(super) fn on_playhead(&mut self, turn: &Turn<'_>, slot: u16, stretch: Stretch) {
+        if !self.source {
+            return;
+        }
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let is_new = peer.plays.is_none();
+        peer.plays = Some(Said { stretch, at: turn.now });
+        peer.plays_untold = true;
+        if is_new {
+            peer.audience_untold = true;
+        }
+        self.timers.audience.get_or_insert(turn.now + AUDIENCE_DELAY);
+    }
+    /// Somebody of our audience is gone.
+    pub(super) fn leave_audience(&mut self, turn: &Turn<'_>, id: u64) {
+        self.departed.push(Member { id, stretch: None });
+        self.timers.audience.get_or_insert(turn.now + AUDIENCE_DELAY);
+    }
+    /// Tells our audience of itself: newcomers everything, others what changed. O(peers²) for as many newcomers as peers.
+    pub(super) fn tell_audience(&mut self, turn: &mut Turn<'_>) {
+        self.timers.audience = None;
+        let now = turn.now;
+        let all: Vec<(bool, Member)> = self
+            .peers
+            .iter()
+            .flatten()
+            .filter_map(|peer| {
+                let stretch = Some(peer.plays?.now(now));
+                Some((peer.plays_untold, Member { id: short_id(&peer.id), stretch }))
+            })
+            .collect();
+        let departed = core::mem::take(&mut self.departed);
+        let changed = all.iter().filter(|(untold, _)| *untold).map(|(_, member)| *member);
+        let changed: Vec<Member> = changed.chain(departed).collect();
+        let all: Vec<Member> = all.into_iter().map(|(_, member)| member).collect();
+        for slot in self.slots() {
+            let Some(peer) = self.peer_mut(slot).filter(|peer| peer.plays.is_some()) else {
+                continue;
+            };
+            peer.plays_untold = false;
+            let is_new = core::mem::take(&mut peer.audience_untold);
+            let me = short_id(&peer.id);
+            let mut members = if is_new { all.clone() } else { changed.clone() };
+            members.retain(|member| member.id != me);
+            if !members.is_empty() {
+                let message = Extended::Shoal(ShoalMessage::Audience(members));
+                self.send(turn, slot, Message::Extended(message.into()));
+            }
+        }
+    }
+    pub(super) fn on_audience(&mut self, turn: &Turn<'_>, slot: u16, members: &[Member]) {
+        if !self.peer(slot).is_some_and(Peer::is_source) {
+            return;
+        }
+        let me = short_id(&turn.peer_id);
+        for member in members.iter().filter(|member| member.id != me) {
+            self.audience.take(turn.now, member);
+        }
+    }
+}
+
+/// What a node may ask of a source at a moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Gate<'a> {
+    pub(super) now: Instant,
+    pub(super) me: u64,
+    pub(super) audience: &'a super::audience::Audience,
+    /// Whether the rule is in force.
+    pub(super) on: bool,
+}
+
+impl Gate<'_> {
+    /// Whether a block in a window may be asked of a source.
+    pub(super) fn admits_due(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
+        if !self.on {
+            return true;
+        }
+        let now = self.now;
+        if content.copies.is_barred(key, now) {
+            return false;
+        }
+        if is_alone(content, key) {
+            return true;
+        }
+        let elsewhere = content.copies.is_elsewhere(key, &content.availability);
+        if content.plan.is_playing() {
+            due <= now + URGENT || (!elsewhere && self.is_ours(content, key))
+        } else {
+            // Before the first frame a source that has nothing better to do may help.
+            elsewhere || due + START_PATIENCE <= now || self.is_ours(content, key)
+        }
+    }
+    /// Whether a block outside all windows may be asked of a source.
+    pub(super) fn admits_rest(&self, content: &Content, key: BlockKey) -> bool {
+        if !self.on {
+            return true;
+        }
+        if content.copies.is_barred(key, self.now) {
+            return false;
+        }
+        // Who only fetches asks for anything: the source knows better what went out, and what it can spare.
+        !content.plan.is_live()
+            || is_alone(content, key)
+            || (!content.copies.is_elsewhere(key, &content.availability)
+                && self.is_ours(content, key))
+    }
+    fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
+        let per_piece = content.pieces.info.layout.blocks_per_piece();
+        let number = key.piece().saturating_mul(per_piece).saturating_add(key.block());
+        let first = self.audience.first_fetcher(self.now, number, key.piece());
+        first.is_none_or(|first| first == self.me)
+    }
+}
+
+/// Whether one peer must bring all of the piece: then it may not be left half done.
+fn is_alone(content: &Content, key: BlockKey) -> bool {
+    content.pieces.active(key.piece()).is_some_and(|active| active.alone)
+}
+
+/// How a block's due time is told to a source: while nothing plays it is not urgent until it was waited for.
+pub(super) fn due_for_source(content: &Content, now: Instant, due: Instant) -> Instant {
+    if content.plan.is_playing() || due + START_PATIENCE <= now {
+        due
+    } else {
+        due.max(now + START_PATIENCE)
+    }
+}
+
+/// The stretch of the title in which most of what is needed lies.
+fn stretch_of(
+    windows: &[Window],
+    span: Duration,
+    layout: &shoal_wire::metainfo::Layout,
+) -> Stretch {
+    let Some(main) = windows.iter().max_by_key(|window| window.end - window.start) else {
+        return Stretch::default();
+    };
+    let (mut from, mut until) = (main.start, main.end);
+    // Windows of a film with a changing rate follow each other.
+    for window in windows.iter().chain(windows.iter().rev()) {
+        if window.start <= until + GAP_MAX && window.end + GAP_MAX >= from {
+            (from, until) = (from.min(window.start), until.max(window.end));
+        }
+    }
+    let number = |at: u64| -> u32 {
+        let Some(piece) = layout.piece_at(at) else { return u32::MAX };
+        let block = ((at - layout.start(piece)) / u64::from(BLOCK_LEN)) as u32;
+        piece.get().saturating_mul(layout.blocks_per_piece()).saturating_add(block)
+    };
+    let last = number(until.saturating_sub(1)).saturating_add(1);
+    // Windows begin where the film here ends: the playhead is a whole window before their end.
+    let back = crate::time::bytes_in(span, main.rate) / u64::from(BLOCK_LEN);
+    let back = u32::try_from(back).unwrap_or(u32::MAX);
+    let playing = windows.iter().any(|window| window.playing);
+    let pace = main.rate.saturating_mul(1000) / u64::from(BLOCK_LEN);
+    Stretch {
+        from: number(from).min(last.saturating_sub(back)),
+        until: last,
+        pace: if playing { u32::try_from(pace).unwrap_or(u32::MAX) } else { 0 },
+    }
+}
