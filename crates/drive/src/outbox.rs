@@ -28,18 +28,34 @@ const MEASURE: Duration = Duration::from_millis(100);
 /// Unsent parts of a link and its credit.
 #[derive(Debug)]
 pub(crate) struct Outbox {
-    parts: VecDeque<Bytes>,
+    parts: VecDeque<Part>,
     unsent: usize,
     limit: u32,
     /// Credit that the node holds.
     promised: u32,
+    /// Film that the kernel took since the node was last told: it counts what it has not been told of as on its way.
+    left: u32,
     /// Since when the kernel takes less than there is, and what it took since.
     blocked: Option<(Instant, u64)>,
 }
 
+/// Bytes that wait, and whether they spent credit.
+#[derive(Debug)]
+struct Part {
+    bytes: Bytes,
+    film: bool,
+}
+
 impl Outbox {
     pub(crate) fn new() -> Self {
-        Self { parts: VecDeque::new(), unsent: 0, limit: LIMIT_START, promised: 0, blocked: None }
+        Self {
+            parts: VecDeque::new(),
+            unsent: 0,
+            limit: LIMIT_START,
+            promised: 0,
+            left: 0,
+            blocked: None,
+        }
     }
     /// Takes the node's next bytes; film spends credit.
     pub(crate) fn push(&mut self, bytes: Bytes, film: bool) {
@@ -48,7 +64,7 @@ impl Outbox {
             let spent = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
             self.promised = self.promised.saturating_sub(spent);
         }
-        self.parts.push_back(bytes);
+        self.parts.push_back(Part { bytes, film });
     }
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()
@@ -57,7 +73,7 @@ impl Outbox {
     pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; PARTS_MAX]) -> usize {
         let count = self.parts.len().min(PARTS_MAX);
         for (slot, part) in slices.iter_mut().zip(&self.parts) {
-            *slot = IoSlice::new(part);
+            *slot = IoSlice::new(&part.bytes);
         }
         count
     }
@@ -68,11 +84,15 @@ impl Outbox {
             *sent += count as u64;
         }
         while let Some(part) = self.parts.front_mut() {
-            if count < part.len() {
-                part.advance(count);
+            let taken = count.min(part.bytes.len());
+            if part.film {
+                self.left = self.left.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+            }
+            if taken < part.bytes.len() {
+                part.bytes.advance(taken);
                 return;
             }
-            count -= part.len();
+            count -= taken;
             self.parts.pop_front();
         }
     }
@@ -108,16 +128,20 @@ impl Outbox {
     pub(crate) fn low_water(&self) -> u32 {
         (self.limit / 2).clamp(16 << 10, 256 << 10)
     }
-    /// Credit to tell the node now, if it is worth a turn.
+    /// Credit to tell the node now, if it is worth a turn: all that left, or it would be taken for being on its way, and more
+    /// when the limit has grown. A limit that shrinks takes nothing back: it shows in the kernel's queue alone.
     pub(crate) fn grant(&mut self) -> Option<u32> {
         let unsent = u32::try_from(self.unsent).unwrap_or(u32::MAX);
-        let free = self.limit.saturating_sub(self.promised.saturating_add(unsent));
+        let room = self.limit.saturating_sub(self.promised.saturating_add(unsent));
+        let credit = room.max(self.left);
         // An empty link is told at once, however little it is: the node may wait for just that.
-        if free == 0 || free < STEP && !(self.parts.is_empty() && self.promised < STEP) {
+        let waits = self.parts.is_empty() && (self.left > 0 || self.promised < STEP);
+        if credit == 0 || credit < STEP && !waits {
             return None;
         }
-        self.promised += free;
-        Some(free)
+        self.left = 0;
+        self.promised += credit;
+        Some(credit)
     }
 }
 
@@ -130,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn promises_and_unsent_bytes_never_exceed_the_limit_and_small_messages_cost_no_credit() {
+    fn what_left_is_told_and_small_messages_cost_no_credit() {
         let mut outbox = Outbox::new();
         assert_eq!(outbox.grant(), Some(LIMIT_START));
         assert_eq!(outbox.grant(), None);
@@ -141,7 +165,9 @@ mod tests {
         assert_eq!((outbox.grant(), outbox.unsent), (None, 3 * 16397));
         assert_eq!(outbox.promised, LIMIT_START - 3 * 16384);
         outbox.sent(16397 + 100);
-        assert_eq!((outbox.grant(), outbox.unsent), (Some(16458), 2 * 16397 - 100));
+        assert_eq!((outbox.grant(), outbox.unsent), (Some(16384 + 87), 2 * 16397 - 100));
+        outbox.sent(outbox.unsent);
+        assert_eq!(outbox.grant(), Some(2 * 16384 - 87), "to the last byte");
     }
 
     #[test]
@@ -174,6 +200,7 @@ mod tests {
         outbox.sent(50_000);
         assert!(outbox.adapt(start + Duration::from_millis(500)), "100 kB/s");
         assert_eq!((outbox.limit, outbox.low_water()), (LIMIT_MIN, 20 << 10));
-        assert_eq!(outbox.grant(), None, "what is unsent is more than the new limit");
+        assert_eq!(outbox.grant(), Some(50_000), "what left, and no more");
+        assert_eq!(outbox.grant(), None);
     }
 }

@@ -216,7 +216,7 @@ impl Swarm {
             {
                 continue;
             }
-            if other.is_none() || arrival <= due.max(theirs + slack) {
+            if is_only || other.is_none() || arrival <= due.max(theirs + slack) {
                 return Pick::Block(key);
             }
             last = Some(key);

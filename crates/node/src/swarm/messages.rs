@@ -37,6 +37,10 @@ impl Swarm {
         let now = turn.now;
         turn.counters(self.title).messages_in += 1;
         let Some(peer) = self.peer_mut(slot) else { return };
+        // The remote answers our handshake with its first message: where it dialed us, that shows the round trip.
+        if !peer.link.is_dialed() && !peer.service.has_rtt() && peer.heard == peer.opened {
+            peer.service.on_round_trip(now.since(peer.opened));
+        }
         peer.heard = now;
         peer.record.hear_noise(noise_of(&message));
         match message {

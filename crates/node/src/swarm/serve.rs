@@ -142,7 +142,8 @@ impl Swarm {
         let Some((wanted, data)) = peer.uploads.take(now) else { return };
         let (request, link) = (wanted.request, peer.link);
         let length = request.length;
-        hub.uplink.spend(length, 1, &mut peer.uploads);
+        let rtt = if peer.service.has_rtt() { peer.service.rtt() } else { Duration::ZERO };
+        hub.uplink.spend(length, rtt, &mut peer.uploads);
         peer.up.add(now, u64::from(length));
         peer.taken += u64::from(length);
         self.up.add(now, u64::from(length));

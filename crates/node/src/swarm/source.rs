@@ -52,8 +52,8 @@ pub(super) struct Copies {
     seeds: u16,
     /// At a source: blocks that wait for a peer or went to one.
     given: BTreeMap<BlockKey, Given>,
-    /// At a source: how many of `given` wait.
-    waiting: u32,
+    /// At a source: how many of `given` wait, without and with a time.
+    waiting: [u32; 2],
     /// Elsewhere: until when a block is not asked of sources.
     barred: BTreeMap<BlockKey, Instant>,
 }
@@ -64,6 +64,8 @@ struct Given {
     link: LinkId,
     /// Until when it counts as sent; `None` while it waits.
     until: Option<Instant>,
+    /// It was asked for by a time.
+    timed: bool,
 }
 
 impl Copies {
@@ -111,17 +113,19 @@ impl Copies {
         self.given.range(from..until).any(|(_, given)| given.link != link && counts(given))
     }
     /// Notes that a block was asked of this source.
-    fn reserve(&mut self, key: BlockKey, link: LinkId) {
-        if self.given.insert(key, Given { link, until: None }).is_none_or(|old| old.until.is_some())
+    fn reserve(&mut self, key: BlockKey, link: LinkId, timed: bool) {
+        if let Some(old) = self.given.insert(key, Given { link, until: None, timed })
+            && old.until.is_none()
         {
-            self.waiting += 1;
+            self.waiting[usize::from(old.timed)] -= 1;
         }
+        self.waiting[usize::from(timed)] += 1;
     }
     /// The block leaves for `link`, and counts as sent for a while.
     pub(super) fn sent(&mut self, key: BlockKey, link: LinkId, until: Instant) {
         match self.given.get_mut(&key) {
             Some(given) if given.link == link => {
-                self.waiting -= u32::from(given.until.is_none());
+                self.waiting[usize::from(given.timed)] -= u32::from(given.until.is_none());
                 given.until = Some(until);
             }
             _ => {}
@@ -129,29 +133,34 @@ impl Copies {
     }
     /// The request of `link` is over without an answer.
     pub(super) fn dropped(&mut self, key: BlockKey, link: LinkId) {
-        if self.given.get(&key).is_some_and(|given| given.link == link && given.until.is_none()) {
+        if let Some(given) = self.given.get(&key)
+            && given.link == link
+            && given.until.is_none()
+        {
+            self.waiting[usize::from(given.timed)] -= 1;
             self.given.remove(&key);
-            self.waiting -= 1;
         }
     }
     /// Nothing that went to `link` will be announced. O(blocks given lately).
     pub(super) fn gone(&mut self, link: LinkId) {
-        self.given.retain(|_, given| given.link != link);
-        self.count();
+        let waiting = &mut self.waiting;
+        self.given.retain(|_, given| {
+            let goes = given.link == link;
+            waiting[usize::from(given.timed)] -= u32::from(goes && given.until.is_none());
+            !goes
+        });
     }
     /// Forgets what no longer matters. O(blocks given or barred lately), once a second.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.given.retain(|_, given| given.until.is_none_or(|until| until > now));
         self.barred.retain(|_, until| *until > now);
     }
-    fn count(&mut self) {
-        self.waiting = self.given.values().filter(|given| given.until.is_none()).count() as u32;
-    }
     /// Announcements against what peers are known to hold, and what waits against their queues.
     pub(super) fn audit<'a>(&self, peers: impl Iterator<Item = &'a Peer>) -> Result<(), String> {
         let waits = |given: &&Given| given.until.is_none();
         let waiting = self.given.values().filter(waits).count() as u64;
-        equal("blocks that wait at a source", u64::from(self.waiting), waiting)?;
+        let kept: u32 = self.waiting.iter().sum();
+        equal("blocks that wait at a source", u64::from(kept), waiting)?;
         let (mut announced, mut queued) = (0, 0);
         for peer in peers {
             if !peer.is_source() {
@@ -202,13 +211,17 @@ impl Swarm {
         let copies = &mut content.copies;
         let elsewhere = copies.is_elsewhere(key, &content.availability);
         let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
-        if can_wait && (under_way || (elsewhere && copies.waiting > 0)) {
+        // Who waits for its first frame goes before bulk, never seen or not.
+        let timed = due.is_some();
+        let [bulk, by_time] = copies.waiting;
+        let is_busy = by_time > 0 || (!timed && bulk > 0);
+        if can_wait && (under_way || (elsewhere && is_busy)) {
             return Verdict::TurnDown;
         }
         if elsewhere || under_way {
-            return Verdict::Repeat;
+            return if timed { Verdict::Give } else { Verdict::Repeat };
         }
-        copies.reserve(key, link);
+        copies.reserve(key, link, timed);
         Verdict::Give
     }
     /// Until when a block that leaves now counts as sent.

@@ -58,6 +58,8 @@ pub(crate) struct Uploads {
     stuck: bool,
     /// When the transport last passed something on, or was given something while empty.
     progress: Option<Instant>,
+    /// What the whole uplink had passed on by then.
+    passed_at: u64,
     /// Fair-queueing clock of this link.
     served: u64,
     /// Its place in the uplink's order, if it waits there.
@@ -278,20 +280,36 @@ pub(crate) struct Uplink {
     held_back: bool,
     /// Film bytes that may be in flight.
     allowed: u64,
+    /// Film bytes that transports passed on, all links together.
+    passed: u64,
+    /// Since when the rate is measured, and what had passed by then.
+    measured: (Instant, u64),
+    /// Bytes/s that the uplink passes on when it has enough to do.
+    peak: u64,
+    /// Mean round trip of the links that blocks are given to.
+    rtt: Duration,
     /// When somebody, here or at a peer, last needed something by a time.
     hurried: Option<Instant>,
 }
 
 /// `allowed` changes at most this often.
 const STEP: Duration = Duration::from_millis(50);
-/// Transports that pass a block on faster than this could take more.
-const PASS_QUICK: Duration = Duration::from_millis(100);
-/// Transports that need longer than this have too much.
-const PASS_SLOW: Duration = Duration::from_millis(200);
+/// Transports that pass a block on faster than this could take more. On a slow uplink: than two blocks take. A block on a
+/// connection that was idle waits for a round trip in the middle, and with one at a time the uplink would wait with it.
+const PASS_QUICK: (Duration, u32) = (Duration::from_millis(100), 2);
+/// Transports that need longer than this, and longer than four blocks take, have too much.
+const PASS_SLOW: (Duration, u32) = (Duration::from_millis(200), 4);
 /// Bounds of what may be in flight, bytes: one block, and more than any uplink needs.
 const ALLOWED: (u64, u64) = (16 * 1024, 64 << 20);
-/// A link whose transport passes nothing on for this long is stuck: it must not hold back the others.
-const STUCK_AFTER: Duration = Duration::from_millis(250);
+/// A link whose transport passes nothing on for this long, and for twice the time that all in flight should take, is stuck: it
+/// must not hold back the others.
+const STUCK_AFTER: (Duration, u32) = (Duration::from_millis(250), 2);
+/// It is stuck, too, when this many times as much as is in flight passed on other links.
+const STUCK_PASSED: u64 = 4;
+/// Rate of an uplink that has shown none, bytes/s: a small home uplink.
+const PEAK_UNKNOWN: u64 = 128 * 1024;
+/// The rate is measured over this time.
+const MEASURE: Duration = Duration::from_millis(500);
 /// The three times above are this many times as long while nobody needs anything by a time. Over a long round trip a link
 /// that gets a block a second finds its window small each time: with little in flight such links leave an uplink idle.
 const PATIENCE: u32 = 4;
@@ -313,6 +331,10 @@ impl Default for Uplink {
             since: Instant::ZERO,
             held_back: false,
             allowed: 2 * ALLOWED.0,
+            passed: 0,
+            measured: (Instant::ZERO, 0),
+            peak: PEAK_UNKNOWN,
+            rtt: Duration::ZERO,
             hurried: None,
         }
     }
@@ -377,12 +399,16 @@ impl Uplink {
         let part = if is_bulk && self.is_hurried(now) { BULK_PART } else { 1 };
         self.flying > 0 && self.flying >= (self.allowed / part).max(ALLOWED.0)
     }
-    /// A link of `weight` (at least 1) was given `bytes` to send.
-    pub(crate) fn spend(&mut self, bytes: u32, weight: u32, uploads: &mut Uploads) {
+    /// A link with a round trip of `rtt` was given `bytes` to send.
+    pub(crate) fn spend(&mut self, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
+        self.rtt = self.rtt - self.rtt / 8 + rtt / 8;
         if self.limit.is_some() {
             self.tokens -= i64::from(bytes);
         }
-        uploads.served += u64::from(bytes) / u64::from(weight.max(1));
+        uploads.served += u64::from(bytes);
+        if uploads.flying == u64::from(bytes) {
+            uploads.passed_at = self.passed;
+        }
         if !uploads.stuck {
             self.flying += u64::from(bytes);
         }
@@ -402,6 +428,8 @@ impl Uplink {
         let pass =
             took * u32::try_from(uploads.flying.div_ceil(left)).unwrap_or(u32::MAX).min(1024);
         self.pass = self.pass - self.pass / 8 + pass / 8;
+        self.pass_on(now, left);
+        uploads.passed_at = self.passed;
         uploads.flying -= left;
         self.flying -= left;
         if now.since(self.since) >= STEP {
@@ -409,15 +437,44 @@ impl Uplink {
             self.since = now;
         }
     }
+    /// Counts what left, and learns how fast the uplink is.
+    fn pass_on(&mut self, now: Instant, left: u64) {
+        self.passed += left;
+        let (since, passed) = self.measured;
+        let elapsed = now.since(since);
+        if elapsed < MEASURE {
+            return;
+        }
+        // A long silence says nothing about the uplink.
+        if elapsed < MEASURE * 4 {
+            let nanos = elapsed.as_nanos().max(1);
+            let rate = u128::from(self.passed - passed) * 1_000_000_000 / nanos;
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            self.peak = rate.max(self.peak - self.peak / 16).max(1024);
+        }
+        self.measured = (now, self.passed);
+    }
+    /// A bound in time, no shorter than the uplink needs for some blocks.
+    fn bound(&self, (least, blocks): (Duration, u32)) -> Duration {
+        least.max(time_of(ALLOWED.0, self.peak) * blocks)
+    }
     /// Lets more or less be in flight, by how long transports take to pass a block on.
     fn adjust(&mut self, patience: u32) {
         let change = (self.allowed / 4).max(ALLOWED.0);
-        if self.pass > PASS_SLOW * patience {
+        if self.pass > self.bound(PASS_SLOW) * patience {
             self.allowed = self.allowed.saturating_sub(change);
-        } else if self.pass < PASS_QUICK * patience && core::mem::take(&mut self.held_back) {
+        } else if self.pass < self.bound(PASS_QUICK) * patience
+            && core::mem::take(&mut self.held_back)
+        {
             self.allowed += change;
         }
-        self.allowed = self.allowed.clamp(ALLOWED.0, ALLOWED.1);
+        self.allowed = self.allowed.clamp(self.least(), ALLOWED.1);
+    }
+    /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
+    /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
+    fn least(&self) -> u64 {
+        let block = time_of(ALLOWED.0, self.peak);
+        bytes_in((block + self.rtt) * 2, self.peak).clamp(ALLOWED.0, ALLOWED.1)
     }
     /// A link is gone with all that was in flight on it.
     pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
@@ -429,12 +486,18 @@ impl Uplink {
     }
     /// Looks whether a link is stuck. For every link when the uplink is held back by what is in flight.
     pub(crate) fn look(&mut self, now: Instant, uploads: &mut Uploads) {
-        let stuck_after = STUCK_AFTER * self.patience(now);
-        let still = uploads.progress.is_some_and(|progress| now.since(progress) >= stuck_after);
+        let after = self.stuck_after(now);
+        let others = self.passed - uploads.passed_at;
+        let still = uploads.progress.is_some_and(|progress| now.since(progress) >= after)
+            || others >= STUCK_PASSED * self.flying.max(ALLOWED.0);
         if uploads.flying > 0 && still && !uploads.stuck {
             uploads.stuck = true;
             self.flying -= uploads.flying;
         }
+    }
+    fn stuck_after(&self, now: Instant) -> Duration {
+        let (least, times) = STUCK_AFTER;
+        least.max(time_of(self.flying, self.peak) * times) * self.patience(now)
     }
     /// Whether links wait for others to pass on what is in flight.
     pub(crate) fn is_held_back(&self, now: Instant) -> bool {
@@ -446,7 +509,7 @@ impl Uplink {
             return None;
         }
         if self.is_full(now) {
-            return Some(now + STUCK_AFTER * self.patience(now));
+            return Some(now + self.stuck_after(now));
         }
         let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
         self.limit.map(|limit| self.filled + time_of(owed, limit) + Duration::from_micros(1))
@@ -552,7 +615,7 @@ mod tests {
                 uplink.leave(TitleId(0), slot, link);
                 while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
                 link.take(now).expect("waits only with something to send");
-                uplink.spend(16384, 1, link);
+                uplink.spend(16384, Duration::ZERO, link);
                 uplink.credit(now, 16384, link);
                 sent[usize::from(slot)] += 1;
                 first.push(slot);
@@ -603,7 +666,7 @@ mod tests {
                 let link = &mut links[usize::from(slot)];
                 uplink.leave(TitleId(0), slot, link);
                 link.take(now).expect("waits only with something to send");
-                uplink.spend(16384, 1, link);
+                uplink.spend(16384, Duration::ZERO, link);
                 sent[usize::from(slot)] += 1;
                 ready(link);
                 uplink.wait(now, TitleId(0), slot, link);
