@@ -4,12 +4,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::fluid::Links;
 use crate::network::{Interface, Rates};
 use crate::scenario::Finish;
 use crate::stage::{Marks, Role, Stage};
-
-/// Share of a link's rate that can be film: headers and acknowledgements take the rest.
-const FILM_SHARE: f64 = 0.945;
 
 /// Figures of one peer of one seed. `None` where a figure has no meaning for it.
 #[derive(Clone, Debug)]
@@ -41,6 +39,8 @@ pub struct SeedRow {
     pub values: Vec<(&'static str, Option<f64>)>,
     /// Its peers.
     pub peers: Vec<PeerRow>,
+    /// Film bytes that servers sent in each stretch of [`crate::stage::SERIES_NS`].
+    pub server_film: Vec<u64>,
 }
 
 /// Names of the figures that are of a peer.
@@ -127,7 +127,8 @@ pub fn read(stage: &Stage, seed: u64, cost: (Option<f64>, Option<f64>)) -> SeedR
         format!("faults:\n{}last turns:\n{}", stage.plan, world.trace.last_turns(40))
     };
     let trace = world.trace.digest().to_string();
-    SeedRow { seed, trace, violations, story, values, peers }
+    let server_film = stage.server_film.clone();
+    SeedRow { seed, trace, violations, story, values, peers, server_film }
 }
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {
@@ -282,24 +283,24 @@ fn distribution_ratio(stage: &Stage) -> Option<f64> {
         return None;
     }
     let film = stage.scenario.film_length() as f64;
-    let (mut us, mut sum, mut least, mut count) = (0.0, 0.0, f64::INFINITY, 0.0);
+    let (sources, peers, uplinks) = (0.0, 0.0, 0.0);
+    let mut links = Links { film, sources, peers, uplinks, least_down: f64::INFINITY };
     let (mut first, mut last) = (f64::INFINITY, 0.0f64);
     for (host, marks) in stage.marks.iter().enumerate() {
         let Rates { up, down } = stage.world.network.rates(host as u32);
         match marks.role {
-            Role::Server | Role::Seed => us += up as f64 * FILM_SHARE,
+            Role::Server | Role::Seed => links.sources += up as f64,
             Role::Half => return None,
             Role::Fetcher | Role::Viewer => {
-                sum += up as f64 * FILM_SHARE;
-                least = f64::min(least, down as f64 * FILM_SHARE);
-                count += 1.0;
+                links.uplinks += up as f64;
+                links.least_down = links.least_down.min(down as f64);
+                links.peers += 1.0;
                 first = first.min(marks.joined_ns as f64);
                 last = last.max(marks.complete_ns.map_or(f64::INFINITY, |at| at as f64));
             }
         }
     }
-    let bound = (film / us).max(film / least).max(count * film / (us + sum));
-    Some((last - first) / 1e9 / bound)
+    Some((last - first) / 1e9 / links.peer_to_peer_s())
 }
 
 /// p50, p90, p99, mean and the mean of each seed. Values that are infinite become `null`.

@@ -25,6 +25,8 @@ use crate::world::{Actor, Deceit, Stop, World, WorldConfig};
 const TITLE: TitleId = TitleId(0);
 const READER: ReaderId = ReaderId(0);
 const TICK_NS: u64 = 250_000_000;
+/// Length of the stretches in which the servers' film bytes are summed, nanoseconds: a multiple of the tick.
+pub const SERIES_NS: u64 = 5_000_000_000;
 /// Film after the target of a jump of which nothing may be there, milliseconds.
 const JUMP_CLEAR_MS: u64 = 2000;
 
@@ -101,6 +103,8 @@ pub struct Stage {
     pub marks: Vec<Marks>,
     /// The title.
     pub content: Rc<Content>,
+    /// Film bytes that servers sent in each stretch of [`SERIES_NS`]; the last one may be shorter.
+    pub server_film: Vec<u64>,
     config: Arc<Config>,
     seed: Seed,
     acts: Vec<Act>,
@@ -187,6 +191,7 @@ impl Stage {
             plan: FaultPlan::default(),
             marks: Vec::new(),
             content,
+            server_film: Vec::new(),
             config: Arc::new(options.policy.config(scenario)),
             seed,
             acts: Vec::new(),
@@ -341,6 +346,7 @@ impl Stage {
                 Stop::Time => break,
             }
         }
+        self.note_server_film();
         self.world.check_end();
         if self.scenario.faults.must_finish && self.world.checks.violations().is_empty() {
             self.require_finished();
@@ -387,6 +393,9 @@ impl Stage {
         match act {
             Act::Tick => {
                 let now = self.world.now();
+                if now > 0 && now.is_multiple_of(SERIES_NS) {
+                    self.note_server_film();
+                }
                 let healed =
                     !self.scenario.faults.must_finish || now >= nanos(self.scenario.faults.heal_s);
                 let all_done = self.marks.iter().all(|marks| marks.came && self.is_done(marks));
@@ -400,6 +409,13 @@ impl Stage {
             Act::Fault(fault) => self.fault(fault),
         }
         false
+    }
+
+    /// Closes a stretch of the servers' sums.
+    fn note_server_film(&mut self) {
+        let servers = 0..self.scenario.server.count;
+        let sent: u64 = servers.map(|host| self.world.network.interface(host).film_out).sum();
+        self.server_film.push(sent - self.server_film.iter().sum::<u64>());
     }
 
     /// The tick is always act 0 of its kind: it is planned again without growing the list.

@@ -5,7 +5,8 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use shoal_sim::report::{read_summaries, table};
+use shoal_sim::page;
+use shoal_sim::report::table;
 use shoal_sim::{Host, Options, Source};
 
 use crate::cli::{Sim, SimRun};
@@ -25,11 +26,7 @@ pub(crate) fn run(command: Sim) -> Result<(), Error> {
             Ok(())
         }
         Sim::Run(arguments) => scenario(&arguments),
-        Sim::Report { dir } => {
-            let summaries = read_summaries(&dir).map_err(Error::new)?;
-            Output::new(false, 0).say(table(&summaries).trim_end());
-            Ok(())
-        }
+        Sim::Report { dir } => report(&dir),
         Sim::Replay { scenario, seed, until, set, policy } => {
             replay(&scenario, seed, until, set, policy)
         }
@@ -119,6 +116,20 @@ fn scenario(arguments: &SimRun) -> Result<(), Error> {
             arguments.scenario
         ))),
     }
+}
+
+/// Draws what runs wrote, and prints its figures again.
+fn report(dir: &Path) -> Result<(), Error> {
+    let runs = page::read_runs(dir).map_err(Error::new)?;
+    let (file, charts) = page::write(dir, &runs).map_err(Error::new)?;
+    let mut output = Output::new(false, 0);
+    for section in page::sections(&runs) {
+        let summaries: Vec<_> =
+            section.runs.iter().map(|named| named.run.summary.clone()).collect();
+        output.say(&format!("{}\n{}", section.scenario, table(&summaries)));
+    }
+    output.say(&format!("{} with {charts} charts", file.display()));
+    Ok(())
 }
 
 fn replay(
