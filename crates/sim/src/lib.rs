@@ -31,5 +31,5 @@ pub mod trace;
 pub mod world;
 
 pub use runner::{
-    Host, Options, Replay, Replayed, Source, list, policies, replay, replay_record, run,
+    Heard, Host, Options, Replay, Replayed, Source, list, policies, replay, replay_record, run,
 };

@@ -21,6 +21,8 @@ pub struct Report {
     pub settings: Value,
     /// One row per seed, ascending.
     pub seeds: Vec<SeedRow>,
+    /// Some seeds were asked for and are missing.
+    pub interrupted: bool,
 }
 
 impl Report {
@@ -57,6 +59,7 @@ impl Report {
             "settings": self.settings,
             "metrics": metrics,
             "broken": broken,
+            "interrupted": self.interrupted,
         })
     }
     fn pooled(&self, of: impl Fn(&SeedRow) -> Vec<f64>) -> Value {

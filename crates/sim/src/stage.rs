@@ -328,8 +328,9 @@ impl Stage {
         }
     }
 
-    /// Runs to the end of the scenario, or to `until_ns`; false when it was stopped before it was over.
-    pub fn run(&mut self, until_ns: Option<u64>) -> bool {
+    /// Runs to the end of the scenario, or to `until_ns`; false when it was stopped before it was over. `go_on` is told the
+    /// virtual time in milliseconds now and then, and ends the run by saying no.
+    pub fn run(&mut self, until_ns: Option<u64>, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
         let limit = nanos(self.scenario.limit_s);
         let until = until_ns.map_or(limit, |until| until.min(limit));
         loop {
@@ -337,7 +338,11 @@ impl Stage {
             self.read_told();
             match stop {
                 Stop::Action(act) => {
-                    if self.perform(self.acts[act as usize]) {
+                    let act = self.acts[act as usize];
+                    if matches!(act, Act::Tick) && !go_on(self.world.now() / 1_000_000) {
+                        return false;
+                    }
+                    if self.perform(act) {
                         break;
                     }
                 }

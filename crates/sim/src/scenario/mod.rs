@@ -10,8 +10,10 @@ mod validate;
 use serde::{Deserialize, Serialize};
 
 pub use builtin::{BUILTIN, builtin};
+use validate::{Fault, line_of};
 
 use crate::content::Format;
+use crate::fluid;
 
 /// A scenario.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
@@ -445,22 +447,33 @@ impl Scenario {
     pub fn parse(text: &str, overrides: &[String]) -> Result<Self, String> {
         // Read once as it stands, so that errors carry lines.
         let plain: Self = toml::from_str(text).map_err(|error| error.to_string())?;
-        if overrides.is_empty() {
-            plain.validate()?;
-            return Ok(plain);
-        }
-        let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
-        for item in overrides {
-            let (key, value) = item
-                .split_once('=')
-                .ok_or_else(|| format!("`{item}` is not of the form KEY=VALUE"))?;
-            set(&mut table, key.trim(), value.trim())?;
-        }
-        let scenario: Self = table.try_into().map_err(|error: toml::de::Error| {
-            format!("after --set: {}", error.to_string().trim())
+        let scenario = if overrides.is_empty() { plain } else { overridden(text, overrides)? };
+        scenario.validate().map_err(|Fault { key, what }| {
+            let set = |item: &String| item.split('=').next().is_some_and(|name| name.trim() == key);
+            match line_of(text, &key) {
+                _ if overrides.iter().any(set) => format!("--set {key}: {what}"),
+                Some(line) => format!("line {line}, `{key}`: {what}"),
+                None => format!("`{key}`: {what}"),
+            }
         })?;
-        scenario.validate()?;
         Ok(scenario)
+    }
+    /// Virtual seconds that a run is expected to take: exact where only its limit ends it, a guess otherwise.
+    #[must_use]
+    pub fn expected_s(&self) -> f64 {
+        let over =
+            if self.arrival.pattern == Pattern::Together { 0.0 } else { self.arrival.over_s };
+        let come = self.arrival.start_s + over;
+        let played = come + self.film.duration_s;
+        let fetched = fluid::links(self, self.peers).map_or(0.0, |all| come + all.peer_to_peer_s());
+        let likely = match self.finish {
+            Finish::Limit => self.limit_s,
+            Finish::Play => played,
+            Finish::Complete => fetched,
+            Finish::Both if self.viewers > 0 => played.max(fetched),
+            Finish::Both => fetched,
+        };
+        likely.min(self.limit_s)
     }
     /// Length of the film's file, bytes.
     #[must_use]
@@ -487,6 +500,19 @@ impl Scenario {
         };
         (mean * share) as u64
     }
+}
+
+/// A scenario with some keys changed.
+fn overridden(text: &str, overrides: &[String]) -> Result<Scenario, String> {
+    let mut table: toml::Table = toml::from_str(text).map_err(|error| error.to_string())?;
+    for item in overrides {
+        let (key, value) =
+            item.split_once('=').ok_or_else(|| format!("`{item}` is not of the form KEY=VALUE"))?;
+        set(&mut table, key.trim(), value.trim())?;
+    }
+    table
+        .try_into()
+        .map_err(|error: toml::de::Error| format!("after --set: {}", error.to_string().trim()))
 }
 
 /// Puts a value into a table by a dotted key. Integers are taken for floats and back by the reader.
