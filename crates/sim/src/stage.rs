@@ -616,6 +616,9 @@ fn network_config(
             least_ns: one_way_ns(net.rtt_ms),
             salt: Rng::new(seed.fork("plane", 0)).next_u64(),
         },
+        DelayKind::Planetlab => {
+            Latency::PlanetLab { salt: Rng::new(seed.fork("planetlab", 0)).next_u64() }
+        }
         DelayKind::File => {
             let matrix = rtt.ok_or("network.kind = \"file\" needs a table: give --rtt FILE")?;
             Latency::Matrix(matrix.clone())

@@ -16,6 +16,7 @@ pub mod flow;
 pub mod host;
 pub mod latency;
 mod links;
+mod planetlab;
 mod ports;
 #[cfg(test)]
 mod tests;
