@@ -16,6 +16,7 @@ pub mod directory;
 pub mod disk;
 pub mod faults;
 pub mod fluid;
+mod marks;
 pub mod metrics;
 pub mod network;
 pub mod page;
@@ -28,6 +29,7 @@ mod runner;
 pub mod scenario;
 pub mod stage;
 pub mod trace;
+pub mod workload;
 pub mod world;
 
 pub use runner::{

@@ -162,7 +162,8 @@ fn played_ms(stage: &Stage, marks: &Marks) -> f64 {
 
 fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
     let interface = stage.world.network.interface(host);
-    let counters = stage.world.seat(host).actor().map(|actor| actor.counters()).unwrap_or_default();
+    let here = stage.world.seat(host).actor().map(|actor| actor.counters());
+    let counters = here.unwrap_or(&marks.counters);
     let sum = |pick: fn(&shoal_node::stats::Counters) -> u64| {
         counters.iter().map(pick).sum::<u64>() as f64
     };
@@ -197,9 +198,13 @@ fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
 /// jump overtook it.
 fn seeks(stage: &Stage, marks: &Marks) -> Vec<f64> {
     let mut seeks: Vec<f64> = marks.seeks_ms.iter().map(|&ms| ms as f64).collect();
-    let now = stage.world.now();
-    let open = marks.stretches.last().is_some_and(|last| last.2 != 0) && marks.ended_ns.is_none();
-    if open && marks.jumps.last().is_some_and(|&at| now - at > 5_000_000_000) {
+    let now = marks.gone_ns.unwrap_or_else(|| stage.world.now());
+    let asked = marks.jumps.last().copied();
+    let open = marks
+        .stretches
+        .last()
+        .is_some_and(|last| asked.is_some_and(|at| last.2 != 0 && at >= last.2));
+    if open && marks.ended_ns.is_none() && asked.is_some_and(|at| now - at > 5_000_000_000) {
         seeks.push(f64::INFINITY);
     }
     seeks

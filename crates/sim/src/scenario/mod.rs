@@ -238,6 +238,17 @@ pub enum Rest {
     Nothing,
 }
 
+/// How viewers watch.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Manner {
+    /// All jump at the same times after their arrival, to where `jump_to` says.
+    Timed,
+    /// Each looks at two to `jumps + 1` places, at each for a while of its own, before it settles: 70 % of its jumps go
+    /// forward, 20 % to one of ten places that many seek. `jump_to` is not used.
+    Browse,
+}
+
 /// What viewers do.
 #[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -246,14 +257,23 @@ pub struct Play {
     pub preroll_ms: u64,
     /// `everything` or `nothing` of the film is fetched beyond what is needed next.
     pub rest: Rest,
-    /// Jumps of each viewer.
+    /// `timed` or `browse`.
+    pub manner: Manner,
+    /// Jumps of each viewer; of a browser at most.
     pub jumps: u32,
-    /// Seconds from asking to play to the first jump.
+    /// Seconds from asking to play to the first jump; for a browser to the beginning of its first view.
     pub jump_first_s: f64,
-    /// Seconds between jumps.
+    /// Seconds between jumps; for a browser the median length of its views.
     pub jump_every_s: f64,
     /// Where they go: `unfetched` or `anywhere`.
     pub jump_to: JumpTo,
+    /// Seconds after which a viewer that has seen nothing yet leaves; 0 is never.
+    pub give_up_s: f64,
+    /// Scale of the sessions, seconds: with a shape of 1 their mean. A viewer leaves when its session is over. 0 lets all
+    /// stay until the run ends.
+    pub session_s: f64,
+    /// Shape of the sessions' Weibull distribution; below 1 many are short and some very long.
+    pub session_shape: f64,
 }
 
 /// Limits of every node.
@@ -413,10 +433,14 @@ impl Default for Play {
         Self {
             preroll_ms: 1000,
             rest: Rest::Everything,
+            manner: Manner::Timed,
             jumps: 0,
             jump_first_s: 10.0,
             jump_every_s: 10.0,
             jump_to: JumpTo::Unfetched,
+            give_up_s: 0.0,
+            session_s: 0.0,
+            session_shape: 0.5,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! Scenarios that cannot be meant are refused here, each with its key and what it may be.
 
-use super::{Find, Finish, Hosts, JumpTo, Rate, Scenario};
+use super::{Find, Finish, Hosts, JumpTo, Manner, Rate, Scenario};
 use crate::content::PAGE_LEN;
 use crate::policy;
 
@@ -193,6 +193,9 @@ impl Scenario {
         let play = &self.play;
         within(play.jump_first_s, 0.0, SECONDS_MAX, "play.jump_first_s")?;
         within(play.jump_every_s, 0.0, SECONDS_MAX, "play.jump_every_s")?;
+        within(play.give_up_s, 0.0, SECONDS_MAX, "play.give_up_s")?;
+        within(play.session_s, 0.0, SECONDS_MAX, "play.session_s")?;
+        within(play.session_shape, 0.1, 10.0, "play.session_shape")?;
         require(
             self.viewers == 0 || play.preroll_ms as f64 <= self.film.duration_s * 1000.0,
             "play.preroll_ms",
@@ -200,7 +203,10 @@ impl Scenario {
         )?;
         require(play.jumps == 0 || self.viewers > 0, "play.jumps", "jumps need viewers")?;
         require(
-            play.jumps == 0 || play.jump_to != JumpTo::Unfetched || self.film.duration_s >= 4.0,
+            play.jumps == 0
+                || play.manner == Manner::Browse
+                || play.jump_to != JumpTo::Unfetched
+                || self.film.duration_s >= 4.0,
             "play.jump_to",
             "\"unfetched\" needs a film of at least 4 s",
         )
@@ -302,6 +308,8 @@ mod tests {
             ("[lookup]\ngiven_max = 0", "`lookup.given_max`"),
             ("[play]\njumps = 1", "`play.jumps`: jumps need viewers"),
             ("viewers = 1\n[play]\npreroll_ms = 61000", "`play.preroll_ms`"),
+            ("[play]\nsession_shape = 0.0", "`play.session_shape`: it must be from 0.1 to 10"),
+            ("[play]\ngive_up_s = -1.0", "`play.give_up_s`"),
             ("[network]\nrtt_ms = -1.0", "`network.rtt_ms`: it must be from 0 to 60000"),
             ("[network]\nloss_percent = 51.0", "`network.loss_percent`"),
             ("[network]\nsend_queue_bytes = 10", "`network.send_queue_bytes`"),
