@@ -272,11 +272,11 @@ fn continuity(stage: &Stage, host: u32, marks: &Marks) -> Option<f64> {
         let last = index.offset_at(end) / block;
         for number in first..last {
             let offset = (number * block).max(index.offset_at(position));
-            let at_ms = from / 1_000_000 + index.time_at(offset).saturating_sub(position);
+            let deadline = from + index.time_at(offset).saturating_sub(position) * 1_000_000;
             due += 1;
             let first = number as usize / unit * unit;
-            let whole = arrived_at.iter().skip(first).take(unit).max();
-            present += u64::from(whole.is_some_and(|&came_ms| u64::from(came_ms) <= at_ms));
+            let whole = arrived_at.all_at(first..first + unit);
+            present += u64::from(whole.is_some_and(|at| at <= deadline));
         }
     }
     ratio(present as f64, due as f64)

@@ -23,7 +23,7 @@ use crate::plant::{Plant, Planted};
 use crate::policy::Policy;
 use crate::scenario::{DelayKind, Find, Finish, Form, JumpTo, Manner, Rest, Scenario};
 use crate::workload::{self, Course, nanos};
-use crate::world::{Actor, Deceit, Stop, World, WorldConfig};
+use crate::world::{Actor, Arrived, Deceit, Stop, World, WorldConfig};
 
 const TITLE: TitleId = TitleId(0);
 const READER: ReaderId = ReaderId(0);
@@ -211,7 +211,8 @@ impl Stage {
             }
             Role::Fetcher => {}
             Role::Viewer => {
-                seat.arrived_at = Some(vec![u32::MAX; self.content.block_count() as usize]);
+                let limit = nanos(self.scenario.limit_s);
+                seat.arrived_at = Some(Arrived::new(self.content.block_count(), limit));
             }
         }
         self.marks.push(Marks::new(role, at_ns));
