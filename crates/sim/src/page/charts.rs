@@ -7,6 +7,7 @@
 use super::load::Run;
 use crate::fluid;
 use crate::plot::cdf::{cdf, quantile};
+use crate::plot::scale::plain;
 use crate::plot::{Axis, Chart, Line, Mark, Style};
 
 /// Film rate of the published experiment, bit/s.
@@ -109,6 +110,15 @@ fn never(runs: &[Named<'_>], values: &[Vec<f64>], what: &str) -> String {
     words
 }
 
+/// A sentence on values that lie before the start of a logarithmic axis, where there are some.
+fn early(axis: &Axis, values: &[Vec<f64>]) -> String {
+    let count = values.iter().flatten().filter(|value| **value < axis.from).count();
+    if count == 0 {
+        return String::new();
+    }
+    format!(" {count} that took less than {} s lie at the axis's start.", plain(axis.from))
+}
+
 fn seconds(values: &[f64]) -> Vec<f64> {
     values.iter().map(|ms| ms / 1000.0).collect()
 }
@@ -120,7 +130,8 @@ fn startup(group: &str, runs: &[Named<'_>]) -> Option<Figure> {
     chart.lines = lines;
     chart.marks.push(Mark::Point(6.0, 90.0, "PRIME, published: 90 % under 6 s".into()));
     let caption = format!(
-        "From asking to play to the first frame; share of viewers that had started by then.{}",
+        "From asking to play to the first frame; share of viewers that had started by then.{}{}",
+        early(&chart.x, &values),
         never(runs, &values, "never started")
     );
     Some(Figure { chart, caption })
@@ -170,7 +181,8 @@ fn seeks(group: &str, runs: &[Named<'_>]) -> Option<Figure> {
     let mut chart = figure(group, "seeks", "Seek latency", axes);
     chart.lines = lines;
     let caption = format!(
-        "From a jump to the first frame at the new place; share of jumps that had landed by then.{}",
+        "From a jump to the first frame at the new place; share of jumps that had landed by then.{}{}",
+        early(&chart.x, &values),
         never(runs, &values, "never landed")
     );
     Some(Figure { chart, caption })

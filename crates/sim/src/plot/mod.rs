@@ -132,10 +132,11 @@ impl Chart {
             "<clipPath id=\"{id}\"><rect x=\"{LEFT}\" y=\"{TOP}\" width=\"{width}\" height=\"{tall}\"/></clipPath>",
             id = self.clip()
         );
+        // Below the lines: words must not hide what was measured.
+        self.marks(&mut out);
         for line in &self.lines {
             self.line(&mut out, line);
         }
-        self.marks(&mut out);
         for (row, entries) in legend.iter().enumerate() {
             let y = BOTTOM + 58.0 + ROW * row as f64;
             for &(x, line) in entries {
@@ -362,6 +363,13 @@ mod tests {
         // The name of the language is the only address in it.
         assert_eq!(count("http"), 1);
         assert!(!svg.contains("NaN") && !svg.contains("inf"), "{svg}");
+    }
+
+    #[test]
+    fn words_of_marks_lie_below_what_was_measured() {
+        let svg = chart().svg();
+        let words = svg.find("level").expect("the mark's words");
+        assert!(words < svg.find("stroke-width=\"2\"").expect("a line"));
     }
 
     #[test]
