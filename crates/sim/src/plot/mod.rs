@@ -255,7 +255,7 @@ impl Chart {
     }
 
     fn marks(&self, out: &mut String) {
-        let (edge, mut raised) = (RIGHT - 6.0, 0.0);
+        let (edge, mut raised, mut last_level) = (RIGHT - 6.0, 0.0, f64::INFINITY);
         for mark in &self.marks {
             let (x, y, words, path) = match mark {
                 Mark::Point(x, y, words) => {
@@ -268,7 +268,8 @@ impl Chart {
                 }
                 Mark::Level(y, words) => {
                     let y = self.y(*y);
-                    (LEFT + 2.0, y, words, format!("M{LEFT} {y:.1}H{RIGHT}"))
+                    // At the end, where rates have mostly died down.
+                    (RIGHT - 4.0, y, words, format!("M{LEFT} {y:.1}H{RIGHT}"))
                 }
             };
             let _ = writeln!(out, "<path class=\"mark\" stroke-dasharray=\"4 3\" d=\"{path}\"/>");
@@ -281,11 +282,16 @@ impl Chart {
             }
             let room = LETTER * 0.92 * words.chars().count() as f64 + 12.0;
             let (anchor, at) = if x + room < edge { ("start", x + 8.0) } else { ("end", x - 8.0) };
-            // Words stand below a point, where distributions leave room, and above a level.
-            let down = if matches!(mark, Mark::Level(..)) { -5.0 } else { 17.0 + raised };
-            if !matches!(mark, Mark::Level(..)) {
+            // Words stand below a point, where distributions leave room, and above a level and its neighbours' words.
+            let down = if matches!(mark, Mark::Level(..)) {
+                let own = y - 5.0;
+                let near = (own - last_level).abs() < ROW;
+                last_level = if near { last_level - ROW } else { own };
+                last_level - y
+            } else {
                 raised += ROW;
-            }
+                raised - 1.0
+            };
             let words = escape(words);
             let _ = writeln!(
                 out,
@@ -370,6 +376,19 @@ mod tests {
         let svg = chart().svg();
         let words = svg.find("level").expect("the mark's words");
         assert!(words < svg.find("stroke-width=\"2\"").expect("a line"));
+    }
+
+    #[test]
+    fn levels_that_lie_close_do_not_write_over_each_other() {
+        let mut chart = chart();
+        chart.marks = vec![Mark::Level(0.0, "first".into()), Mark::Level(0.001, "second".into())];
+        let svg = chart.svg();
+        let y = |words: &str| -> f64 {
+            let line = svg.lines().find(|line| line.contains(words)).expect("it is written");
+            let at = line.split(" y=\"").nth(1).and_then(|rest| rest.split('"').next());
+            at.and_then(|at| at.parse().ok()).expect("a number")
+        };
+        assert!((y(">first<") - y(">second<")).abs() >= 12.0);
     }
 
     #[test]
