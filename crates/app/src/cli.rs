@@ -272,11 +272,13 @@ pub(crate) enum Sim {
     #[command(after_help = "\
 Examples:
   shoal sim run j --seeds 1..20 --out out/j
-  shoal sim run e-equal --set peers=30 --policy bittorrent-rarest --seeds 1..10 --out out/e")]
+  shoal sim run e-equal --set peers=30 --policy bittorrent-rarest --seeds 1..10 --out out/e
+
+Ctrl-C prints and writes the seeds that are finished.")]
     Run(SimRun),
-    /// Print again what a folder of results says
+    /// Draw results as one page, report.html, and print their figures again
     Report {
-        /// Folder that `sim run --out` wrote
+        /// Folder that `sim run --out` wrote, or one that holds several of them
         dir: PathBuf,
     },
     /// Run one seed again and print what happens
@@ -325,7 +327,10 @@ pub(crate) struct SimRun {
     /// Follow every request and say what led to a broken rule; slower
     #[arg(long)]
     pub(crate) strict: bool,
-    /// Write summary.json, peers.csv and trace.hash into this folder
+    /// Print the summary as one JSON object, and no progress
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Write summary.json, peers.csv, seeks.csv, server.csv and trace.hash into this folder
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
 }

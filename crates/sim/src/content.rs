@@ -76,6 +76,19 @@ impl Content {
     /// # Errors
     /// A sentence when the length or the piece length makes no title.
     pub fn new(name: &str, length: u64, piece_length: u32, format: Format) -> Result<Self, String> {
+        Self::with_extras(name, length, piece_length, format, &TitleExtras::default())
+    }
+    /// As [`Self::new`], with what a publisher says besides.
+    ///
+    /// # Errors
+    /// As [`Self::new`].
+    pub fn with_extras(
+        name: &str,
+        length: u64,
+        piece_length: u32,
+        format: Format,
+        extras: &TitleExtras,
+    ) -> Result<Self, String> {
         if length == 0 {
             return Err("a film needs at least one byte".into());
         }
@@ -117,7 +130,7 @@ impl Content {
         let files = [(vec![name.to_owned()], length)];
         let made = TitlePlan::new(name, false, &files, piece_length, version).and_then(|plan| {
             let hashes = TitleHashes { pieces: piece_hashes, trees };
-            plan.finish(&hashes, &TitleExtras::default())
+            plan.finish(&hashes, extras)
         });
         let title = made.map_err(|error| format!("no title can be made of it: {error}"))?;
         let tail = ((length - 1) % u64::from(BLOCK_LEN) + 1) as u32;

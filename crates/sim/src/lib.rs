@@ -15,9 +15,13 @@ pub mod content;
 pub mod directory;
 pub mod disk;
 pub mod faults;
+pub mod fluid;
+mod marks;
 pub mod metrics;
 pub mod network;
+pub mod page;
 pub mod plant;
+pub mod plot;
 pub mod policy;
 pub mod queue;
 pub mod report;
@@ -25,8 +29,9 @@ mod runner;
 pub mod scenario;
 pub mod stage;
 pub mod trace;
+pub mod workload;
 pub mod world;
 
 pub use runner::{
-    Host, Options, Replay, Replayed, Source, list, policies, replay, replay_record, run,
+    Heard, Host, Options, Replay, Replayed, Source, list, policies, replay, replay_record, run,
 };

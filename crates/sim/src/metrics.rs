@@ -4,12 +4,10 @@
 
 use serde_json::{Map, Value};
 
+use crate::fluid::Links;
 use crate::network::{Interface, Rates};
 use crate::scenario::Finish;
 use crate::stage::{Marks, Role, Stage};
-
-/// Share of a link's rate that can be film: headers and acknowledgements take the rest.
-const FILM_SHARE: f64 = 0.945;
 
 /// Figures of one peer of one seed. `None` where a figure has no meaning for it.
 #[derive(Clone, Debug)]
@@ -41,6 +39,8 @@ pub struct SeedRow {
     pub values: Vec<(&'static str, Option<f64>)>,
     /// Its peers.
     pub peers: Vec<PeerRow>,
+    /// Film bytes that servers sent in each stretch of [`crate::stage::SERIES_NS`].
+    pub server_film: Vec<u64>,
 }
 
 /// Names of the figures that are of a peer.
@@ -127,7 +127,8 @@ pub fn read(stage: &Stage, seed: u64, cost: (Option<f64>, Option<f64>)) -> SeedR
         format!("faults:\n{}last turns:\n{}", stage.plan, world.trace.last_turns(40))
     };
     let trace = world.trace.digest().to_string();
-    SeedRow { seed, trace, violations, story, values, peers }
+    let server_film = stage.server_film.clone();
+    SeedRow { seed, trace, violations, story, values, peers, server_film }
 }
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {
@@ -161,7 +162,8 @@ fn played_ms(stage: &Stage, marks: &Marks) -> f64 {
 
 fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
     let interface = stage.world.network.interface(host);
-    let counters = stage.world.seat(host).actor().map(|actor| actor.counters()).unwrap_or_default();
+    let here = stage.world.seat(host).actor().map(|actor| actor.counters());
+    let counters = here.unwrap_or(&marks.counters);
     let sum = |pick: fn(&shoal_node::stats::Counters) -> u64| {
         counters.iter().map(pick).sum::<u64>() as f64
     };
@@ -196,9 +198,13 @@ fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
 /// jump overtook it.
 fn seeks(stage: &Stage, marks: &Marks) -> Vec<f64> {
     let mut seeks: Vec<f64> = marks.seeks_ms.iter().map(|&ms| ms as f64).collect();
-    let now = stage.world.now();
-    let open = marks.stretches.last().is_some_and(|last| last.2 != 0) && marks.ended_ns.is_none();
-    if open && marks.jumps.last().is_some_and(|&at| now - at > 5_000_000_000) {
+    let now = marks.gone_ns.unwrap_or_else(|| stage.world.now());
+    let asked = marks.jumps.last().copied();
+    let open = marks
+        .stretches
+        .last()
+        .is_some_and(|last| asked.is_some_and(|at| last.2 != 0 && at >= last.2));
+    if open && marks.ended_ns.is_none() && asked.is_some_and(|at| now - at > 5_000_000_000) {
         seeks.push(f64::INFINITY);
     }
     seeks
@@ -266,11 +272,11 @@ fn continuity(stage: &Stage, host: u32, marks: &Marks) -> Option<f64> {
         let last = index.offset_at(end) / block;
         for number in first..last {
             let offset = (number * block).max(index.offset_at(position));
-            let at_ms = from / 1_000_000 + index.time_at(offset).saturating_sub(position);
+            let deadline = from + index.time_at(offset).saturating_sub(position) * 1_000_000;
             due += 1;
             let first = number as usize / unit * unit;
-            let whole = arrived_at.iter().skip(first).take(unit).max();
-            present += u64::from(whole.is_some_and(|&came_ms| u64::from(came_ms) <= at_ms));
+            let whole = arrived_at.all_at(first..first + unit);
+            present += u64::from(whole.is_some_and(|at| at <= deadline));
         }
     }
     ratio(present as f64, due as f64)
@@ -282,24 +288,24 @@ fn distribution_ratio(stage: &Stage) -> Option<f64> {
         return None;
     }
     let film = stage.scenario.film_length() as f64;
-    let (mut us, mut sum, mut least, mut count) = (0.0, 0.0, f64::INFINITY, 0.0);
+    let (sources, peers, uplinks) = (0.0, 0.0, 0.0);
+    let mut links = Links { film, sources, peers, uplinks, least_down: f64::INFINITY };
     let (mut first, mut last) = (f64::INFINITY, 0.0f64);
     for (host, marks) in stage.marks.iter().enumerate() {
         let Rates { up, down } = stage.world.network.rates(host as u32);
         match marks.role {
-            Role::Server | Role::Seed => us += up as f64 * FILM_SHARE,
+            Role::Server | Role::Seed => links.sources += up as f64,
             Role::Half => return None,
             Role::Fetcher | Role::Viewer => {
-                sum += up as f64 * FILM_SHARE;
-                least = f64::min(least, down as f64 * FILM_SHARE);
-                count += 1.0;
+                links.uplinks += up as f64;
+                links.least_down = links.least_down.min(down as f64);
+                links.peers += 1.0;
                 first = first.min(marks.joined_ns as f64);
                 last = last.max(marks.complete_ns.map_or(f64::INFINITY, |at| at as f64));
             }
         }
     }
-    let bound = (film / us).max(film / least).max(count * film / (us + sum));
-    Some((last - first) / 1e9 / bound)
+    Some((last - first) / 1e9 / links.peer_to_peer_s())
 }
 
 /// p50, p90, p99, mean and the mean of each seed. Values that are infinite become `null`.

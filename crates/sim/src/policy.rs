@@ -1,7 +1,8 @@
 //! Policies: named bundles of settings that run in the same world on the same seeds.
 //!
 //! A policy changes values of the node's own configuration and nothing else, so a baseline is the shipped code with some
-//! of it turned off. The `bittorrent-*` ones announce and pass on whole pieces, serve by slots, use v1 hashes and know no
+//! of it turned off. `client-server` alone also changes what peers are told: they know the servers from the start and learn
+//! of nobody else. The `bittorrent-*` ones announce and pass on whole pieces, serve by slots, use v1 hashes and know no
 //! due times.
 
 use std::time::Duration;
@@ -10,6 +11,9 @@ use shoal_node::config::{Config, Order, Scheduler};
 
 use crate::content::Format;
 use crate::scenario::Scenario;
+
+/// Connections of a server beyond one per peer: for peers that come back before they are missed.
+const SPARE_LINKS: usize = 64;
 
 /// A named bundle.
 pub struct Policy {
@@ -21,6 +25,8 @@ pub struct Policy {
     pub configure: fn(&mut Config),
     /// Titles carry v1 hashes only.
     pub v1: bool,
+    /// Peers are told of the servers alone, and the title is private, so that they never learn of each other.
+    pub server_only: bool,
 }
 
 impl std::fmt::Debug for Policy {
@@ -46,36 +52,48 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
 
 /// All of them: Shoal, the baselines, then Shoal with one thing changed.
 pub const POLICIES: &[Policy] = &[
-    Policy { name: "shoal", about: "what ships", configure: |_| {}, v1: false },
+    Policy { name: "shoal", about: "what ships", configure: |_| {}, v1: false, server_only: false },
     Policy {
         name: "bittorrent-rarest",
         about: "whole pieces, rarest first, slots, v1",
         configure: |config| bittorrent(config, Order::Rarest, Scheduler::Ignore),
         v1: true,
+        server_only: false,
     },
     Policy {
         name: "bittorrent-in-order",
         about: "whole pieces, lowest first, slots, v1",
         configure: |config| bittorrent(config, Order::InOrder, Scheduler::Ignore),
         v1: true,
+        server_only: false,
     },
     Policy {
         name: "bittorrent-random",
         about: "whole pieces, any order, slots, v1",
         configure: |config| bittorrent(config, Order::Random, Scheduler::Ignore),
         v1: true,
+        server_only: false,
     },
     Policy {
         name: "one-peer-per-piece",
         about: "pieces by due time, each from the one peer that began it, slots, v1",
         configure: |config| bittorrent(config, Order::InOrder, Scheduler::OnePeerPerPiece),
         v1: true,
+        server_only: false,
+    },
+    Policy {
+        name: "client-server",
+        about: "every viewer is fed by the servers alone",
+        configure: |_| {},
+        v1: false,
+        server_only: true,
     },
     Policy {
         name: "shoal-no-hedge",
         about: "shoal without second requests",
         configure: |config| config.swarm.hedge_permille = 0,
         v1: false,
+        server_only: false,
     },
     Policy {
         name: "shoal-no-source-rule",
@@ -88,30 +106,35 @@ pub const POLICIES: &[Policy] = &[
         about: "shoal that announces and passes on whole pieces only",
         configure: |config| config.swarm.block_sharing = false,
         v1: false,
+        server_only: false,
     },
     Policy {
         name: "shoal-slots",
         about: "shoal that serves by slots",
         configure: |config| config.swarm.admit_shoal = false,
         v1: false,
+        server_only: false,
     },
     Policy {
         name: "shoal-v1",
         about: "shoal on titles with v1 hashes only",
         configure: |_| {},
         v1: true,
+        server_only: false,
     },
     Policy {
         name: "shoal-in-order",
         about: "shoal with the rest in order",
         configure: |config| config.swarm.order = Order::InOrder,
         v1: false,
+        server_only: false,
     },
     Policy {
         name: "shoal-random",
         about: "shoal with the rest in any order",
         configure: |config| config.swarm.order = Order::Random,
         v1: false,
+        server_only: false,
     },
 ];
 
@@ -135,6 +158,10 @@ impl Policy {
         config.play.preroll = Duration::from_millis(scenario.play.preroll_ms);
         if scenario.node.links_max > 0 {
             config.swarm.links_max = scenario.node.links_max as usize;
+        }
+        if self.server_only {
+            // A server turns nobody away for want of a connection.
+            config.swarm.links_max = scenario.peers as usize + SPARE_LINKS;
         }
         if scenario.node.upload_slots > 0 {
             config.swarm.upload_slots = scenario.node.upload_slots as usize;

@@ -1,4 +1,5 @@
-//! What a set of runs leaves behind: `summary.json`, `peers.csv`, `trace.hash`, and a table for people.
+//! What a set of runs leaves behind: `summary.json`, `peers.csv`, `seeks.csv`, `server.csv`, `trace.hash`, and a table for
+//! people.
 
 use std::fmt::Write as _;
 use std::io;
@@ -7,7 +8,7 @@ use std::path::Path;
 use serde_json::{Map, Value, json};
 
 use crate::metrics::{PEER_METRICS, RUN_METRICS, SeedRow, summary};
-use crate::stage::Role;
+use crate::stage::{Role, SERIES_NS};
 
 /// Runs of one scenario under one policy.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Report {
     pub settings: Value,
     /// One row per seed, ascending.
     pub seeds: Vec<SeedRow>,
+    /// Some seeds were asked for and are missing.
+    pub interrupted: bool,
 }
 
 impl Report {
@@ -56,6 +59,7 @@ impl Report {
             "settings": self.settings,
             "metrics": metrics,
             "broken": broken,
+            "interrupted": self.interrupted,
         })
     }
     fn pooled(&self, of: impl Fn(&SeedRow) -> Vec<f64>) -> Value {
@@ -99,7 +103,30 @@ impl Report {
     pub fn trace_hash(&self) -> String {
         self.seeds.iter().map(|row| format!("{} {}\n", row.seed, row.trace)).collect()
     }
-    /// Writes the three files into a folder, which is made.
+    /// `seeks.csv`: one row per seek, `inf` for one that never landed.
+    #[must_use]
+    pub fn seeks_csv(&self) -> String {
+        let mut text = "seed,peer,seek_ms\n".to_owned();
+        for peer in self.seeds.iter().flat_map(|row| &row.peers) {
+            for ms in &peer.seeks_ms {
+                let _ = writeln!(text, "{},{},{ms}", peer.seed, peer.host);
+            }
+        }
+        text
+    }
+    /// `server.csv`: film bytes that the servers sent, one row per seed and stretch of five seconds, which begins at `t_s`.
+    #[must_use]
+    pub fn server_csv(&self) -> String {
+        let mut text = "seed,t_s,film_bytes\n".to_owned();
+        for row in &self.seeds {
+            for (number, bytes) in row.server_film.iter().enumerate() {
+                let at = number as u64 * SERIES_NS / 1_000_000_000;
+                let _ = writeln!(text, "{},{at},{bytes}", row.seed);
+            }
+        }
+        text
+    }
+    /// Writes the files into a folder, which is made.
     ///
     /// # Errors
     /// What the system says.
@@ -108,6 +135,8 @@ impl Report {
         let summary = serde_json::to_string_pretty(&self.summary()).map_err(io::Error::other)?;
         std::fs::write(folder.join("summary.json"), summary + "\n")?;
         std::fs::write(folder.join("peers.csv"), self.peers_csv())?;
+        std::fs::write(folder.join("seeks.csv"), self.seeks_csv())?;
+        std::fs::write(folder.join("server.csv"), self.server_csv())?;
         std::fs::write(folder.join("trace.hash"), self.trace_hash())
     }
     /// Seeds whose run broke a rule.
@@ -147,7 +176,32 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("wall_ms", "mean", "wall ms"),
 ];
 
-/// A table of summaries side by side: one column each, only lines that say something. `inf` is what never happened.
+/// Lines of summaries side by side: a label, and a figure for each; only lines that say something. `inf` is what never
+/// happened.
+#[must_use]
+pub fn lines(summaries: &[Value]) -> Vec<(&'static str, Vec<String>)> {
+    let says = |cell: &Value, part: &str| {
+        let per_seed = cell["per_seed"].as_array();
+        per_seed.is_some_and(|all| !all.iter().all(Value::is_null))
+            || [part, "p50", "mean"].iter().any(|part| !cell[part].is_null())
+    };
+    let shown = |cell: &Value, part: &str| match cell[part].as_f64() {
+        Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
+        Some(value) => format!("{value:.3}"),
+        None if says(cell, part) => "inf".into(),
+        None => String::new(),
+    };
+    TABLE
+        .iter()
+        .map(|&(metric, part, label)| {
+            (label, part, summaries.iter().map(|s| &s["metrics"][metric]).collect::<Vec<_>>())
+        })
+        .filter(|(_, part, cells)| cells.iter().any(|cell| says(cell, part)))
+        .map(|(label, part, cells)| (label, cells.iter().map(|cell| shown(cell, part)).collect()))
+        .collect()
+}
+
+/// The same as text, one column each.
 #[must_use]
 pub fn table(summaries: &[Value]) -> String {
     let mut text = format!("{:<22}", "");
@@ -156,24 +210,10 @@ pub fn table(summaries: &[Value]) -> String {
         let _ = write!(text, " {name:>20}");
     }
     text.push('\n');
-    for (metric, part, label) in TABLE {
-        let cells: Vec<&Value> = summaries.iter().map(|s| &s["metrics"][metric]).collect();
-        if cells.iter().all(|cell| {
-            cell["per_seed"].as_array().is_none_or(|a| a.iter().all(Value::is_null))
-                && cell[part].is_null()
-                && cell["p50"].is_null()
-                && cell["mean"].is_null()
-        }) {
-            continue;
-        }
+    for (label, cells) in lines(summaries) {
         let _ = write!(text, "{label:<22}");
         for cell in cells {
-            let shown = match cell[part].as_f64() {
-                Some(value) if value.abs() >= 100.0 => format!("{value:.0}"),
-                Some(value) => format!("{value:.3}"),
-                None => "inf".into(),
-            };
-            let _ = write!(text, " {shown:>20}");
+            let _ = write!(text, " {cell:>20}");
         }
         text.push('\n');
     }
@@ -184,29 +224,4 @@ pub fn table(summaries: &[Value]) -> String {
         }
     }
     text
-}
-
-/// Reads the summaries in a folder: its own, or those of its subfolders.
-///
-/// # Errors
-/// A sentence when there is none or one cannot be read.
-pub fn read_summaries(folder: &Path) -> Result<Vec<Value>, String> {
-    let mut files = vec![folder.join("summary.json")];
-    if let Ok(entries) = std::fs::read_dir(folder) {
-        let mut below: Vec<_> =
-            entries.flatten().map(|entry| entry.path().join("summary.json")).collect();
-        below.sort();
-        files.extend(below);
-    }
-    let mut summaries = Vec::new();
-    for file in files.into_iter().filter(|file| file.is_file()) {
-        let text =
-            std::fs::read_to_string(&file).map_err(|e| format!("{}: {e}", file.display()))?;
-        let value = serde_json::from_str(&text).map_err(|e| format!("{}: {e}", file.display()))?;
-        summaries.push(value);
-    }
-    if summaries.is_empty() {
-        return Err(format!("{} holds no summary.json", folder.display()));
-    }
-    Ok(summaries)
 }

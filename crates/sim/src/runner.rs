@@ -11,9 +11,9 @@ use shoal_node::record::{self, Records};
 use crate::metrics::{self, SeedRow};
 use crate::network::Matrix;
 use crate::plant::Plant;
-use crate::policy::{self, POLICIES};
+use crate::policy::{self, POLICIES, Policy};
 use crate::report::Report;
-use crate::scenario::{BUILTIN, Scenario, builtin};
+use crate::scenario::{BUILTIN, DelayKind, Scenario, builtin};
 use crate::stage::{Stage, StageOptions};
 
 /// What is to be run.
@@ -83,8 +83,31 @@ pub struct Host<'a> {
     pub wall_ms: &'a (dyn Fn() -> u64 + Sync),
     /// Most bytes the process has had in use, if that is known.
     pub peak_bytes: &'a (dyn Fn() -> Option<u64> + Sync),
-    /// Is told of each finished seed.
-    pub progress: &'a mut dyn FnMut(&SeedRow),
+    /// Is told how far the runs are.
+    pub progress: &'a mut dyn FnMut(Heard<'_>),
+    /// Whether all runs should end where they are.
+    pub stopped: &'a (dyn Fn() -> bool + Sync),
+}
+
+/// What the caller hears of a run.
+#[derive(Clone, Copy, Debug)]
+pub enum Heard<'a> {
+    /// A seed's world has come to this virtual time.
+    At {
+        /// The seed.
+        seed: u64,
+        /// Milliseconds.
+        virtual_ms: u64,
+    },
+    /// A seed is finished.
+    Done(&'a SeedRow),
+}
+
+/// What a thread of worlds says.
+enum Said {
+    At { seed: u64, virtual_ms: u64 },
+    Done(Box<SeedRow>),
+    Failed(String),
 }
 
 impl std::fmt::Debug for Host<'_> {
@@ -111,54 +134,54 @@ pub fn policies() -> Vec<(&'static str, &'static str)> {
     POLICIES.iter().map(|policy| (policy.name, policy.about)).collect()
 }
 
-/// Runs all seeds. Broken rules are in the report, not an error.
+/// Runs all seeds. Broken rules are in the report, not an error. Once [`Host::stopped`] says so, seeds that are not
+/// finished are left out, and the report says that it was interrupted.
 ///
 /// # Errors
 /// A sentence when the scenario, the policy or the table of round trips is no good.
 pub fn run(options: &Options, host: Host<'_>) -> Result<Report, String> {
-    let scenario = options.scenario()?;
-    let policy = policy::find(options.policy.as_deref().unwrap_or(&scenario.policy))?;
-    let matrix = options.rtt.as_deref().map(Matrix::parse).transpose()?;
+    let (scenario, policy, matrix) = prepare(options)?;
     let next = AtomicUsize::new(0);
-    let (sender, receiver) = mpsc::channel::<Result<SeedRow, String>>();
-    let Host { wall_ms, peak_bytes, progress } = host;
+    let (sender, receiver) = mpsc::channel::<Said>();
+    let Host { wall_ms, peak_bytes, progress, stopped } = host;
     let mut rows: Vec<SeedRow> = Vec::with_capacity(options.seeds.len());
     let mut failed = None;
+    let one = |seed: u64, sender: &mpsc::Sender<Said>| -> Option<Said> {
+        let stage = stage_options(options, seed, policy, matrix.as_ref(), options.strict);
+        let begun = wall_ms();
+        let mut stage = match Stage::new(&scenario, &stage) {
+            Ok(stage) => stage,
+            Err(error) => return Some(Said::Failed(error)),
+        };
+        let over = stage.run(None, &mut |virtual_ms| {
+            sender.send(Said::At { seed, virtual_ms }).is_ok() && !stopped()
+        });
+        let wall = wall_ms().saturating_sub(begun) as f64;
+        let peak = peak_bytes().map(|bytes| bytes as f64);
+        over.then(|| Said::Done(Box::new(metrics::read(&stage, seed, (Some(wall), peak)))))
+    };
     std::thread::scope(|scope| {
         let threads = options.threads.clamp(1, options.seeds.len().max(1));
         for _ in 0..threads {
-            let (sender, next, scenario, matrix) = (sender.clone(), &next, &scenario, &matrix);
+            let (sender, next, one) = (sender.clone(), &next, &one);
             scope.spawn(move || {
                 while let Some(&seed) = options.seeds.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let stage = StageOptions {
-                        seed,
-                        policy,
-                        rtt: matrix.as_ref(),
-                        strict: options.strict,
-                        words: options.strict,
-                        plant: options.plant,
-                    };
-                    let begun = wall_ms();
-                    let row = Stage::new(scenario, &stage).map(|mut stage| {
-                        stage.run(None);
-                        let wall = wall_ms().saturating_sub(begun) as f64;
-                        let peak = peak_bytes().map(|bytes| bytes as f64);
-                        metrics::read(&stage, seed, (Some(wall), peak))
-                    });
-                    if sender.send(row).is_err() {
+                    let Some(said) = one(seed, &sender) else { return };
+                    if sender.send(said).is_err() {
                         return;
                     }
                 }
             });
         }
         drop(sender);
-        for row in receiver {
-            match row {
-                Ok(row) => {
-                    progress(&row);
-                    rows.push(row);
+        for said in receiver {
+            match said {
+                Said::At { seed, virtual_ms } => progress(Heard::At { seed, virtual_ms }),
+                Said::Done(row) => {
+                    progress(Heard::Done(&row));
+                    rows.push(*row);
                 }
-                Err(error) => failed = Some(error),
+                Said::Failed(error) => failed = Some(error),
             }
         }
     });
@@ -168,7 +191,29 @@ pub fn run(options: &Options, host: Host<'_>) -> Result<Report, String> {
     rows.sort_by_key(|row| row.seed);
     let settings = serde_json::to_value(&scenario).map_err(|error| error.to_string())?;
     let name = if scenario.name.is_empty() { "unnamed".into() } else { scenario.name.clone() };
-    Ok(Report { scenario: name, policy: policy.name.into(), settings, seeds: rows })
+    let interrupted = rows.len() < options.seeds.len();
+    Ok(Report { scenario: name, policy: policy.name.into(), settings, seeds: rows, interrupted })
+}
+
+/// Reads what the options name, so that nothing runs that cannot.
+fn prepare(options: &Options) -> Result<(Scenario, &'static Policy, Option<Matrix>), String> {
+    let scenario = options.scenario()?;
+    let policy = policy::find(options.policy.as_deref().unwrap_or(&scenario.policy))?;
+    let matrix = options.rtt.as_deref().map(Matrix::parse).transpose()?;
+    if scenario.network.kind == DelayKind::File && matrix.is_none() {
+        return Err("network.kind = \"file\" needs a table: give --rtt FILE".into());
+    }
+    Ok((scenario, policy, matrix))
+}
+
+fn stage_options<'a>(
+    options: &Options,
+    seed: u64,
+    policy: &'a Policy,
+    rtt: Option<&'a Matrix>,
+    words: bool,
+) -> StageOptions<'a> {
+    StageOptions { seed, policy, rtt, strict: options.strict, words, plant: options.plant }
 }
 
 /// What a replayed seed shows.
@@ -193,19 +238,10 @@ pub struct Replay {
 /// # Errors
 /// As [`run`].
 pub fn replay(options: &Options, seed: u64, until_ms: Option<u64>) -> Result<Replay, String> {
-    let scenario = options.scenario()?;
-    let policy = policy::find(options.policy.as_deref().unwrap_or(&scenario.policy))?;
-    let matrix = options.rtt.as_deref().map(Matrix::parse).transpose()?;
-    let stage = StageOptions {
-        seed,
-        policy,
-        rtt: matrix.as_ref(),
-        strict: options.strict,
-        words: true,
-        plant: options.plant,
-    };
+    let (scenario, policy, matrix) = prepare(options)?;
+    let stage = stage_options(options, seed, policy, matrix.as_ref(), true);
     let mut stage = Stage::new(&scenario, &stage)?;
-    stage.run(until_ms.map(|ms| ms.saturating_mul(1_000_000)));
+    stage.run(until_ms.map(|ms| ms.saturating_mul(1_000_000)), &mut |_| true);
     let world = &stage.world;
     Ok(Replay {
         trace: world.trace.digest().to_string(),

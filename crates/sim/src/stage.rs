@@ -10,81 +10,36 @@ use shoal_node::link::{ReaderId, TitleId};
 use shoal_node::rng::{Rng, Seed};
 use shoal_node::time::Instant;
 use shoal_wire::bitfield::Bitfield;
+use shoal_wire::metainfo::TitleExtras;
 use shoal_wire::peer::BLOCK_LEN;
 use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
 use crate::content::Content;
 use crate::disk::DiskConfig;
 use crate::faults::{Crowd, Fault, FaultPlan};
+pub use crate::marks::{Marks, Role};
 use crate::network::{DIRECTORY_PORT, Latency, Matrix, NetworkConfig, Rates, address_of};
 use crate::plant::{Plant, Planted};
 use crate::policy::Policy;
-use crate::scenario::{DelayKind, Find, Finish, Form, JumpTo, Pattern, Rest, Scenario};
-use crate::world::{Actor, Deceit, Stop, World, WorldConfig};
+use crate::scenario::{DelayKind, Find, Finish, Form, JumpTo, Manner, Rest, Scenario};
+use crate::workload::{self, Course, nanos};
+use crate::world::{Actor, Arrived, Deceit, Stop, World, WorldConfig};
 
 const TITLE: TitleId = TitleId(0);
 const READER: ReaderId = ReaderId(0);
 const TICK_NS: u64 = 250_000_000;
+/// Length of the stretches in which the servers' film bytes are summed, nanoseconds: a multiple of the tick.
+pub const SERIES_NS: u64 = 5_000_000_000;
 /// Film after the target of a jump of which nothing may be there, milliseconds.
 const JUMP_CLEAR_MS: u64 = 2000;
-
-/// What a host is.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub enum Role {
-    /// A publisher.
-    Server,
-    /// Holds everything.
-    Seed,
-    /// Holds a random half.
-    Half,
-    /// Fetches the whole film.
-    Fetcher,
-    /// Plays it.
-    Viewer,
-}
-
-/// What is noted of a host.
-#[derive(Clone, Debug)]
-pub struct Marks {
-    /// What it is.
-    pub role: Role,
-    /// When it came first, nanoseconds.
-    pub joined_ns: u64,
-    /// It came at all.
-    pub came: bool,
-    /// It is in the hands of a fault that nobody can finish under, or deceived at some time.
-    pub deceiver: bool,
-    /// Time from asking to the first frame, milliseconds.
-    pub startup_ms: Option<u64>,
-    /// When the first frame was shown, nanoseconds.
-    pub playing_ns: u64,
-    /// Hosts it had film from until then.
-    pub parents: Vec<u32>,
-    /// Pauses nobody asked for.
-    pub stalls: u32,
-    /// Their length, milliseconds.
-    pub stalled_ms: u64,
-    /// Jumps asked for: when, nanoseconds.
-    pub jumps: Vec<u64>,
-    /// Time from jump to frame, milliseconds.
-    pub seeks_ms: Vec<u64>,
-    /// The film was seen to its end at this time, nanoseconds.
-    pub ended_ns: Option<u64>,
-    /// Everything was there at this time, nanoseconds.
-    pub complete_ns: Option<u64>,
-    /// Stretches of playing: from when, from which film time in ms, until when (0: still).
-    pub stretches: Vec<(u64, u64, u64)>,
-    /// Peers it shut out.
-    pub banned: u32,
-    /// What it complained of last.
-    pub trouble: Option<String>,
-}
 
 #[derive(Clone, Copy, Debug)]
 enum Act {
     Tick,
     Come(u32),
     Jump(u32, u32),
+    GiveUp(u32),
+    GoHome(u32),
     Fault(Fault),
 }
 
@@ -101,7 +56,11 @@ pub struct Stage {
     pub marks: Vec<Marks>,
     /// The title.
     pub content: Rc<Content>,
+    /// Film bytes that servers sent in each stretch of [`SERIES_NS`]; the last one may be shorter.
+    pub server_film: Vec<u64>,
     config: Arc<Config>,
+    /// Peers are told of the servers alone.
+    server_only: bool,
     seed: Seed,
     acts: Vec<Act>,
     plant: Option<Plant>,
@@ -123,10 +82,6 @@ pub struct StageOptions<'a> {
     pub words: bool,
     /// A bug put into every ordinary node on purpose.
     pub plant: Option<Plant>,
-}
-
-fn nanos(seconds: f64) -> u64 {
-    (seconds * 1e9) as u64
 }
 
 /// The film's time index; the same for all seeds.
@@ -165,7 +120,9 @@ impl Stage {
     pub fn new(scenario: &Scenario, options: &StageOptions<'_>) -> Result<Self, String> {
         let format = options.policy.format(scenario);
         let length = scenario.film_length();
-        let mut content = Content::new("film.mp4", length, scenario.film.piece_bytes, format)?;
+        let extras = TitleExtras { private: options.policy.server_only, ..TitleExtras::default() };
+        let piece = scenario.film.piece_bytes;
+        let mut content = Content::with_extras("film.mp4", length, piece, format, &extras)?;
         content.time_index = time_index(scenario).map(Arc::new);
         let content = Rc::new(content);
         let seed = Seed::from_u64(options.seed);
@@ -187,7 +144,9 @@ impl Stage {
             plan: FaultPlan::default(),
             marks: Vec::new(),
             content,
+            server_film: Vec::new(),
             config: Arc::new(options.policy.config(scenario)),
+            server_only: options.policy.server_only,
             seed,
             acts: Vec::new(),
             plant: options.plant,
@@ -219,7 +178,7 @@ impl Stage {
         if scenario.lookup.find == Find::Directory {
             self.world.add_directory(0, self.seed.fork("directory", 0));
         }
-        let arrivals = self.arrivals();
+        let arrivals = workload::arrivals(&scenario.arrival, scenario.peers, self.seed);
         for (index, &at) in arrivals.iter().enumerate() {
             let index = index as u32;
             let up = scenario.rate_of(&scenario.upload, index);
@@ -252,57 +211,24 @@ impl Stage {
             }
             Role::Fetcher => {}
             Role::Viewer => {
-                seat.arrived_at = Some(vec![u32::MAX; self.content.block_count() as usize]);
+                let limit = nanos(self.scenario.limit_s);
+                seat.arrived_at = Some(Arrived::new(self.content.block_count(), limit));
             }
         }
-        self.marks.push(Marks {
-            role,
-            joined_ns: at_ns,
-            came: false,
-            deceiver: false,
-            startup_ms: None,
-            playing_ns: 0,
-            parents: Vec::new(),
-            stalls: 0,
-            stalled_ms: 0,
-            jumps: Vec::new(),
-            seeks_ms: Vec::new(),
-            ended_ns: None,
-            complete_ns: None,
-            stretches: Vec::new(),
-            banned: 0,
-            trouble: None,
-        });
+        self.marks.push(Marks::new(role, at_ns));
         self.plan(at_ns, Act::Come(host));
         if role == Role::Viewer {
-            let play = self.scenario.play.clone();
-            for jump in 0..play.jumps {
-                let after = play.jump_first_s + f64::from(jump) * play.jump_every_s;
-                self.plan(at_ns + nanos(after), Act::Jump(host, jump));
+            let course = Course::draw(&self.scenario.play, host, self.seed);
+            for (jump, after) in course.jumps.into_iter().enumerate() {
+                self.plan(at_ns + after, Act::Jump(host, jump as u32));
+            }
+            if let Some(after) = course.gives_up {
+                self.plan(at_ns + after, Act::GiveUp(host));
+            }
+            if let Some(after) = course.leaves {
+                self.plan(at_ns + after, Act::GoHome(host));
             }
         }
-    }
-
-    /// When each peer comes, ascending but for `Uniform`'s own order.
-    fn arrivals(&self) -> Vec<u64> {
-        let (arrival, count) = (&self.scenario.arrival, self.scenario.peers);
-        let mut rng = Rng::new(self.seed.fork("arrivals", 0));
-        let (start, over) = (nanos(arrival.start_s), nanos(arrival.over_s));
-        let mut at = start;
-        let mut times: Vec<u64> = (0..count)
-            .map(|_| match arrival.pattern {
-                Pattern::Together => start,
-                Pattern::Uniform => start + rng.below(over.max(1)),
-                Pattern::Poisson => {
-                    // Exponential gaps by inversion; the logarithm of a double is the same on all our platforms.
-                    let draw = (rng.next_u32() as f64 + 1.0) / 4_294_967_297.0;
-                    at += (-draw.ln() * over as f64 / f64::from(count)) as u64;
-                    at
-                }
-            })
-            .collect();
-        times.sort_unstable();
-        times
     }
 
     fn add_faults(&mut self) {
@@ -323,8 +249,9 @@ impl Stage {
         }
     }
 
-    /// Runs to the end of the scenario, or to `until_ns`; false when it was stopped before it was over.
-    pub fn run(&mut self, until_ns: Option<u64>) -> bool {
+    /// Runs to the end of the scenario, or to `until_ns`; false when it was stopped before it was over. `go_on` is told the
+    /// virtual time in milliseconds now and then, and ends the run by saying no.
+    pub fn run(&mut self, until_ns: Option<u64>, go_on: &mut dyn FnMut(u64) -> bool) -> bool {
         let limit = nanos(self.scenario.limit_s);
         let until = until_ns.map_or(limit, |until| until.min(limit));
         loop {
@@ -332,7 +259,11 @@ impl Stage {
             self.read_told();
             match stop {
                 Stop::Action(act) => {
-                    if self.perform(self.acts[act as usize]) {
+                    let act = self.acts[act as usize];
+                    if matches!(act, Act::Tick) && !go_on(self.world.now() / 1_000_000) {
+                        return false;
+                    }
+                    if self.perform(act) {
                         break;
                     }
                 }
@@ -341,6 +272,7 @@ impl Stage {
                 Stop::Time => break,
             }
         }
+        self.note_server_film();
         self.world.check_end();
         if self.scenario.faults.must_finish && self.world.checks.violations().is_empty() {
             self.require_finished();
@@ -371,6 +303,9 @@ impl Stage {
     }
 
     fn is_done(&self, marks: &Marks) -> bool {
+        if marks.gone_ns.is_some() {
+            return true;
+        }
         let complete = marks.complete_ns.is_some() || self.scenario.play.rest == Rest::Nothing;
         match (marks.role, self.scenario.finish) {
             (Role::Server | Role::Seed | Role::Half, _) => true,
@@ -387,6 +322,9 @@ impl Stage {
         match act {
             Act::Tick => {
                 let now = self.world.now();
+                if now > 0 && now.is_multiple_of(SERIES_NS) {
+                    self.note_server_film();
+                }
                 let healed =
                     !self.scenario.faults.must_finish || now >= nanos(self.scenario.faults.heal_s);
                 let all_done = self.marks.iter().all(|marks| marks.came && self.is_done(marks));
@@ -397,9 +335,18 @@ impl Stage {
             }
             Act::Come(host) => self.come(host),
             Act::Jump(host, number) => self.jump(host, number),
+            Act::GiveUp(host) if self.marks[host as usize].startup_ms.is_some() => {}
+            Act::GiveUp(host) | Act::GoHome(host) => self.go_home(host),
             Act::Fault(fault) => self.fault(fault),
         }
         false
+    }
+
+    /// Closes a stretch of the servers' sums.
+    fn note_server_film(&mut self) {
+        let servers = 0..self.scenario.server.count;
+        let sent: u64 = servers.map(|host| self.world.network.interface(host).film_out).sum();
+        self.server_film.push(sent - self.server_film.iter().sum::<u64>());
     }
 
     /// The tick is always act 0 of its kind: it is planned again without growing the list.
@@ -443,7 +390,10 @@ impl Stage {
         let holder = matches!(role, Role::Server | Role::Seed | Role::Half);
         let at_hand = holder || self.scenario.link.form == Form::Torrent;
         let saved = self.world.seat(host).disk.saved().cloned().unwrap_or_default();
+        let servers = 0..self.scenario.server.count;
         let peers = match self.scenario.lookup.find {
+            _ if self.server_only && !holder => servers.map(address_of).collect(),
+            _ if self.server_only => Vec::new(),
             Find::Directory => Vec::new(),
             Find::Given => {
                 let mut rng = Rng::new(self.seed.fork("given", u64::from(host)));
@@ -456,10 +406,10 @@ impl Stage {
             }
         };
         let trackers = match self.scenario.lookup.find {
-            Find::Directory => {
+            Find::Directory if !self.server_only => {
                 vec![vec![format!("udp://{}:{DIRECTORY_PORT}", address_of(0).ip())]]
             }
-            Find::Given => Vec::new(),
+            _ => Vec::new(),
         };
         let want = match (role, self.scenario.play.rest) {
             (Role::Half, _) | (Role::Viewer, Rest::Nothing) => Want::OnDemand,
@@ -477,7 +427,8 @@ impl Stage {
             have: (at_hand && saved.have.ones() > 0).then(|| saved.have.clone()),
             partial: if at_hand { saved.partial } else { Vec::new() },
             want,
-            source: role == Role::Server,
+            // The rules of a source expect that blocks travel on from peer to peer.
+            source: role == Role::Server && !self.server_only,
             time_indexes: index.map(|index| (0, Arc::clone(index))).into_iter().collect(),
         }
     }
@@ -492,18 +443,48 @@ impl Stage {
         let place = u64::from(host) << 16 | u64::from(number);
         let mut rng = Rng::new(self.seed.fork("jump", place));
         let last = index.duration_ms.saturating_sub(JUMP_CLEAR_MS + 1000);
-        let target = (0..500).map(|_| rng.below(last.max(1))).find(|&to_ms| {
-            self.scenario.play.jump_to == JumpTo::Anywhere || self.is_clear(host, &index, to_ms)
-        });
+        let browse = self.scenario.play.manner == Manner::Browse;
+        let target = if browse {
+            Some(workload::browse_to(&mut rng, marks.position_ms(self.world.now()), last))
+        } else {
+            self.draw_target(host, &index, &mut rng)
+        };
         let Some(to_ms) = target else { return };
         let now = self.world.now();
         let marks = &mut self.marks[host as usize];
         marks.jumps.push(now);
-        if let Some(stretch) = marks.stretches.last_mut() {
+        // A jump that overtakes another ends no stretch: nothing was shown in between.
+        if let Some(stretch) = marks.stretches.last_mut().filter(|stretch| stretch.2 == 0) {
             stretch.2 = now;
         }
         self.world.tell(host, Input::Command(Command::Jump { reader: READER, to_ms }));
         self.read_told();
+    }
+
+    /// Where a viewer whose jumps are timed goes.
+    fn draw_target(&self, host: u32, index: &TimeIndex, rng: &mut Rng) -> Option<u64> {
+        let last = index.duration_ms.saturating_sub(JUMP_CLEAR_MS + 1000);
+        (0..500).map(|_| rng.below(last.max(1))).find(|&to_ms| {
+            self.scenario.play.jump_to == JumpTo::Anywhere || self.is_clear(host, index, to_ms)
+        })
+    }
+
+    /// A viewer has had enough: it goes and does not come back.
+    fn go_home(&mut self, host: u32) {
+        let now = self.world.now();
+        let marks = &mut self.marks[host as usize];
+        let Some(actor) = self.world.seat(host).actor() else { return };
+        marks.gone_ns.get_or_insert(now);
+        marks.counters = actor.counters().to_vec();
+        // A pause that is not over is told only when it ends.
+        let views = actor.views();
+        let playing = marks.stretches.last_mut().filter(|stretch| stretch.2 == 0);
+        if let Some(stretch) = playing {
+            stretch.2 = now;
+            let empty = views.first().is_some_and(|view| view.buffer_ms == 0);
+            marks.stalls += u32::from(empty && marks.ended_ns.is_none());
+        }
+        self.world.leave(host, false);
     }
 
     /// Nothing of the two seconds of film after `to_ms` (from its key frame on) is there.
@@ -595,6 +576,9 @@ fn network_config(
             least_ns: one_way_ns(net.rtt_ms),
             salt: Rng::new(seed.fork("plane", 0)).next_u64(),
         },
+        DelayKind::Planetlab => {
+            Latency::PlanetLab { salt: Rng::new(seed.fork("planetlab", 0)).next_u64() }
+        }
         DelayKind::File => {
             let matrix = rtt.ok_or("network.kind = \"file\" needs a table: give --rtt FILE")?;
             Latency::Matrix(matrix.clone())

@@ -99,12 +99,44 @@ pub struct Seat {
     pub film_in: u64,
     /// Hosts it had film from, while they are noted.
     pub parents: Option<Vec<u32>>,
-    /// When each block first came whole and sound, milliseconds, while that is noted; `u32::MAX` is never.
-    pub arrived_at: Option<Vec<u32>>,
+    /// When each block first came whole and sound, while that is noted.
+    pub arrived_at: Option<Arrived>,
     tickets: Vec<Ticket>,
     /// Links as the node knows them: opened or dialed, and neither closed by it nor told to be gone. The network may
     /// already know better.
     links: HashMap<u32, bool, BuildHasherDefault<LinkHash>>,
+}
+
+/// When each block of a film came, in steps that make 16 bits last for a whole run: a world keeps this for every viewer.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Arrived {
+    step_ns: u64,
+    at: Vec<u16>,
+}
+
+impl Arrived {
+    const NEVER: u16 = u16::MAX;
+
+    /// For a film of `blocks` in a run that ends by `limit_ns`.
+    #[must_use]
+    pub fn new(blocks: u32, limit_ns: u64) -> Self {
+        let step_ns = limit_ns.div_ceil(u64::from(Self::NEVER) - 1).max(1);
+        Self { step_ns, at: vec![Self::NEVER; blocks as usize] }
+    }
+    /// Notes that a block came, unless it had come before.
+    pub fn note(&mut self, block: usize, now_ns: u64) {
+        if let Some(at) = self.at.get_mut(block) {
+            let step = now_ns.div_ceil(self.step_ns).min(u64::from(Self::NEVER) - 1);
+            *at = (*at).min(step as u16);
+        }
+    }
+    /// When the last of some blocks came, rounded up to a step, nanoseconds; `None` while one is missing.
+    #[must_use]
+    pub fn all_at(&self, blocks: std::ops::Range<usize>) -> Option<u64> {
+        let blocks = blocks.start.min(self.at.len())..blocks.end.min(self.at.len());
+        let last = self.at[blocks].iter().max().copied()?;
+        (last != Self::NEVER).then(|| u64::from(last) * self.step_ns)
+    }
 }
 
 impl std::fmt::Debug for Seat {
@@ -367,9 +399,7 @@ impl World {
                         let per_piece = self.content.info.layout.blocks_per_piece();
                         let block = u64::from(*piece) * u64::from(per_piece)
                             + u64::from(offset / BLOCK_LEN);
-                        if let Some(slot) = arrived_at.get_mut(block as usize) {
-                            *slot = (*slot).min((self.now / 1_000_000) as u32);
-                        }
+                        arrived_at.note(block as usize, self.now);
                     }
                     if let Some(parents) = &mut seat.parents
                         && !parents.contains(&peer)
@@ -660,4 +690,24 @@ pub fn base_config() -> config::Config {
     let mut config = config::Config { listen_port: NODE_PORT, ..config::Config::default() };
     config.discover.local = false;
     config
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Arrived;
+
+    #[test]
+    fn arrivals_are_kept_to_a_step_and_only_the_first_counts() {
+        // 900 s in 65,534 steps: 13.7 ms each.
+        let mut arrived = Arrived::new(3, 900_000_000_000);
+        arrived.note(0, 5_000_000_000);
+        arrived.note(0, 9_000_000_000);
+        arrived.note(1, 899_999_999_999);
+        arrived.note(7, 1);
+        let at = arrived.all_at(0..1).expect("it came");
+        assert!((5_000_000_000..5_014_000_000).contains(&at), "{at}");
+        assert!(arrived.all_at(0..2).is_some_and(|at| at >= 899_980_000_000));
+        assert_eq!(arrived.all_at(1..3), None);
+        assert_eq!(arrived.all_at(3..9), None);
+    }
 }

@@ -1,21 +1,30 @@
 //! `shoal sim`: scenarios in virtual time, their reports, single seeds again, recordings of real runs again.
 
-use std::io::Write;
+use std::collections::BTreeMap;
+use std::io::{IsTerminal, Write};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use shoal_sim::report::{read_summaries, table};
-use shoal_sim::{Host, Options, Source};
+use shoal_sim::page;
+use shoal_sim::report::{Report, table};
+use shoal_sim::scenario::Scenario;
+use shoal_sim::{Heard, Host, Options, Source};
+use tokio::runtime::Runtime;
 
 use crate::cli::{Sim, SimRun};
 use crate::error::Error;
 use crate::output::Output;
+use crate::stop::Stop;
 
 /// Seeds of a run that names none.
 const SEEDS: (u64, u64) = (1, 10);
 /// Most seeds of one run: their rows are kept until the end.
 const SEEDS_MAX: u64 = 100_000;
+/// Time between two looks at the progress.
+const PROGRESS_EVERY: Duration = Duration::from_millis(250);
 
 /// Runs the command.
 pub(crate) fn run(command: Sim) -> Result<(), Error> {
@@ -25,11 +34,7 @@ pub(crate) fn run(command: Sim) -> Result<(), Error> {
             Ok(())
         }
         Sim::Run(arguments) => scenario(&arguments),
-        Sim::Report { dir } => {
-            let summaries = read_summaries(&dir).map_err(Error::new)?;
-            Output::new(false, 0).say(table(&summaries).trim_end());
-            Ok(())
-        }
+        Sim::Report { dir } => report(&dir),
         Sim::Replay { scenario, seed, until, set, policy } => {
             replay(&scenario, seed, until, set, policy)
         }
@@ -85,15 +90,26 @@ fn scenario(arguments: &SimRun) -> Result<(), Error> {
         strict: arguments.strict,
         plant: None,
     };
+    let scenario = options.scenario().map_err(Error::new)?;
+    // It listens for interruptions beside the threads of the worlds.
+    let runtime = super::runtime()?;
+    let stopped = interruptions(&runtime)?;
     let started = Instant::now();
-    let mut output = Output::new(false, 0);
-    let (mut done, total) = (0, options.seeds.len());
-    let mut told = |row: &shoal_sim::metrics::SeedRow| {
-        done += 1;
-        for violation in &row.violations {
-            output.warn(&format!("seed {}: {violation}", row.seed));
+    let mut output = Output::new(arguments.json, 0);
+    let total = options.seeds.len();
+    let quiet = arguments.json || !std::io::stderr().is_terminal();
+    let mut progress = Progress::new(&scenario, total);
+    let mut told = |heard: Heard<'_>| {
+        if let Heard::Done(row) = heard {
+            for violation in &row.violations {
+                output.warn(&format!("seed {}: {violation}", row.seed));
+            }
         }
-        output.progress(&format!("{done} of {total} seeds"), Instant::now());
+        if let Some(line) = progress.hear(heard, started.elapsed())
+            && !quiet
+        {
+            output.progress(&line, Instant::now());
+        }
     };
     let report = shoal_sim::run(
         &options,
@@ -101,14 +117,38 @@ fn scenario(arguments: &SimRun) -> Result<(), Error> {
             wall_ms: &|| u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
             peak_bytes: &peak_bytes,
             progress: &mut told,
+            stopped: &|| stopped.load(Ordering::Relaxed),
         },
     )
     .map_err(Error::new)?;
-    output.say(table(&[report.summary()]).trim_end());
-    if let Some(dir) = &arguments.out {
-        report.write(dir).map_err(|error| {
-            Error::new(format!("the report cannot be written to {}: {error}", dir.display()))
-        })?;
+    finish(arguments, &report, total, started, &mut output)
+}
+
+/// Prints and writes what there is.
+fn finish(
+    arguments: &SimRun,
+    report: &Report,
+    total: usize,
+    started: Instant,
+    output: &mut Output,
+) -> Result<(), Error> {
+    let done = report.seeds.len();
+    if done > 0 {
+        let mut summary = report.summary();
+        output.say(table(std::slice::from_ref(&summary)).trim_end());
+        summary["event"] = json!("summary");
+        summary["t_ms"] = json!(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
+        output.event(&summary.to_string());
+        if let Some(dir) = &arguments.out {
+            report.write(dir).map_err(|error| {
+                Error::new(format!("the report cannot be written to {}: {error}", dir.display()))
+            })?;
+        }
+    }
+    if report.interrupted {
+        let kept = if done > 0 && arguments.out.is_some() { " and written" } else { "" };
+        output.warn(&format!("interrupted: {done} of {total} seeds were finished{kept}"));
+        return Err(Error::Interrupted);
     }
     let broken: Vec<u64> = report.broken().map(|row| row.seed).collect();
     match broken.first() {
@@ -119,6 +159,112 @@ fn scenario(arguments: &SimRun) -> Result<(), Error> {
             arguments.scenario
         ))),
     }
+}
+
+/// Becomes true once the user interrupts; a second interruption ends the process.
+fn interruptions(runtime: &Runtime) -> Result<Arc<AtomicBool>, Error> {
+    let stopped = Arc::new(AtomicBool::new(false));
+    let tell = Arc::clone(&stopped);
+    let mut stop = {
+        let _inside = runtime.enter();
+        Stop::listen()?
+    };
+    runtime.spawn(async move {
+        stop.asked().await;
+        tell.store(true, Ordering::Relaxed);
+    });
+    Ok(stopped)
+}
+
+/// How far the seeds of a run are, in words.
+#[derive(Debug)]
+struct Progress {
+    name: String,
+    total: usize,
+    /// Virtual time that a seed is thought to take, until one has shown it, milliseconds.
+    expected_ms: f64,
+    /// Virtual time of finished seeds, milliseconds.
+    done_ms: f64,
+    done: usize,
+    /// Virtual time of those under way, milliseconds.
+    under_way: BTreeMap<u64, u64>,
+    /// Wall time at which it last spoke.
+    spoke: Option<Duration>,
+}
+
+impl Progress {
+    fn new(scenario: &Scenario, total: usize) -> Self {
+        Self {
+            name: scenario.name.clone(),
+            total,
+            expected_ms: scenario.expected_s() * 1000.0,
+            done_ms: 0.0,
+            done: 0,
+            under_way: BTreeMap::new(),
+            spoke: None,
+        }
+    }
+    /// Takes in what was heard after `elapsed` of wall time; a line when it is time for one.
+    fn hear(&mut self, heard: Heard<'_>, elapsed: Duration) -> Option<String> {
+        match heard {
+            Heard::At { seed, virtual_ms } => {
+                self.under_way.insert(seed, virtual_ms);
+            }
+            Heard::Done(row) => {
+                self.done += 1;
+                self.done_ms += self.under_way.remove(&row.seed).unwrap_or_default() as f64;
+                self.expected_ms = self.done_ms / self.done as f64;
+            }
+        }
+        if self.spoke.is_some_and(|last| elapsed - last < PROGRESS_EVERY) {
+            return None;
+        }
+        self.spoke = Some(elapsed);
+        Some(self.line(elapsed))
+    }
+    fn line(&self, elapsed: Duration) -> String {
+        let now: f64 = self.under_way.values().map(|&ms| ms as f64).sum();
+        let wall_s = elapsed.as_secs_f64().max(0.001);
+        let speed = (self.done_ms + now) / 1000.0 / wall_s;
+        // A seed that lasts longer than expected is about to end.
+        let under_way = self.under_way.values().map(|&ms| (self.expected_ms - ms as f64).max(0.0));
+        let waiting = self.total.saturating_sub(self.done + self.under_way.len()) as f64;
+        let left_ms = under_way.sum::<f64>() + waiting * self.expected_ms;
+        let left = if speed > 0.0 {
+            let seconds = left_ms / 1000.0 / speed;
+            format!(", about {} left", words_of(Duration::from_secs_f64(seconds.clamp(0.0, 1e9))))
+        } else {
+            String::new()
+        };
+        let at = self.under_way.values().next().map_or(0, |ms| ms / 1000);
+        format!(
+            "{}: {} of {} seeds done, {at} s simulated, {speed:.1} s per second{left}",
+            self.name, self.done, self.total
+        )
+    }
+}
+
+/// A duration as people say it.
+fn words_of(time: Duration) -> String {
+    match time.as_secs() {
+        seconds @ 0..=99 => format!("{seconds} s"),
+        seconds @ 100..=5999 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
+}
+
+/// Draws what runs wrote, and prints its figures again.
+fn report(dir: &Path) -> Result<(), Error> {
+    let runs = page::read_runs(dir).map_err(Error::new)?;
+    let (file, charts) = page::write(dir, &runs).map_err(Error::new)?;
+    let mut output = Output::new(false, 0);
+    for section in page::sections(&runs) {
+        let summaries: Vec<_> =
+            section.runs.iter().map(|named| named.run.summary.clone()).collect();
+        output.say(&format!("{}\n{}", section.scenario, table(&summaries)));
+    }
+    output.say(&format!("{} with {charts} charts", file.display()));
+    Ok(())
 }
 
 fn replay(
@@ -176,4 +322,38 @@ fn peak_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix("kB")?.trim().parse::<u64>().ok()? * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shoal_sim::Heard;
+    use shoal_sim::scenario::Scenario;
+
+    use super::{Progress, words_of};
+
+    #[test]
+    fn progress_tells_time_speed_seeds_and_what_is_left() {
+        let text = "name = \"x\"\nlimit_s = 100.0\nfinish = \"limit\"";
+        let scenario = Scenario::parse(text, &[]).expect("a scenario");
+        let mut progress = Progress::new(&scenario, 4);
+        let at = |seed, virtual_ms| Heard::At { seed, virtual_ms };
+        let first = progress.hear(at(1, 0), Duration::ZERO).expect("it begins to speak");
+        assert_eq!(first, "x: 0 of 4 seeds done, 0 s simulated, 0.0 s per second");
+        assert!(progress.hear(at(2, 20_000), Duration::from_millis(10)).is_none(), "too soon");
+        // Two seeds at 50 and 20 s after 7 s of wall time: ten times as fast; 330 s are left.
+        let line = progress.hear(at(1, 50_000), Duration::from_secs(7)).expect("it speaks");
+        assert_eq!(
+            line,
+            "x: 0 of 4 seeds done, 50 s simulated, 10.0 s per second, about 33 s left"
+        );
+    }
+
+    #[test]
+    fn durations_are_rounded_to_what_matters() {
+        for (seconds, words) in [(0, "0 s"), (99, "99 s"), (150, "2 min"), (7300, "2 h")] {
+            assert_eq!(words_of(Duration::from_secs(seconds)), words);
+        }
+    }
 }

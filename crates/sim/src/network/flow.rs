@@ -30,6 +30,16 @@ pub const QUEUE_LONG_NS: u64 = 60_000_000;
 /// Least retransmission time-out of Linux.
 pub const TIMEOUT_LEAST_NS: u64 = 200_000_000;
 
+/// Room that an empty queue keeps, entries: a world has a million of them, and most are empty most of the time.
+const ROOM_KEPT: usize = 4;
+
+/// Empty queues give back what a burst took.
+fn give_back<T>(queue: &mut VecDeque<T>) {
+    if queue.is_empty() && queue.capacity() > ROOM_KEPT {
+        queue.shrink_to(ROOM_KEPT);
+    }
+}
+
 /// Bytes on the wire for `stream` bytes sent together.
 #[must_use]
 pub const fn wire_len(stream: u64) -> u64 {
@@ -152,6 +162,7 @@ impl Flow {
                 self.window = self.window.min(WINDOW_MOST);
             }
         }
+        give_back(&mut self.acks);
         if self.acked == self.launched {
             self.limited = false;
             let idle = now.saturating_sub(self.last_send) / self.timeout();
@@ -239,7 +250,15 @@ impl Flow {
             return None;
         }
         self.left -= 1;
-        self.queue.pop_front().map(|queued| queued.message)
+        let message = self.queue.pop_front().map(|queued| queued.message);
+        give_back(&mut self.queue);
+        message
+    }
+    /// The next chunk that waits at the receiver's port: its bytes and arrival.
+    pub(super) fn take_waiting(&mut self) -> Option<(u64, u64)> {
+        let chunk = self.waiting.pop_front();
+        give_back(&mut self.waiting);
+        chunk
     }
     /// Forgets what has not left yet.
     pub(super) fn discard_unsent(&mut self) {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::planetlab;
+
 /// One-way delays. All are symmetric.
 #[derive(Clone, Debug)]
 pub enum Latency {
@@ -19,6 +21,11 @@ pub enum Latency {
         /// Delay at distance zero, nanoseconds.
         least_ns: u64,
         /// Decides where hosts lie.
+        salt: u64,
+    },
+    /// Like the round trips between PlanetLab's hosts: see the model's own page.
+    PlanetLab {
+        /// Decides which hosts they are.
         salt: u64,
     },
 }
@@ -105,6 +112,7 @@ impl Latency {
                 }
                 u64::from(matrix.rtt_us[row * matrix.side + column]) * 500
             }
+            Self::PlanetLab { salt } => planetlab::one_way_ns(a, b, *salt),
             Self::Plane { extent_ns, least_ns, salt } => {
                 let place = |host: u32, axis: u64| {
                     let spread = mix(u64::from(host) ^ salt.rotate_left(axis as u32 * 17 + 1));

@@ -70,10 +70,7 @@ impl Network {
                 conn.used = true;
                 index * 2
             }
-            None => {
-                self.conns.push(Conn { generation: 0, used: true, port, ends, flows });
-                (self.conns.len() as u32 - 1) * 2
-            }
+            None => self.conns.push(Conn { generation: 0, used: true, port, ends, flows }) * 2,
         }
     }
 

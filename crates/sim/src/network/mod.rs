@@ -16,6 +16,7 @@ pub mod flow;
 pub mod host;
 pub mod latency;
 mod links;
+mod planetlab;
 mod ports;
 #[cfg(test)]
 mod tests;
@@ -186,6 +187,41 @@ struct Conn {
     flows: [Flow; 2],
 }
 
+/// Connections by number, in chunks: a list of millions that doubles would hold twice the memory it needs, and three times
+/// while it moves.
+#[derive(Debug, Default)]
+struct Conns {
+    chunks: Vec<Vec<Conn>>,
+}
+
+impl Conns {
+    const CHUNK: usize = 1024;
+
+    /// Appends a connection; returns its number.
+    fn push(&mut self, conn: Conn) -> u32 {
+        if self.chunks.last().is_none_or(|chunk| chunk.len() == Self::CHUNK) {
+            self.chunks.push(Vec::with_capacity(Self::CHUNK));
+        }
+        let last = self.chunks.len() - 1;
+        self.chunks[last].push(conn);
+        (last * Self::CHUNK + self.chunks[last].len() - 1) as u32
+    }
+}
+
+impl std::ops::Index<usize> for Conns {
+    type Output = Conn;
+
+    fn index(&self, number: usize) -> &Conn {
+        &self.chunks[number / Self::CHUNK][number % Self::CHUNK]
+    }
+}
+
+impl std::ops::IndexMut<usize> for Conns {
+    fn index_mut(&mut self, number: usize) -> &mut Conn {
+        &mut self.chunks[number / Self::CHUNK][number % Self::CHUNK]
+    }
+}
+
 #[derive(Debug)]
 struct Datagram {
     from: SocketAddr,
@@ -201,7 +237,7 @@ struct Datagram {
 pub struct Network {
     config: NetworkConfig,
     hosts: Vec<Host>,
-    conns: Vec<Conn>,
+    conns: Conns,
     free: Vec<u32>,
     datagrams: Vec<Datagram>,
     free_datagrams: Vec<u32>,
@@ -240,7 +276,7 @@ impl Network {
         let mut network = Self {
             config,
             hosts: Vec::new(),
-            conns: Vec::new(),
+            conns: Conns::default(),
             free: Vec::new(),
             datagrams: Vec::new(),
             free_datagrams: Vec::new(),

@@ -300,7 +300,7 @@ impl Network {
                 continue;
             }
             state.waiting_deficit = (state.waiting_deficit - length as i64).min(CHUNK_GOOD as i64);
-            state.waiting.pop_front();
+            state.take_waiting();
             let more = !state.waiting.is_empty();
             let next_generation = self.generation(next);
             let port = &mut self.hosts[host as usize].down;

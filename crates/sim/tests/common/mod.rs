@@ -1,11 +1,12 @@
 //! What the tests of worlds share.
 
 use shoal_sim::report::Report;
-use shoal_sim::{Host, Options, run};
+use shoal_sim::{Heard, Host, Options, run};
 
 /// Runs without a clock: tests do not measure time.
 pub(crate) fn play(options: &Options) -> Report {
-    run(options, Host { wall_ms: &|| 0, peak_bytes: &|| None, progress: &mut |_| {} })
+    let progress = &mut |_: Heard<'_>| {};
+    run(options, Host { wall_ms: &|| 0, peak_bytes: &|| None, progress, stopped: &|| false })
         .expect("a scenario that can be run")
 }
 

@@ -1,0 +1,66 @@
+//! What viewers do shows in the figures: who has no patience leaves, who knows only the server is fed by it alone.
+
+mod common;
+
+use common::{options, play};
+use shoal_sim::metrics::PeerRow;
+
+fn value(peer: &PeerRow, name: &str) -> Option<f64> {
+    peer.values.iter().find(|entry| entry.0 == name).and_then(|entry| entry.1)
+}
+
+#[test]
+fn who_has_no_patience_leaves_and_counts_as_never_started() {
+    let set = ["server.up_bytes_per_s=8000", "play.give_up_s=5", "finish=play", "peers=2"];
+    let report = play(&options("swarm-small", 1..=2, &set));
+    for row in &report.seeds {
+        let over = row.values.iter().find(|entry| entry.0 == "virtual_ms").and_then(|e| e.1);
+        assert!(over.is_some_and(|ms| (6000.0..=6250.0).contains(&ms)), "{over:?}");
+        for peer in &row.peers {
+            assert_eq!(value(peer, "startup_ms"), Some(f64::INFINITY));
+            assert_eq!(value(peer, "stall_ratio"), None);
+            assert!(value(peer, "received_bytes").is_some_and(|bytes| bytes > 0.0));
+        }
+    }
+}
+
+#[test]
+fn sessions_end_and_what_was_received_until_then_still_counts() {
+    let set = ["play.session_s=6", "play.session_shape=3", "finish=play", "peers=2"];
+    let report = play(&options("swarm-small", 1..=3, &set));
+    for peer in report.seeds.iter().flat_map(|row| &row.peers) {
+        assert!(value(peer, "startup_ms").is_some_and(f64::is_finite));
+        assert!(value(peer, "data_efficiency").is_some_and(|share| share > 0.5));
+        assert!(value(peer, "stalls").is_some_and(|count| count < 2.0));
+    }
+    assert!(report.seeds.iter().all(|row| row.violations.is_empty()));
+}
+
+#[test]
+fn under_client_server_no_peer_ever_sends_film() {
+    for find in ["directory", "given"] {
+        let mut options = options("swarm-small", 1..=2, &[&format!("lookup.find={find}")]);
+        options.policy = Some("client-server".into());
+        options.strict = true;
+        let report = play(&options);
+        assert_eq!(report.broken().count(), 0);
+        for row in &report.seeds {
+            let copies = row.values.iter().find(|entry| entry.0 == "server_copies");
+            assert!(
+                copies.is_some_and(|c| c.1.is_some_and(|c| (3.99..4.2).contains(&c))),
+                "{copies:?}"
+            );
+            assert!(row.peers.iter().all(|peer| value(peer, "sent_bytes") == Some(0.0)));
+        }
+    }
+}
+
+#[test]
+fn browsers_jump_and_land() {
+    let set = ["play.manner=browse", "play.jumps=3", "play.jump_every_s=2", "film.duration_s=60"];
+    let report = play(&options("swarm-small", 1..=3, &set));
+    let seeks: Vec<f64> =
+        report.seeds.iter().flat_map(|row| &row.peers).flat_map(|p| p.seeks_ms.clone()).collect();
+    assert!(seeks.len() >= 6, "{seeks:?}");
+    assert!(seeks.iter().all(|ms| ms.is_finite()), "{seeks:?}");
+}
