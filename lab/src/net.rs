@@ -5,8 +5,9 @@
 //! ```
 //!
 //! Everything is in namespaces of the laboratory's own, the bridge too, so the machine's network is not touched. Shaping
-//! stands at the sender's interface: a full queue pushes back on the sockets and nothing is dropped. IPv6 is off. Packets
-//! are never larger than the MTU (`gso_max_segs 1`), so that interface counters hold every header that a wire would carry.
+//! stands at the sender's interface: a full queue pushes back on the sockets and nothing is dropped. IPv6 is off. The shaper
+//! cuts what the kernel hands it in one piece (segmentation offload) into packets of the MTU, so that the counters behind
+//! it hold every header that a wire would carry.
 //!
 //! What it does not do: loss, delay beyond the shaper's queue, downlinks (they are as fast as the machine).
 
@@ -32,6 +33,8 @@ const HOSTS_MAX: usize = 250;
 const QUEUE_MS: u64 = 50;
 /// Smallest bucket of a shaper, bytes: a few packets.
 const BURST_MIN: u64 = 16 * 1024;
+/// Largest packet that leaves a shaper, bytes: a frame of the MTU, and room for the rounding of its size to clock ticks.
+const PACKET_MAX: &str = "1600";
 
 /// Bytes of an Ethernet header, which interface counters hold and IP does not.
 pub(crate) const ETHERNET_BYTES: u64 = 14;
@@ -123,9 +126,7 @@ impl Net {
             "-n", &hub, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns",
             &space,
         ])?;
-        ip(&["-n", &hub, "link", "set", &port, "gso_max_segs", "1"])?;
         ip(&["-n", &hub, "link", "set", &port, "master", "br0", "up"])?;
-        ip(&["-n", &space, "link", "set", "eth0", "gso_max_segs", "1"])?;
         ip(&["-n", &space, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
         ip(&["-n", &space, "link", "set", "eth0", "up"])?;
         if let Some(rate) = uplink {
@@ -210,15 +211,13 @@ fn inside<T: Send>(space: &File, work: impl FnOnce() -> T + Send) -> Tried<T> {
 fn shape(space: &str, rate: u64) -> Tried<()> {
     // Ten milliseconds of the rate: enough for the kernel's timers, too little to matter in a transfer of seconds.
     let burst = (rate / 8 / 100).max(BURST_MIN);
-    let (rate, burst) = (format!("{rate}bit"), format!("{burst}b"));
-    let latency = format!("{QUEUE_MS}ms");
-    run(
-        "tc",
-        &[
-            "-n", space, "qdisc", "replace", "dev", "eth0", "root", "tbf", "rate", &rate, "burst",
-            &burst, "latency", &latency,
-        ],
-    )
+    let (burst, latency) = (format!("{burst}b"), format!("{QUEUE_MS}ms"));
+    // A peak rate brings a largest packet with it, to which larger ones are cut; the peak itself is out of the way.
+    let (rate, peak) = (format!("{rate}bit"), format!("{}bit", rate * 100));
+    let tbf = ["tbf", "rate", &rate, "burst", &burst, "latency", &latency];
+    let cut = ["peakrate", &peak, "mtu", PACKET_MAX];
+    let words = ["-n", space, "qdisc", "replace", "dev", "eth0", "root"];
+    run("tc", &[&words[..], &tbf, &cut].concat())
 }
 
 /// Removes what laboratories left behind that were killed outright: names whose process is gone.
