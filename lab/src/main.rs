@@ -11,6 +11,7 @@ mod fault;
 mod figures;
 mod net;
 mod program;
+mod timeline;
 mod watch;
 mod world;
 

@@ -98,13 +98,16 @@ impl Program {
     /// Waits for the first event of a kind; fails when the program ends without it.
     pub(crate) fn expect(&mut self, kind: &str, watch: &Watch) -> Tried<Event> {
         let what = format!("{} to say `{kind}`", self.name);
-        watch.until(&what, || {
-            let ended = self.ended();
-            match self.first(kind) {
-                None if ended => Err(self.fault("ended early")),
-                found => Ok(found),
-            }
-        })
+        watch.until(&what, || self.so_far(kind))
+    }
+
+    /// The first event of a kind so far; fails when the program has ended without it.
+    pub(crate) fn so_far(&mut self, kind: &str) -> Tried<Option<Event>> {
+        let ended = self.ended();
+        match self.first(kind) {
+            None if ended => Err(self.fault("ended early")),
+            found => Ok(found),
+        }
     }
 
     /// Its standard input, for programs that take commands.

@@ -5,12 +5,13 @@
 
 use std::time::Instant;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::Choices;
 use crate::content;
 use crate::fault::{Fault, Tried};
 use crate::figures::{Figure, Report};
+use crate::timeline::Timeline;
 use crate::world::{Bench, Peer, World, same};
 
 /// Length of the file, bytes.
@@ -120,7 +121,7 @@ pub(crate) fn run(bench: &Bench, choices: &Choices, set: &Set) -> Tried<Report> 
         }
         report.runs.push(json!({
             "complete_s": found.complete, "publisher_sent_bytes": found.source_sent,
-            "leechers_sent_bytes": found.sent, "cpu_s": found.cpu,
+            "leechers_sent_bytes": found.sent, "cpu_s": found.cpu, "timeline": found.timeline,
         }));
     }
     report.figures = figures.into();
@@ -133,6 +134,7 @@ struct Found {
     source_sent: u64,
     sent: Vec<u64>,
     cpu: f64,
+    timeline: Value,
 }
 
 fn once(bench: &Bench, set: &Set, bound: f64, number: u32) -> Tried<Found> {
@@ -147,11 +149,15 @@ fn once(bench: &Bench, set: &Set, bound: f64, number: u32) -> Tried<Found> {
     let start = Instant::now();
     let mut leechers =
         hosts.iter().map(|host| world.get(host, &torrent, &[])).collect::<Tried<Vec<Peer>>>()?;
-    let mut complete = Vec::new();
-    for leecher in &mut leechers {
-        let event = leecher.program.expect("complete", &world.watch)?;
-        complete.push((event.at - start).as_secs_f64());
-    }
+    let mut timeline = Timeline::new(hosts.iter().chain([&source.host]).cloned());
+    world.watch.until("everybody to be complete", || {
+        timeline.look()?;
+        let done = |peer: &mut Peer| peer.program.so_far("complete").map(|event| event.is_some());
+        let done = leechers.iter_mut().map(done).collect::<Tried<Vec<_>>>()?;
+        Ok(done.iter().all(|done| *done).then_some(()))
+    })?;
+    let at = |peer: &Peer| peer.program.first("complete").map(|event| event.at - start);
+    let complete = leechers.iter().filter_map(at).map(|taken| taken.as_secs_f64()).collect();
     let source_sent = source.host.counters()?.since(before).tx_bytes;
     let sent = leechers
         .iter()
@@ -169,7 +175,7 @@ fn once(bench: &Bench, set: &Set, bound: f64, number: u32) -> Tried<Found> {
             "the publisher's interface counted {source_sent} bytes, less than the file: the counters cannot be trusted"
         )));
     }
-    Ok(Found { complete, source_sent, sent, cpu })
+    Ok(Found { complete, source_sent, sent, cpu, timeline: timeline.json() })
 }
 
 #[cfg(test)]
