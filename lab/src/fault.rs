@@ -8,6 +8,8 @@ use std::io;
 pub(crate) enum Fault {
     /// It could not be done, or took too long; the sentence says what happened.
     Failed(String),
+    /// The time for it is over; the sentence says what was waited for.
+    Late(String),
     /// The user stopped it.
     Interrupted,
 }
@@ -26,6 +28,7 @@ impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(sentence) => f.write_str(sentence),
+            Self::Late(what) => write!(f, "took too long: {what}"),
             Self::Interrupted => f.write_str("interrupted"),
         }
     }

@@ -16,6 +16,7 @@ const LOOK: Duration = Duration::from_millis(10);
 #[derive(Clone, Debug)]
 pub(crate) struct Watch {
     asked: Arc<AtomicBool>,
+    given_up: Arc<AtomicBool>,
     end: Instant,
 }
 
@@ -45,13 +46,24 @@ impl Watch {
                 }
             });
         });
-        Ok(Self { asked, end: Instant::now() + Duration::from_secs(u64::from(u32::MAX)) })
+        let end = Instant::now() + Duration::from_secs(u64::from(u32::MAX));
+        Ok(Self { asked, given_up: Arc::default(), end })
     }
 
     /// The same, but ending `seconds` from now at the latest.
     pub(crate) fn within(&self, seconds: f64) -> Self {
         let end = Instant::now() + Duration::from_secs_f64(seconds);
-        Self { asked: Arc::clone(&self.asked), end: self.end.min(end) }
+        Self { end: self.end.min(end), ..self.clone() }
+    }
+
+    /// The same for one run: it can be given up by itself.
+    pub(crate) fn run_within(&self, seconds: f64) -> Self {
+        Self { given_up: Arc::default(), ..self.within(seconds) }
+    }
+
+    /// Ends every wait of this run: a part of it failed.
+    pub(crate) fn give_up(&self) {
+        self.given_up.store(true, Ordering::SeqCst);
     }
 
     /// Fails when it is time to end; `what` is what was being waited for.
@@ -59,8 +71,11 @@ impl Watch {
         if self.asked.load(Ordering::SeqCst) {
             return Err(Fault::Interrupted);
         }
+        if self.given_up.load(Ordering::SeqCst) {
+            return Err(Fault::new(format!("given up while waiting for {what}")));
+        }
         if Instant::now() > self.end {
-            return Err(Fault::new(format!("took too long: {what}")));
+            return Err(Fault::Late(what.to_owned()));
         }
         Ok(())
     }

@@ -68,7 +68,7 @@ impl World {
             net: Net::new(&bench.congestion)?,
             folder: folder.doing("make a folder")?,
             shoal: bench.shoal.clone(),
-            watch: bench.watch.within(limit_s),
+            watch: bench.watch.run_within(limit_s),
             tracker: String::new(),
         };
         let host = world.net.host("directory", None)?;
@@ -127,12 +127,11 @@ impl World {
     }
 
     /// Starts `shoal watch` on `host`, with its face for players on the host's loopback.
-    pub(crate) fn view(&self, host: &Arc<Host>, torrent: &Path, more: &[String]) -> Tried<Peer> {
+    pub(crate) fn view(&self, host: &Host, torrent: &Path, more: &[String]) -> Tried<Program> {
         let mut command = self.command(host, &["watch"])?;
         let http = format!("{}:0", Ipv4Addr::LOCALHOST);
         command.arg(torrent).arg("-o").arg(self.files_of(host)).args(["--http", &http]).args(more);
-        let program = Program::start(host, &host.name, &mut command, self.folder())?;
-        Ok(Peer { program, host: Arc::clone(host) })
+        Program::start(host, &host.name, &mut command, self.folder())
     }
 
     /// Where `host` puts what it fetches.

@@ -2,13 +2,15 @@
 
 mod bulk;
 mod instrument;
+mod streams;
 
 use crate::fault::{Fault, Tried};
 use crate::figures::Report;
 use crate::world::Bench;
 
 /// Names of the experiments.
-pub(crate) const NAMES: [&str; 3] = ["instrument", "bulk-16", "bulk-64"];
+pub(crate) const NAMES: [&str; 6] =
+    ["instrument", "bulk-16", "bulk-64", "fresh", "four-viewers", "foreign"];
 
 /// What the command line may change of an experiment.
 #[derive(Clone, Copy, Debug)]
@@ -30,12 +32,16 @@ pub(crate) fn run<'b>(
     bench: &'b Bench,
     choices: &'b Choices,
 ) -> Box<dyn Iterator<Item = Tried<Report>> + 'b> {
-    match name {
-        "instrument" => Box::new(std::iter::once_with(|| instrument::run(bench, choices))),
-        "bulk-16" => Box::new(bulk::even(choices).map(|set| bulk::run(bench, choices, &set))),
-        "bulk-64" => Box::new(std::iter::once_with(|| {
-            bulk::run(bench, choices, &bulk::fast_source(choices))
-        })),
-        _ => Box::new(std::iter::once(Err(Fault::new(format!("there is no experiment {name}"))))),
-    }
+    let one: fn(&Bench, &Choices) -> Tried<Report> = match name {
+        "bulk-16" => {
+            return Box::new(bulk::even(choices).map(|set| bulk::run(bench, choices, &set)));
+        }
+        "bulk-64" => |bench, choices| bulk::run(bench, choices, &bulk::fast_source(choices)),
+        "instrument" => instrument::run,
+        "fresh" => streams::fresh,
+        "four-viewers" => streams::four_viewers,
+        "foreign" => streams::foreign,
+        _ => |_, _| Err(Fault::new("there is no such experiment")),
+    };
+    Box::new(std::iter::once_with(move || one(bench, choices)))
 }
