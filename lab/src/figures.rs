@@ -1,8 +1,10 @@
 //! Figures as they are shown: a median over runs with its spread, beside what was wanted and what others reach.
 
-use std::fmt::Write as _;
+use std::ops::RangeInclusive;
 
 use serde_json::{Value, json};
+
+use crate::sim::Compared;
 
 /// One figure of an experiment: a value per run, or all values of all runs pooled.
 #[derive(Clone, Debug, Default)]
@@ -33,6 +35,11 @@ impl Figure {
     /// One more value.
     pub(crate) fn add(&mut self, value: f64) {
         self.values.push(value);
+    }
+
+    /// The value added last; NaN when there is none.
+    pub(crate) fn newest(&self) -> f64 {
+        self.values.last().copied().unwrap_or(f64::NAN)
     }
 
     /// The value below which a share of the values lies: nearest rank. NaN when there are none.
@@ -75,6 +82,8 @@ pub(crate) struct Report {
     pub(crate) settings: Vec<(&'static str, Value)>,
     /// The figures, in the order in which they are shown.
     pub(crate) figures: Vec<Figure>,
+    /// The same in virtual time, where there is a scenario for it.
+    pub(crate) compared: Vec<Compared>,
     /// Everything else about each run, for whoever looks closer.
     pub(crate) runs: Vec<Value>,
 }
@@ -90,9 +99,10 @@ impl Report {
         let settings: serde_json::Map<_, _> =
             self.settings.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         let figures: Vec<_> = self.figures.iter().map(Figure::json).collect();
+        let compared: Vec<_> = self.compared.iter().map(Compared::json).collect();
         json!({
             "experiment": experiment, "settings": settings, "figures": figures, "runs": self.runs,
-            "holds": self.holds(),
+            "compared": compared, "holds": self.holds(),
         })
     }
 
@@ -104,22 +114,38 @@ impl Report {
         let head = ["figure", "median", "min", "max", "n", "target", "", "baseline"];
         let mut rows = vec![head.map(str::to_owned)];
         rows.extend(self.figures.iter().map(row));
-        let widths: Vec<usize> = (0..head.len())
-            .map(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0))
-            .collect();
-        for cells in rows {
-            for (column, cell) in cells.iter().enumerate() {
-                let width = widths[column];
-                let written = match column {
-                    1..=4 => write!(text, "{cell:>width$}  "),
-                    _ => write!(text, "{cell:<width$}  "),
-                };
-                written.expect("writing to a String cannot fail");
-            }
-            text.truncate(text.trim_end().len());
+        columns(&mut text, &rows, 1..=4);
+        if !self.compared.is_empty() {
+            let head = ["beside the simulator", "real", "simulated", "band", ""];
+            let mut rows = vec![head.map(str::to_owned)];
+            rows.extend(self.compared.iter().map(|compared| {
+                let inside = if compared.inside() { "inside" } else { "OUTSIDE" };
+                let shown = [compared.real, compared.simulated, compared.band].map(number);
+                let [real, simulated, band] = shown;
+                [compared.name.to_owned(), real, simulated, format!("+- {band}"), inside.to_owned()]
+            }));
             text.push('\n');
+            columns(&mut text, &rows, 1..=3);
         }
         text
+    }
+}
+
+/// Writes rows in columns; those named by `right` end at their right.
+fn columns<const N: usize>(text: &mut String, rows: &[[String; N]], right: RangeInclusive<usize>) {
+    let longest = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: Vec<usize> = (0..N).map(|column| longest(column).unwrap_or(0)).collect();
+    for cells in rows {
+        let mut line = String::new();
+        for (column, cell) in cells.iter().enumerate() {
+            let width = widths[column];
+            line += &match right.contains(&column) {
+                true => format!("{cell:>width$}  "),
+                false => format!("{cell:<width$}  "),
+            };
+        }
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
 }
 
@@ -148,7 +174,7 @@ fn number(value: f64) -> String {
     match value.abs() {
         _ if value.is_nan() => "-".to_owned(),
         _ if value.is_infinite() => "never".to_owned(),
-        size if size == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         size if size < 10.0 => format!("{value:.3}"),
         size if size < 1000.0 => format!("{value:.2}"),
         _ => format!("{value:.0}"),

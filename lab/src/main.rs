@@ -14,6 +14,7 @@ mod net;
 mod party;
 mod player;
 mod program;
+mod sim;
 mod source;
 mod timeline;
 mod watch;
@@ -42,6 +43,9 @@ struct Cli {
     /// Number of leechers, for the experiments that have several [default: each in turn]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=64))]
     peers: Option<u32>,
+    /// Shorten film, arrivals and pauses of a-small and b-small to this share
+    #[arg(long, value_name = "S", default_value_t = 1.0, value_parser = scale)]
+    scale: f64,
     /// Program under test [default: shoal beside this program]
     #[arg(long, value_name = "PATH")]
     shoal: Option<PathBuf>,
@@ -79,7 +83,7 @@ fn run(cli: &Cli) -> Tried<bool> {
         return Err(Fault::new("network namespaces need root; run it with sudo"));
     }
     let bench = bench(cli)?;
-    let choices = Choices { runs: cli.runs, peers: cli.peers };
+    let choices = Choices { runs: cli.runs, peers: cli.peers, scale: cli.scale };
     let (mut good, mut results) = (true, Vec::new());
     for report in experiments::run(&cli.name, &bench, &choices) {
         let report = report?;
@@ -92,6 +96,13 @@ fn run(cli: &Cli) -> Tried<bool> {
         std::fs::write(path, text + "\n").doing(format_args!("write {}", path.display()))?;
     }
     Ok(good || !(cli.strict || experiments::always_strict(&cli.name)))
+}
+
+fn scale(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(scale) if (0.05..=1.0).contains(&scale) => Ok(scale),
+        _ => Err("write a share from 0.05 to 1".to_owned()),
+    }
 }
 
 /// What every experiment is given.

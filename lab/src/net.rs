@@ -5,11 +5,12 @@
 //! ```
 //!
 //! Everything is in namespaces of the laboratory's own, the bridge too, so the machine's network is not touched. Shaping
-//! stands at the sender's interface: a full queue pushes back on the sockets and nothing is dropped. IPv6 is off. The shaper
-//! cuts what the kernel hands it in one piece (segmentation offload) into packets of the MTU, so that the counters behind
-//! it hold every header that a wire would carry.
+//! stands at the sender's interface: one connection is pushed back before the queue is full, many together overflow it and
+//! lose packets. IPv6 is off. The shaper cuts what the kernel hands it in one piece (segmentation offload) into packets of
+//! the MTU, so that the counters behind it hold every header that a wire would carry. Offload itself stays on: without it
+//! BBR keeps so little in flight on a path without delay that it is not what runs elsewhere.
 //!
-//! What it does not do: loss, delay beyond the shaper's queue, downlinks (they are as fast as the machine).
+//! What it does not do: delay beyond the shaper's queue, loss of its own, downlinks (they are as fast as the machine).
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;

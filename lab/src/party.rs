@@ -43,6 +43,8 @@ pub(crate) struct Setup {
     pub(crate) viewers: Vec<Viewer>,
     /// When a run is given up, seconds.
     pub(crate) limit_s: f64,
+    /// The simulator's scenario with the same numbers.
+    pub(crate) scenario: Option<&'static str>,
 }
 
 impl Setup {

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -63,6 +63,7 @@ impl Program {
     ) -> Tried<Self> {
         let complaints = folder.join(format!("{name}.err"));
         let file = File::create(&complaints).doing("keep what a program says")?;
+        // A foreign client ends when its input does, so it gets a pipe that stays open.
         clean(command).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(file);
         let started = Instant::now();
         let mut child = host.spawn(command)?;
@@ -108,11 +109,6 @@ impl Program {
             None if ended => Err(self.fault("ended early")),
             found => Ok(found),
         }
-    }
-
-    /// Its standard input, for programs that take commands.
-    pub(crate) fn input(&mut self) -> Option<&mut ChildStdin> {
-        self.child.stdin.as_mut()
     }
 
     /// Processor time used so far, seconds; `None` once it has ended.

@@ -86,7 +86,7 @@ impl Sources {
             let mut command = Command::new("python3");
             command.arg(FOREIGN_CLIENT).arg(&torrent).arg("--save");
             command
-                .arg(film.parent().unwrap_or(Path::new(".")))
+                .arg(film.parent().unwrap_or_else(|| Path::new(".")))
                 .args(["--seed", "--listen", &address]);
             programs.push(Program::start(host, &host.name, &mut command, world.folder())?);
             peers.extend(["--peer".to_owned(), address]);

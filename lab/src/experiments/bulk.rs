@@ -11,6 +11,7 @@ use super::Choices;
 use crate::content;
 use crate::fault::{Fault, Tried};
 use crate::figures::{Figure, Report};
+use crate::sim::{Compared, Summary};
 use crate::timeline::Timeline;
 use crate::world::{Bench, Peer, World, same};
 
@@ -26,6 +27,9 @@ const PATIENCE: f64 = 10.0;
 /// One point of the experiment.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Set {
+    length: u64,
+    /// Name of the simulator's scenario.
+    scenario: Option<&'static str>,
     leechers: u32,
     source: u64,
     ratio: f64,
@@ -44,6 +48,8 @@ pub(crate) fn even(choices: &Choices) -> impl Iterator<Item = Set> + use<> {
             9.. => ("libtorrent 2.24, rqbit 7.89", "libtorrent 2.21, rqbit 7.84"),
         };
         Set {
+            length: LENGTH,
+            scenario: Some("bulk"),
             leechers,
             source: LEECHER,
             ratio: 1.18,
@@ -57,12 +63,28 @@ pub(crate) fn even(choices: &Choices) -> impl Iterator<Item = Set> + use<> {
 /// The publisher is four times as fast.
 pub(crate) fn fast_source(choices: &Choices) -> Set {
     Set {
+        length: LENGTH,
+        scenario: Some("bulk"),
         leechers: choices.peers.unwrap_or(8),
         source: 4 * LEECHER,
         ratio: 1.15,
         copies: None,
         baseline_ratio: "libtorrent 1.18, rqbit 2.52",
         baseline_copies: "libtorrent 3.06, rqbit 6.27",
+    }
+}
+
+/// Three leechers and a short file, with limits that only a broken program misses.
+pub(crate) fn little() -> Set {
+    Set {
+        length: LENGTH / 4,
+        scenario: None,
+        leechers: 3,
+        source: LEECHER,
+        ratio: 2.5,
+        copies: Some(2.2),
+        baseline_ratio: "",
+        baseline_copies: "",
     }
 }
 
@@ -77,7 +99,7 @@ pub(crate) fn fluid_bound_s(length: u64, source: u64, uplinks: &[u64]) -> f64 {
 pub(crate) fn run(bench: &Bench, choices: &Choices, set: &Set) -> Tried<Report> {
     let runs = choices.runs.unwrap_or(RUNS);
     let uplinks = vec![LEECHER; set.leechers as usize];
-    let bound = fluid_bound_s(LENGTH, set.source, &uplinks);
+    let bound = fluid_bound_s(set.length, set.source, &uplinks);
     let mut figures = [
         Figure::new("last complete / bound", "x").at_most(set.ratio).baseline(set.baseline_ratio),
         match set.copies {
@@ -96,7 +118,7 @@ pub(crate) fn run(bench: &Bench, choices: &Choices, set: &Set) -> Tried<Report> 
             ("N", json!(set.leechers)),
             ("publisher_bit_per_s", json!(set.source)),
             ("leecher_bit_per_s", json!(LEECHER)),
-            ("length_bytes", json!(LENGTH)),
+            ("length_bytes", json!(set.length)),
             ("bound_s", json!((bound * 1000.0).round() / 1000.0)),
             ("congestion", json!(bench.congestion)),
         ],
@@ -109,10 +131,10 @@ pub(crate) fn run(bench: &Bench, choices: &Choices, set: &Set) -> Tried<Report> 
         let first = found.complete.iter().copied().fold(f64::INFINITY, f64::min);
         let values = [
             last / bound,
-            found.source_sent as f64 / LENGTH as f64,
+            found.source_sent as f64 / set.length as f64,
             last,
             first,
-            sent as f64 / (LENGTH * u64::from(set.leechers)) as f64,
+            sent as f64 / (set.length * u64::from(set.leechers)) as f64,
             found.source_sent as f64 * 800.0 / (set.source as f64 * last),
             found.cpu,
         ];
@@ -124,8 +146,26 @@ pub(crate) fn run(bench: &Bench, choices: &Choices, set: &Set) -> Tried<Report> 
             "leechers_sent_bytes": found.sent, "cpu_s": found.cpu, "timeline": found.timeline,
         }));
     }
+    if let Some(scenario) = set.scenario {
+        report.compared = beside(bench, set, scenario, &figures)?;
+    }
     report.figures = figures.into();
     Ok(report)
+}
+
+/// The same swarm in virtual time.
+fn beside(bench: &Bench, set: &Set, name: &str, figures: &[Figure]) -> Tried<Vec<Compared>> {
+    let changes =
+        [format!("peers={}", set.leechers), format!("server.up_bytes_per_s={}", set.source / 8)];
+    let summary = Summary::of(bench, name, &changes)?;
+    let simulated = summary.value("distribution_ratio", "mean");
+    let ratio = Compared {
+        name: "last complete / bound",
+        real: figures[0].quantile(0.5),
+        simulated,
+        band: simulated * 0.2,
+    };
+    Ok(vec![ratio, summary.copies(figures[1].quantile(0.5))])
 }
 
 /// What one run gave.
@@ -139,7 +179,7 @@ struct Found {
 
 fn once(bench: &Bench, set: &Set, bound: f64, number: u32) -> Tried<Found> {
     let mut world = World::new(bench, bound * PATIENCE + 60.0)?;
-    let file = content::random(&world.folder().join("file.bin"), LENGTH, u64::from(number))?;
+    let file = content::random(&world.folder().join("file.bin"), set.length, u64::from(number))?;
     let source = world.net.host("source", Some(set.source))?;
     let hosts = (0..set.leechers)
         .map(|index| world.net.host(&format!("leech{index}"), Some(LEECHER)))
@@ -170,7 +210,7 @@ fn once(bench: &Bench, set: &Set, bound: f64, number: u32) -> Tried<Found> {
     for host in &hosts {
         same(&file, &world.files_of(host).join("file.bin"))?;
     }
-    if source_sent < LENGTH {
+    if source_sent < set.length {
         return Err(Fault::new(format!(
             "the publisher's interface counted {source_sent} bytes, less than the file: the counters cannot be trusted"
         )));

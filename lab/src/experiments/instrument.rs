@@ -47,7 +47,7 @@ pub(crate) fn run(bench: &Bench, choices: &Choices) -> Tried<Report> {
         ("length_bytes", json!(LENGTH)),
         ("congestion", json!(bench.congestion)),
     ];
-    Ok(Report { settings, figures: figures.into(), runs: Vec::new() })
+    Ok(Report { settings, figures: figures.into(), ..Report::default() })
 }
 
 fn once(bench: &Bench) -> Tried<[f64; 6]> {

@@ -1,7 +1,9 @@
 //! What can be measured. Each experiment is a file with its numbers at the top; this page lists them.
 
+mod asynchronous;
 mod bulk;
 mod instrument;
+mod small;
 mod streams;
 
 use crate::fault::{Fault, Tried};
@@ -9,8 +11,17 @@ use crate::figures::Report;
 use crate::world::Bench;
 
 /// Names of the experiments.
-pub(crate) const NAMES: [&str; 6] =
-    ["instrument", "bulk-16", "bulk-64", "fresh", "four-viewers", "foreign"];
+pub(crate) const NAMES: [&str; 9] = [
+    "instrument",
+    "small",
+    "bulk-16",
+    "bulk-64",
+    "fresh",
+    "four-viewers",
+    "foreign",
+    "a-small",
+    "b-small",
+];
 
 /// What the command line may change of an experiment.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +30,8 @@ pub(crate) struct Choices {
     pub(crate) runs: Option<u32>,
     /// Number of leechers.
     pub(crate) peers: Option<u32>,
+    /// Share of their length to which the asynchronous experiments are shortened.
+    pub(crate) scale: f64,
 }
 
 /// Whether a missed target of this experiment is always a failure.
@@ -36,11 +49,14 @@ pub(crate) fn run<'b>(
         "bulk-16" => {
             return Box::new(bulk::even(choices).map(|set| bulk::run(bench, choices, &set)));
         }
+        "small" => return Box::new(small::run(bench, choices)),
         "bulk-64" => |bench, choices| bulk::run(bench, choices, &bulk::fast_source(choices)),
         "instrument" => instrument::run,
         "fresh" => streams::fresh,
         "four-viewers" => streams::four_viewers,
         "foreign" => streams::foreign,
+        "a-small" => asynchronous::a_small,
+        "b-small" => asynchronous::b_small,
         _ => |_, _| Err(Fault::new("there is no such experiment")),
     };
     Box::new(std::iter::once_with(move || one(bench, choices)))

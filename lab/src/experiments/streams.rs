@@ -8,6 +8,7 @@ use crate::fault::Tried;
 use crate::figures::{Figure, Report};
 use crate::party::{self, Party, Setup, Viewer};
 use crate::player::{Place, Script, Stretch};
+use crate::sim::Summary;
 use crate::source::{Source, foreign_ready};
 use crate::world::Bench;
 
@@ -41,6 +42,7 @@ pub(crate) fn fresh(bench: &Bench, choices: &Choices) -> Tried<Report> {
             script: Script { jumps, last_s: None },
         }],
         limit_s: LIMIT_S,
+        scenario: Some("fresh"),
     };
     let mut figures = [
         Figure::new("start", "s").at_most(2.0).baseline("first MiB: webtorrent 4.9, rqbit 9.3"),
@@ -83,6 +85,7 @@ pub(crate) fn four_viewers(bench: &Bench, choices: &Choices) -> Tried<Report> {
         getters: Vec::new(),
         viewers: (0..4).map(viewer).collect(),
         limit_s: LIMIT_S,
+        scenario: Some("four-viewers"),
     };
     let mut figures = [
         Figure::new("start, median of a run", "s").at_most(3.0),
@@ -124,6 +127,7 @@ pub(crate) fn foreign(bench: &Bench, choices: &Choices) -> Tried<Report> {
             script: Script { jumps, last_s: None },
         }],
         limit_s: LIMIT_S,
+        scenario: None,
     };
     let mut figures = [
         Figure::new("first MiB", "s")
@@ -165,6 +169,7 @@ pub(crate) fn many(
     values: impl Fn(&Party) -> Vec<Vec<f64>>,
 ) -> Tried<Report> {
     let mut report = Report { settings: setup.settings(bench), ..Report::default() };
+    let mut parties = Vec::new();
     for _ in 0..choices.runs.unwrap_or(RUNS) {
         let party = party::run(bench, setup)?;
         report.settings.retain(|(key, _)| *key != "length_bytes");
@@ -175,7 +180,11 @@ pub(crate) fn many(
             }
         }
         report.runs.push(party.json());
+        parties.push(party);
     }
     report.figures = figures.to_vec();
+    if let Some(scenario) = setup.scenario {
+        report.compared = Summary::of(bench, scenario, &[])?.beside(&parties);
+    }
     Ok(report)
 }
