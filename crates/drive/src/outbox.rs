@@ -195,6 +195,7 @@ mod tests {
             outbox.adapt(start);
         }
         assert_eq!(outbox.limit, LIMIT_MAX);
+        let _ = outbox.grant();
         outbox.push(Bytes::from(vec![0; 1 << 20]), true);
         assert!(!outbox.adapt(start));
         outbox.sent(50_000);

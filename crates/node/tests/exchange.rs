@@ -188,5 +188,5 @@ fn a_jump_to_what_nobody_fetched_is_served_within_a_second_or_by_who_alone_has_i
         .collect();
     latencies.sort_unstable();
     assert_eq!(latencies.len(), 4);
-    assert!(latencies[1] < 1000 && latencies[2] < 1200 && latencies[3] < 1700, "{latencies:?}");
+    assert!(latencies[0] < 1000 && latencies[2] < 1200 && latencies[3] < 1400, "{latencies:?}");
 }

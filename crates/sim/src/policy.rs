@@ -100,6 +100,7 @@ pub const POLICIES: &[Policy] = &[
         about: "shoal whose sources give everybody what he asks for",
         configure: |config| config.swarm.source_rule = false,
         v1: false,
+        server_only: false,
     },
     Policy {
         name: "shoal-whole-pieces",

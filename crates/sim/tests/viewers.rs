@@ -11,7 +11,7 @@ fn value(peer: &PeerRow, name: &str) -> Option<f64> {
 
 #[test]
 fn who_has_no_patience_leaves_and_counts_as_never_started() {
-    let set = ["server.up_bytes_per_s=8000", "play.give_up_s=5", "finish=play", "peers=2"];
+    let set = ["server.up_bytes_per_s=16000", "play.give_up_s=5", "finish=play", "peers=2"];
     let report = play(&options("swarm-small", 1..=2, &set));
     for row in &report.seeds {
         let over = row.values.iter().find(|entry| entry.0 == "virtual_ms").and_then(|e| e.1);

@@ -301,10 +301,10 @@ const PASS_QUICK: (Duration, u32) = (Duration::from_millis(100), 2);
 const PASS_SLOW: (Duration, u32) = (Duration::from_millis(200), 4);
 /// Bounds of what may be in flight, bytes: one block, and more than any uplink needs.
 const ALLOWED: (u64, u64) = (16 * 1024, 64 << 20);
-/// A link whose transport passes nothing on for this long, and for twice the time that all in flight should take, is stuck: it
-/// must not hold back the others.
+/// A link whose transport passes nothing on for this long, and for twice the time that what keeps the uplink busy should take,
+/// is stuck: it must not hold back the others.
 const STUCK_AFTER: (Duration, u32) = (Duration::from_millis(250), 2);
-/// It is stuck, too, when this many times as much as is in flight passed on other links.
+/// It is stuck, too, when this many times as much as keeps the uplink busy passed on other links.
 const STUCK_PASSED: u64 = 4;
 /// Rate of an uplink that has shown none, bytes/s: a small home uplink.
 const PEAK_UNKNOWN: u64 = 128 * 1024;
@@ -432,7 +432,8 @@ impl Uplink {
         uploads.passed_at = self.passed;
         uploads.flying -= left;
         self.flying -= left;
-        if now.since(self.since) >= STEP {
+        // No sooner than the last change can have shown.
+        if now.since(self.since) >= STEP.max(self.pass) {
             self.adjust(self.patience(now));
             self.since = now;
         }
@@ -455,15 +456,15 @@ impl Uplink {
         self.measured = (now, self.passed);
     }
     /// A bound in time, no shorter than the uplink needs for some blocks.
-    fn bound(&self, (least, blocks): (Duration, u32)) -> Duration {
-        least.max(time_of(ALLOWED.0, self.peak) * blocks)
+    fn bound(&self, (least, blocks): (Duration, u32), patience: u32) -> Duration {
+        (least * patience).max(time_of(ALLOWED.0, self.peak) * blocks)
     }
     /// Lets more or less be in flight, by how long transports take to pass a block on.
     fn adjust(&mut self, patience: u32) {
         let change = (self.allowed / 4).max(ALLOWED.0);
-        if self.pass > self.bound(PASS_SLOW) * patience {
+        if self.pass > self.bound(PASS_SLOW, patience) {
             self.allowed = self.allowed.saturating_sub(change);
-        } else if self.pass < self.bound(PASS_QUICK) * patience
+        } else if self.pass < self.bound(PASS_QUICK, patience)
             && core::mem::take(&mut self.held_back)
         {
             self.allowed += change;
@@ -473,8 +474,7 @@ impl Uplink {
     /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
     /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
     fn least(&self) -> u64 {
-        let block = time_of(ALLOWED.0, self.peak);
-        bytes_in((block + self.rtt) * 2, self.peak).clamp(ALLOWED.0, ALLOWED.1)
+        bytes_in(self.rtt * 2, self.peak).clamp(ALLOWED.0, ALLOWED.1)
     }
     /// A link is gone with all that was in flight on it.
     pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
@@ -489,7 +489,7 @@ impl Uplink {
         let after = self.stuck_after(now);
         let others = self.passed - uploads.passed_at;
         let still = uploads.progress.is_some_and(|progress| now.since(progress) >= after)
-            || others >= STUCK_PASSED * self.flying.max(ALLOWED.0);
+            || others >= STUCK_PASSED * self.least();
         if uploads.flying > 0 && still && !uploads.stuck {
             uploads.stuck = true;
             self.flying -= uploads.flying;
@@ -497,7 +497,7 @@ impl Uplink {
     }
     fn stuck_after(&self, now: Instant) -> Duration {
         let (least, times) = STUCK_AFTER;
-        least.max(time_of(self.flying, self.peak) * times) * self.patience(now)
+        (least * self.patience(now)).max(time_of(self.least(), self.peak) * times)
     }
     /// Whether links wait for others to pass on what is in flight.
     pub(crate) fn is_held_back(&self, now: Instant) -> bool {
