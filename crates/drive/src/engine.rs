@@ -241,12 +241,15 @@ impl Engine {
             turns += 1;
             self.on_request(request);
         }
-        let closed = match self.parts.signals.closed_readers.lock() {
-            Ok(mut closed) => std::mem::take(&mut *closed),
-            Err(poisoned) => std::mem::take(&mut *poisoned.into_inner()),
-        };
-        for reader in closed {
-            self.step(StackInput::Command(Command::Close { reader }));
+        // Only when no request is left that might open one of them.
+        if turns < TURNS_MAX {
+            let closed = match self.parts.signals.closed_readers.lock() {
+                Ok(mut closed) => std::mem::take(&mut *closed),
+                Err(poisoned) => std::mem::take(&mut *poisoned.into_inner()),
+            };
+            for reader in closed {
+                self.step(StackInput::Command(Command::Close { reader }));
+            }
         }
         if self.parts.stack.deadline().is_some_and(|deadline| deadline <= self.now()) {
             turns += 1;
@@ -256,7 +259,7 @@ impl Engine {
         if !self.jobs.is_empty() {
             self.parts.pool.submit(self.jobs.drain(..));
         }
-        turns > 0
+        turns > 0 || !self.dirty.is_empty()
     }
 
     /// Decides whether arrivals wait for the pool.
@@ -426,14 +429,12 @@ impl Engine {
 
     /// Gives each link's bytes to the kernel; what it takes becomes credit, which may make more bytes.
     fn flush(&mut self) {
-        let mut budget = TURNS_MAX;
-        while let Some(link) = self.dirty.pop() {
+        for _ in 0..TURNS_MAX {
+            // What is left is flushed by the next batch.
+            let Some(link) = self.dirty.pop() else { return };
             link.dirty.set(false);
             match link.flush() {
-                Ok(()) if budget > 0 && self.links.contains_key(&link.id()) => {
-                    budget -= 1;
-                    self.grant(&link);
-                }
+                Ok(()) if self.links.contains_key(&link.id()) => self.grant(&link),
                 Ok(()) => {}
                 Err(reason) => self.commons.inbox.push(Arrival::Down { link: link.id(), reason }),
             }

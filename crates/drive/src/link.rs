@@ -62,6 +62,8 @@ pub(crate) struct Link {
     pub(crate) dirty: Cell<bool>,
     closing: Cell<bool>,
     wake_writer: Notify,
+    /// Less is unsent than when the reader task stopped.
+    drained: Notify,
     reader: RefCell<Option<AbortHandle>>,
 }
 
@@ -118,10 +120,12 @@ impl Link {
             dirty: Cell::new(false),
             closing: Cell::new(false),
             wake_writer: Notify::new(),
+            drained: Notify::new(),
             reader: RefCell::new(None),
         });
         link.set_low_water();
-        let reader = tokio::task::spawn_local(read_link(id, read, Rc::clone(commons)));
+        let reader =
+            tokio::task::spawn_local(read_link(Rc::clone(&link), read, Rc::clone(commons)));
         *link.reader.borrow_mut() = Some(reader.abort_handle());
         tokio::task::spawn_local(write_link(Rc::clone(&link), Rc::clone(commons)));
         link
@@ -175,6 +179,9 @@ impl Link {
             }
         };
         let changed = outbox.adapt(Instant::now());
+        if !outbox.is_clogged() {
+            self.drained.notify_waiters();
+        }
         drop(outbox);
         if changed {
             self.set_low_water();
@@ -240,12 +247,16 @@ async fn write_link(link: Rc<Link>, commons: Rc<Commons>) {
 }
 
 /// The reader task.
-async fn read_link(link: LinkId, mut socket: OwnedReadHalf, commons: Rc<Commons>) {
+async fn read_link(own: Rc<Link>, mut socket: OwnedReadHalf, commons: Rc<Commons>) {
+    let link = own.id;
     let mut buffer = BytesMut::new();
     let mut handshaken = false;
     // Bytes of the frame that the buffer begins with.
     let mut need = 0;
     let reason = loop {
+        while own.outbox.borrow().is_clogged() {
+            own.drained.notified().await;
+        }
         commons.inbox.room().await;
         let allowed = commons.throttle.admit().await;
         if buffer.is_empty() && tokio::time::timeout(IDLE, socket.readable()).await.is_err() {

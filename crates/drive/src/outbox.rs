@@ -18,6 +18,8 @@ const LIMIT_MIN: u32 = 40 << 10;
 const LIMIT_START: u32 = 64 << 10;
 /// Largest limit: beyond it a fast link gains nothing.
 const LIMIT_MAX: u32 = 1 << 20;
+/// With more than this unsent a link is not read from, bytes: far above what credit and honest questions make.
+const CLOGGED: usize = 4 << 20;
 /// Credit is given in steps of a block with its header, to keep turns few.
 const STEP: u32 = 16 << 10;
 /// Parts of one vectored write.
@@ -65,6 +67,11 @@ impl Outbox {
             self.promised = self.promised.saturating_sub(spent);
         }
         self.parts.push_back(Part { bytes, film });
+    }
+    /// Whether so much waits that nothing more should be heard from this link: each of its questions makes an answer, and a
+    /// remote that asks without reading must not fill our memory.
+    pub(crate) fn is_clogged(&self) -> bool {
+        self.unsent > CLOGGED
     }
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()

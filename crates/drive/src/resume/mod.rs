@@ -76,7 +76,17 @@ impl StateFolder {
         folder.name_holder(&std::process::id().to_string())?;
         folder.check_version()?;
         make(&folder.titles())?;
+        folder.tidy();
         Ok(folder)
+    }
+    /// Removes what a process that was killed left half written. What cannot be removed does no harm.
+    fn tidy(&self) {
+        let Ok(entries) = std::fs::read_dir(self.titles()) else { return };
+        for entry in entries.flatten() {
+            if entry.file_name().to_string_lossy().ends_with(TEMPORARY) {
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
     fn name_holder(&self, text: &str) -> Result<(), DriveError> {
         let mut lock = &self.lock;
@@ -135,14 +145,16 @@ impl Drop for StateFolder {
 /// # Errors
 /// When the system refuses; the old file is then untouched.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DriveError> {
-    let temporary = path.with_extension("new");
+    let temporary = temporary_of(path);
     let written = (|| {
-        let mut file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&temporary)?;
+        // A file of this name is what a process of the same number left when it was killed.
+        if let Err(error) = std::fs::remove_file(&temporary)
+            && error.kind() != ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let mut file =
+            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         file.write_all(bytes)?;
         file.sync_all()?;
         std::fs::rename(&temporary, path)?;
@@ -154,9 +166,45 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DriveError> {
     written.map_err(|e| DriveError::disk("save", path, e))
 }
 
+/// The name under which the new bytes of the file at `path` are written first: no other file's, and no other process's.
+fn temporary_of(path: &Path) -> PathBuf {
+    let mut name = std::ffi::OsString::from(".");
+    name.push(path.file_name().unwrap_or_default());
+    name.push(format!(".{}{TEMPORARY}", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// How names of half-written files end.
+const TEMPORARY: &str = ".new";
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_file_that_is_replaced_leaves_its_neighbours_alone() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("film.torrent");
+        let neighbour = folder.path().join("film.new");
+        std::fs::write(&neighbour, "mine").expect("written");
+        std::os::unix::fs::symlink(&neighbour, temporary_of(&path)).expect("linked");
+        replace(&path, b"one").expect("written");
+        replace(&path, b"two").expect("written");
+        assert_eq!(std::fs::read(&path).expect("there"), b"two");
+        assert_eq!(std::fs::read(&neighbour).expect("kept"), b"mine");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
+        assert_ne!(temporary_of(&path), temporary_of(&path.with_extension("journal")));
+    }
+
+    #[test]
+    fn what_a_killed_process_left_half_written_is_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        drop(StateFolder::open(folder.path()).expect("free"));
+        let left = folder.path().join("titles/.abc.record.1.new");
+        std::fs::write(&left, "half").expect("written");
+        drop(StateFolder::open(folder.path()).expect("free"));
+        assert!(!left.exists());
+    }
 
     #[test]
     fn a_second_process_is_told_who_holds_the_folder_and_gets_it_once_it_is_free() {

@@ -57,6 +57,18 @@ struct FileState {
     dirty: bool,
     /// Number of writes, so that a sync can tell whether it saw them all.
     writes: u64,
+    /// Writes that are under way: until they are done no look at the file says how it will stay.
+    writing: u32,
+    /// Somebody else changed it: nothing in it is believed until the title is checked again.
+    changed: bool,
+}
+
+impl FileState {
+    /// Whether the file, which looks like `now`, is what was vouched for. Notes it when it is not.
+    fn is_as_known(&mut self, now: Stamp) -> bool {
+        self.changed |= self.stamp.is_some_and(|known| known != now);
+        !self.changed
+    }
 }
 
 /// The files of one title.
@@ -192,29 +204,33 @@ impl Storage {
                 Err(error) => return Err(DriveError::disk("read", &self.path(file), error)),
             }
         }
-        Ok(())
+        // What was read while another program wrote is not given away either.
+        self.check_unchanged(file, &*opened)
     }
     /// A file that was verified must look as it did then, and still have a name.
     fn check_unchanged(&self, file: usize, opened: impl AsFd) -> Result<(), DriveError> {
-        // A sync may take a new stamp between our look and our comparison: a difference must show twice.
-        for last in [false, true] {
-            let stat = fstat(opened.as_fd())
-                .map_err(|e| DriveError::disk("look at", &self.path(file), e))?;
-            if stat.st_nlink == 0 {
-                self.descriptors.forget(self.id, file);
-                return Err(DriveError::Changed { path: self.path(file), what: "was removed" });
-            }
-            let stamp = self.state(file).stamp;
-            if stamp.is_none_or(|stamp| stamp == Stamp::of(&stat)) {
-                break;
-            } else if last {
-                return Err(DriveError::Changed {
-                    path: self.path(file),
-                    what: "was changed by another program",
-                });
-            }
+        // Looked at under the lock: no sync takes a new stamp between the look and the comparison.
+        let mut state = self.state(file);
+        self.look(file, opened, &mut state)
+    }
+    fn look(
+        &self,
+        file: usize,
+        opened: impl AsFd,
+        state: &mut FileState,
+    ) -> Result<(), DriveError> {
+        let stat =
+            fstat(opened.as_fd()).map_err(|e| DriveError::disk("look at", &self.path(file), e))?;
+        if stat.st_nlink == 0 {
+            self.descriptors.forget(self.id, file);
+            return Err(DriveError::Changed { path: self.path(file), what: "was removed" });
         }
-        Ok(())
+        if state.is_as_known(Stamp::of(&stat)) {
+            Ok(())
+        } else {
+            let what = "was changed by another program";
+            Err(DriveError::Changed { path: self.path(file), what })
+        }
     }
 
     /// Writes consecutive `parts` into piece space from `offset`; bytes that fall on padding are left out.
@@ -231,22 +247,29 @@ impl Storage {
     fn write_segment(&self, segment: Segment, parts: &[Bytes]) -> Result<(), DriveError> {
         let file = segment.file;
         let opened = self.descriptors.open(self.id, file, true, || self.place_open(file, true))?;
-        let path = || self.path(file);
-        let stat = fstat(&*opened).map_err(|e| DriveError::disk("look at", &path(), e))?;
-        if stat.st_nlink == 0 {
-            self.descriptors.forget(self.id, file);
-            return Err(DriveError::Changed { path: path(), what: "was removed" });
-        }
         {
             let mut state = self.state(file);
+            self.look(file, &*opened, &mut state)?;
             state.stamp = None;
             state.dirty = true;
             state.writes += 1;
+            state.writing += 1;
         }
+        let written = self.write_parts(&*opened, segment, parts);
+        self.state(file).writing -= 1;
+        written
+    }
+    fn write_parts(
+        &self,
+        opened: impl AsFd,
+        segment: Segment,
+        parts: &[Bytes],
+    ) -> Result<(), DriveError> {
+        let path = || self.path(segment.file);
         let mut done = 0;
         while done < segment.len {
             let slices = slices(parts, segment.from + done, segment.len - done);
-            match pwritev(&*opened, &slices, segment.at + done as u64) {
+            match pwritev(opened.as_fd(), &slices, segment.at + done as u64) {
                 Ok(0) => return Err(DriveError::disk("write", &path(), Errno::IO)),
                 Ok(count) => done += count,
                 Err(Errno::INTR) => {}
@@ -256,18 +279,23 @@ impl Storage {
         Ok(())
     }
 
-    /// Brings all written data to the disk and returns each file's stamp, `None` for files that are not there.
+    /// Brings all written data to the disk and returns each file's stamp, `None` for files that are not there or that somebody
+    /// else changed.
     ///
     /// # Errors
     /// When the disk cannot take it: then nothing may be recorded as stored.
     pub fn sync(&self) -> Result<Vec<Option<Stamp>>, DriveError> {
         let mut stamps = Vec::with_capacity(self.states.len());
         for file in 0..self.states.len() {
-            let (dirty, writes, known) = {
+            let (dirty, writes, known, changed) = {
                 let mut state = self.state(file);
                 let dirty = std::mem::replace(&mut state.dirty, false);
-                (dirty, state.writes, state.stamp)
+                (dirty, state.writes, state.stamp, state.changed)
             };
+            if changed {
+                stamps.push(None);
+                continue;
+            }
             if !dirty {
                 stamps.push(if known.is_some() { known } else { self.stamp_now(file)? });
                 continue;
@@ -288,10 +316,15 @@ impl Storage {
                 }
             };
             let mut state = self.state(file);
-            if state.writes == writes {
-                state.stamp = Some(Stamp::of(&stat));
+            let stamp = Stamp::of(&stat);
+            if !state.is_as_known(stamp) {
+                stamps.push(None);
+                continue;
             }
-            stamps.push(Some(Stamp::of(&stat)));
+            if state.writes == writes && state.writing == 0 {
+                state.stamp = Some(stamp);
+            }
+            stamps.push(Some(stamp));
         }
         Ok(stamps)
     }
@@ -314,7 +347,8 @@ impl Storage {
     }
     /// From now on `file` must look as it does in `stamp`.
     pub fn vouch(&self, file: usize, stamp: Stamp) {
-        self.state(file).stamp = Some(stamp);
+        let mut state = self.state(file);
+        (state.stamp, state.changed) = (Some(stamp), false);
     }
     /// The next [`Storage::sync`] must bring `file` to the disk: an earlier run may have written it.
     pub fn mark_dirty(&self, file: usize) {

@@ -113,3 +113,45 @@ fn a_missing_folder_is_not_made_again_behind_the_users_back() {
     assert_eq!(error.failure().kind, shoal_node::io::FailureKind::DiskLost);
     assert!(!place.exists());
 }
+
+#[test]
+fn a_changed_file_is_not_believed_again_because_we_write_to_it_or_sync_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [
+        TestFile { path: "film", data: &[1; 64], start: 0 },
+        TestFile { path: "sound", data: &[1; 64], start: 64 },
+    ];
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("room");
+    storage.write(0, &bytes(&[5; 128])).expect("written");
+    assert!(storage.sync().expect("synced").iter().all(Option::is_some));
+    std::fs::write(folder.path().join("title/film"), [6; 64]).expect("changed by somebody");
+    // A piece that was found wrong is fetched again: its neighbours are as wrong as before.
+    let error = storage.write(16, &bytes(&[5; 16])).expect_err("changed").to_string();
+    assert!(error.contains("film was changed by another program"), "{error}");
+    storage.read(32, &mut [0; 16]).expect_err("not what was verified");
+    let vouched: Vec<bool> = storage.sync().expect("synced").iter().map(Option::is_some).collect();
+    assert_eq!(vouched, [false, true]);
+    storage.read(64, &mut [0; 64]).expect("the other file is as it was");
+}
+
+#[test]
+fn a_file_that_changes_while_it_is_checked_is_not_vouched_for() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [TestFile { path: "film", data: &[1; 64], start: 0 }];
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("room");
+    let path = folder.path().join("title/film");
+    storage.write(0, &bytes(&[5; 64])).expect("written");
+    let before = storage.stamp_now(0).expect("looked at").expect("there");
+    // Hashing takes its time; then what was seen before is vouched for.
+    std::fs::File::options()
+        .write(true)
+        .open(&path)
+        .and_then(|file| file.set_modified(std::time::SystemTime::UNIX_EPOCH))
+        .expect("touched");
+    storage.mark_dirty(0);
+    storage.vouch(0, before);
+    assert_eq!(storage.sync().expect("synced"), [None]);
+    storage.read(0, &mut [0; 16]).expect_err("not what was hashed");
+}
