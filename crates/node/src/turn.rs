@@ -132,8 +132,8 @@ pub(crate) struct Window {
 /// The only language between rooms. Who writes and who reads is said at each; `Node::route` is the switchboard.
 #[derive(Clone, Debug)]
 pub(crate) enum Note {
-    /// swarm -> discover, play: a title was added. `private` (BEP 27) is `None` while the metadata is not known: a private
-    /// title must not be announced on the local network before that is found out.
+    /// swarm -> discover, play: a title was added. `private` (BEP 27) is `None` while the metadata is not known: a magnet
+    /// does not say, and is looked for everywhere, as all clients do; once it proves private only its trackers are asked.
     Joined {
         title: TitleId,
         hashes: InfoHashes,

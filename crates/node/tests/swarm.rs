@@ -252,6 +252,29 @@ fn of_three_who_brought_a_wrong_piece_exactly_the_liar_is_named() {
 }
 
 #[test]
+fn a_liar_that_left_before_the_verdict_is_named_all_the_same() {
+    let length = 8 * PIECE as usize;
+    let (meta, content) = title(length, 8 * PIECE, Version::V1);
+    let mut world = World::new();
+    let liar = world.host(30_000, Lie::Corrupt);
+    let seeds = [liar, world.host(30_000, Lie::None), world.host(30_000, Lie::None)];
+    for &seed in &seeds {
+        world.join(seed, &meta, &content, |_| true, &[], false);
+    }
+    let leech = world.host(RATE, Lie::None);
+    world.join(leech, &meta, &content, |_| false, &seeds, false);
+    world.run(Duration::from_millis(900), |_| false);
+    let addr = world.hosts[liar].addr;
+    world.cut_off(liar);
+    assert!(world.run(5 * MINUTE, |world| world.is_complete(leech)));
+    let named = |world: &World| !world.banned(leech).is_empty();
+    world.run(MINUTE, named);
+    assert_eq!(world.banned(leech), [addr]);
+    assert_eq!(world.hosts[leech].disk[..length], content[..]);
+    audit(&world);
+}
+
+#[test]
 fn baselines_complete_too() {
     let mut tunings: Vec<fn(&mut SwarmConfig)> = vec![
         |config| config.order = Order::InOrder,

@@ -9,8 +9,6 @@ use crate::io::LocalAnnounce;
 use crate::rng::Rng;
 use crate::time::Instant;
 
-/// Names in one datagram.
-pub(super) const HASHES_MAX: usize = 30;
 /// Datagrams of ours follow each other at least after this time.
 const GAP: Duration = Duration::from_secs(1);
 /// Datagrams of others that are read in a second.
@@ -31,7 +29,7 @@ impl Local {
     pub(super) fn when(&self, wanted: Instant) -> Instant {
         self.next.map_or(wanted, |next| next.max(wanted))
     }
-    /// A datagram about `hashes`, at most [`HASHES_MAX`].
+    /// A datagram about `hashes`, at most [`shoal_wire::lsd::LOCAL_TITLES_SENT_MAX`].
     pub(super) fn announce(
         &mut self,
         now: Instant,

@@ -25,6 +25,7 @@ use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
+use shoal_wire::lsd::LOCAL_TITLES_SENT_MAX;
 use shoal_wire::peer::{BLOCK_LEN, Extended, Message, PexMessage};
 use shoal_wire::tracker::{Announce, AnnounceEvent};
 use shoal_wire::{Hash20, InfoHashes};
@@ -301,7 +302,7 @@ impl Discover {
         let mut hashes = Vec::new();
         for known in self.titles.values_mut() {
             if known.is_open()
-                && hashes.len() < local::HASHES_MAX - 1
+                && hashes.len() + 2 <= LOCAL_TITLES_SENT_MAX
                 && known.local_at.is_some_and(|due| due <= turn.now)
             {
                 hashes.extend(known.hashes.wire_hashes());

@@ -3,11 +3,11 @@
 use alloc::boxed::Box;
 use core::net::SocketAddr;
 
-use shoal_wire::Hash20;
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{
     Extended, ExtensionHandshake, ExtensionIds, Handshake, Message, ShoalHello,
 };
+use shoal_wire::{Hash20, PeerId};
 
 use super::audience::short_id;
 use super::known::{Ending, is_public};
@@ -18,6 +18,19 @@ use crate::io::{CloseReason, Effect, Event};
 use crate::link::LinkId;
 use crate::time::Instant;
 use crate::turn::{Found, Note, Turn};
+
+/// Peers that left after they sent something: their bytes may still prove wrong.
+const CONTRIBUTORS_MAX: usize = 256;
+/// Names of liars kept per title.
+const BANNED_IDS_MAX: usize = 1000;
+
+/// Who sent something and left.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Contributor {
+    link: LinkId,
+    remote: SocketAddr,
+    id: PeerId,
+}
 
 /// Version of our extension (docs/protocol.md).
 const SHOAL_VERSION: u32 = 1;
@@ -54,7 +67,7 @@ impl Swarm {
     /// A link to `addr` ended; while another one to the same peer lives, it counts as connected.
     fn end_address(&mut self, now: Instant, addr: SocketAddr, ending: Ending) {
         if self.peers.iter().flatten().any(|peer| peer.listen == Some(addr)) {
-            self.known.connected(addr);
+            self.known.connected(addr, true, usize::MAX);
         } else {
             self.known.ended(now, addr, ending);
         }
@@ -125,7 +138,7 @@ impl Swarm {
         peer.uploads.open(credit);
         if let Some(up) = up {
             peer.service.on_round_trip(turn.now.since(up));
-            self.known.connected(remote);
+            self.known.connected(remote, true, turn.config.swarm.known_peers_max);
         }
         let slot = self.vacant_slot();
         self.peers[usize::from(slot)] = Some(Box::new(peer));
@@ -157,13 +170,21 @@ impl Swarm {
         if !self.hashes.contains(&theirs.info_hash) {
             return Some((CloseReason::Protocol("it answered for another title"), Ending::Failed));
         }
-        if self.known.is_banned(remote) || self.banned_ids.contains(&theirs.peer_id) {
+        if self.known.is_banned(remote) || self.banned_ids.contains(&(remote.ip(), theirs.peer_id))
+        {
             return Some((CloseReason::Corrupt, Ending::Never));
         }
         let twin = (0..self.peers.len() as u16)
             .find(|&slot| self.peer(slot).is_some_and(|peer| peer.id == theirs.peer_id));
         if let Some(slot) = twin {
             let other = self.peer(slot).map_or(link, |peer| peer.link);
+            // A name can be copied: who serves us is not given up for somebody elsewhere who says that he is the same.
+            let is_proven = self
+                .peer(slot)
+                .is_some_and(|peer| peer.remote.ip() != remote.ip() && peer.down.total() > 0);
+            if is_proven {
+                return Some((CloseReason::Duplicate, Ending::NotNeeded));
+            }
             // Of two links in opposite directions both ends keep the one dialed by the greater id.
             let keep_dialed = turn.peer_id > theirs.peer_id;
             if other.is_dialed() == link.is_dialed() || other.is_dialed() == keep_dialed {
@@ -209,7 +230,10 @@ impl Swarm {
     ) {
         let Some(peer) = self.peer_mut(slot) else { return };
         let first = !core::mem::replace(&mut peer.greeted, true);
-        peer.ids = hello.ids;
+        // A later handshake without names takes nothing back (BEP 10), as where messages are written.
+        if hello.ids != ExtensionIds::default() {
+            peer.ids = hello.ids;
+        }
         peer.metadata_size = hello.metadata_size.or(peer.metadata_size);
         peer.upload_only = hello.upload_only;
         peer.queue_max = hello.request_queue.unwrap_or(peer.queue_max).max(1);
@@ -223,7 +247,8 @@ impl Swarm {
             // Said once: a peer that names another port with each handshake must not fill the table of addresses.
             let named = SocketAddr::new(peer.remote.ip(), port);
             let listen = *peer.listen.get_or_insert(named);
-            self.known.connected(listen);
+            let dialed = peer.link.is_dialed();
+            self.known.connected(listen, dialed, turn.config.swarm.known_peers_max);
         }
         if first {
             self.note_peer_up(turn, slot);
@@ -372,17 +397,30 @@ impl Swarm {
         let slot = (0..self.peers.len() as u16)
             .find(|&slot| self.peer(slot).is_some_and(|peer| peer.link == link));
         if let Some(slot) = slot {
-            self.disconnect(turn, hub, slot, reason);
+            return self.disconnect(turn, hub, slot, reason);
+        }
+        // It left before its bytes were judged: it is shut out all the same, with whatever link it has now.
+        let gone = self.contributors.iter().find(|gone| gone.link == link).copied();
+        let is_news = |gone: &Contributor| !self.banned_ids.contains(&(gone.remote.ip(), gone.id));
+        if let Some(gone) = gone.filter(is_news) {
+            self.shut_out(turn, gone, reason);
+            let is_back = |peer: &Peer| peer.id == gone.id && peer.remote.ip() == gone.remote.ip();
+            for slot in self.slots() {
+                if self.peer(slot).is_some_and(is_back) {
+                    self.disconnect(turn, hub, slot, CloseReason::Corrupt);
+                }
+            }
         }
     }
-    /// A peer broke a rule or lied: it is named to the user and never met again.
-    fn shut_out(&mut self, turn: &mut Turn<'_>, peer: &Peer, reason: CloseReason) {
-        let remote = peer.listen.unwrap_or(peer.remote);
-        turn.tell(Event::Banned { remote, reason });
-        if self.banned_ids.len() < 1000 {
-            self.banned_ids.insert(peer.id);
+    /// A peer broke a rule or lied: it is named to the user and never met again. Names can be copied, so one counts only
+    /// together with its host.
+    fn shut_out(&mut self, turn: &mut Turn<'_>, gone: Contributor, reason: CloseReason) {
+        turn.tell(Event::Banned { remote: gone.remote, reason });
+        if self.banned_ids.len() >= BANNED_IDS_MAX {
+            self.banned_ids.pop_first();
         }
-        self.known.ban(turn.now, remote);
+        self.banned_ids.insert((gone.remote.ip(), gone.id));
+        self.known.ban(turn.now, gone.remote);
     }
     /// A link is gone: all that it stood for is undone.
     pub(super) fn on_gone(
@@ -418,8 +456,10 @@ impl Swarm {
             Phase::Metadata(metadata) => metadata.on_gone(slot),
             Phase::Preparing | Phase::Left => {}
         }
+        let remote = peer.listen.unwrap_or(peer.remote);
+        let gone = Contributor { link: peer.link, remote, id: peer.id };
         if matches!(reason, CloseReason::Corrupt | CloseReason::Protocol(_)) {
-            self.shut_out(turn, &peer, reason);
+            self.shut_out(turn, gone, reason);
         } else if let Some(listen) = peer.listen {
             let ending = match reason {
                 CloseReason::NotNeeded | CloseReason::Duplicate => Ending::NotNeeded,
@@ -427,6 +467,12 @@ impl Swarm {
                 _ => Ending::Lost,
             };
             self.end_address(turn.now, listen, ending);
+        }
+        if peer.down.total() > 0 {
+            if self.contributors.len() >= CONTRIBUTORS_MAX {
+                self.contributors.pop_front();
+            }
+            self.contributors.push_back(gone);
         }
         self.count_seeds();
         if peer.plays.is_some() {

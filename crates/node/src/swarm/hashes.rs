@@ -440,11 +440,16 @@ impl Swarm {
     }
     /// A peer asks for hashes.
     pub(super) fn on_hash_request(&mut self, turn: &mut Turn<'_>, slot: u16, range: &HashRange) {
+        if self.is_fair_question(slot) {
+            self.answer_hashes(turn, slot, range);
+        } else {
+            self.send(turn, slot, Message::HashReject((*range).into()));
+        }
+    }
+    /// Answers a question for hashes that was counted, at once or when the leaves it needs were computed.
+    fn answer_hashes(&mut self, turn: &mut Turn<'_>, slot: u16, range: &HashRange) {
         let title = self.title;
         let reject = Message::HashReject((*range).into());
-        if !self.is_fair_question(slot) {
-            return self.send(turn, slot, reject);
-        }
         let Some((peer, content)) = self.both(slot) else { return };
         let link = peer.link;
         let Some(tree) = content.hashes.trees.iter().find(|tree| tree.root == range.pieces_root)
@@ -521,7 +526,7 @@ impl Swarm {
                 .find(|&slot| self.peer(slot).is_some_and(|peer| peer.link == link));
             let Some(slot) = slot else { continue };
             if computed {
-                self.on_hash_request(turn, slot, &range);
+                self.answer_hashes(turn, slot, &range);
             } else {
                 self.send(turn, slot, Message::HashReject(range.into()));
             }

@@ -45,7 +45,7 @@ pub(crate) struct Known {
     banned_hosts: BTreeSet<IpAddr>,
 }
 
-/// Bans kept per title; the oldest addresses in order go first.
+/// Bans kept per title; beyond it the lowest address makes room.
 const BANNED_MAX: usize = 1000;
 
 impl Known {
@@ -87,8 +87,16 @@ impl Known {
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.first().map(|entry| entry.0)
     }
-    /// A link to a peer that listens at `addr` is up, whoever opened it: it need not be dialed.
-    pub(crate) fn connected(&mut self, addr: SocketAddr) {
+    /// A link to a peer that listens at `addr` is up, whoever opened it (`dialed`: we): it need not be dialed. What a remote
+    /// says of itself is kept only below `limit`, and one address for a public host: it can name as many as it likes.
+    pub(crate) fn connected(&mut self, addr: SocketAddr, dialed: bool, limit: usize) {
+        if !dialed && !self.entries.contains_key(&addr) {
+            let ports = SocketAddr::new(addr.ip(), 0)..=SocketAddr::new(addr.ip(), u16::MAX);
+            let has_another = is_public(addr.ip()) && self.entries.range(ports).next().is_some();
+            if has_another || self.entries.len() >= limit {
+                return;
+            }
+        }
         let entry = self.entries.entry(addr).or_insert(Entry {
             source: Found::Exchange,
             failures: 0,

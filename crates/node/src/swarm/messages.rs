@@ -19,6 +19,8 @@ use crate::turn::{Owner, Turn};
 
 /// Requests in one message of ours; a frame stays far below a megabyte.
 const SPANS_MAX: usize = 4096;
+/// Blocks of which one message may speak: more than any honest one has news of.
+const SPAN_BLOCKS_MAX: u32 = 65_536;
 /// A message that makes us look at all pieces of a peer, or at a table of addresses, weighs as much as this many small ones.
 const LARGE_NOISE: u32 = 100;
 /// Questions that any peer may ask, for the smallest titles.
@@ -213,6 +215,7 @@ impl Swarm {
         let counts = !peer.is_source();
         let layout = &content.pieces.info.layout;
         let (mut useful, mut free, mut stale) = (false, false, 0);
+        let mut budget = SPAN_BLOCKS_MAX;
         for span in spans.iter().take(SPANS_MAX) {
             stale += 1;
             let Some(piece) = layout.piece(span.piece) else { continue };
@@ -227,8 +230,10 @@ impl Swarm {
             let count = layout.block_count(piece);
             let bits = peer.blocks.entry(span.piece).or_insert_with(|| Bitfield::new(count));
             let mut is_new = false;
-            for block in u32::from(span.first)
-                ..u32::from(span.first).saturating_add(u32::from(span.count)).min(count)
+            let length = u32::from(span.count).min(budget);
+            budget -= length;
+            for block in
+                u32::from(span.first)..u32::from(span.first).saturating_add(length).min(count)
             {
                 let set = bits.set(block);
                 is_new |= set;
@@ -342,8 +347,10 @@ impl Swarm {
                 self.send_metadata(turn, slot, answer);
             }
             MetadataMessage::Reject { .. } => {
-                if let Phase::Metadata(metadata) = &mut self.phase {
-                    metadata.on_gone(slot);
+                let Phase::Metadata(metadata) = &mut self.phase else { return };
+                metadata.on_refused(turn.now, slot);
+                for slot in self.slots() {
+                    self.ask_metadata(turn, hub, slot);
                 }
             }
             MetadataMessage::Data { piece, data, .. } => {

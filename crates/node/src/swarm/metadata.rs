@@ -20,6 +20,11 @@ const PIPELINE: u32 = 8;
 /// A peer that says nothing for this long is joined by another, and given up after four times as long.
 const SLOW: Duration = Duration::from_millis(1500);
 
+/// A peer that refused is not asked again for this long.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
+/// A peer may take this long for a piece on average: slower ones drip.
+const PIECE_TIME: Duration = Duration::from_secs(2);
+
 #[derive(Debug)]
 struct Attempt {
     slot: u16,
@@ -27,6 +32,7 @@ struct Attempt {
     parts: Vec<Option<Bytes>>,
     asked: u32,
     got: u32,
+    began: Instant,
     heard: Instant,
 }
 
@@ -34,6 +40,8 @@ struct Attempt {
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     attempts: Vec<Attempt>,
+    /// Peers that would not send it or were far too slow, and when. At most one entry for a slot.
+    refused: Vec<(u16, Instant)>,
     /// A complete dictionary is being checked.
     pub(crate) checking: bool,
 }
@@ -41,8 +49,10 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// Whether `slot` should be asked now.
     pub(crate) fn wants(&self, now: Instant, slot: u16) -> bool {
+        let refused = |&(other, at): &(u16, Instant)| other == slot && now.since(at) < REFUSED_FOR;
         !self.checking
             && self.attempts.len() < ATTEMPTS_MAX
+            && !self.refused.iter().any(refused)
             && self
                 .attempts
                 .iter()
@@ -51,7 +61,15 @@ impl Metadata {
     /// Begins to ask `slot`, whose dictionary has `size` bytes. Returns the pieces to ask for.
     pub(crate) fn begin(&mut self, now: Instant, slot: u16, size: u32) -> Vec<u32> {
         let asked = size.div_ceil(PIECE).min(PIPELINE);
-        self.attempts.push(Attempt { slot, size, parts: Vec::new(), asked, got: 0, heard: now });
+        self.attempts.push(Attempt {
+            slot,
+            size,
+            parts: Vec::new(),
+            asked,
+            got: 0,
+            began: now,
+            heard: now,
+        });
         (0..asked).collect()
     }
     /// A piece came. Returns the next piece to ask for, and the dictionary when it is whole. Pieces that were not asked
@@ -99,13 +117,25 @@ impl Metadata {
         attempt.asked += u32::from(next.is_some());
         Ok((next, None))
     }
-    /// The peer will not send it, or is gone.
+    /// The peer is gone.
     pub(crate) fn on_gone(&mut self, slot: u16) {
         self.attempts.retain(|attempt| attempt.slot != slot);
+        self.refused.retain(|(other, _)| *other != slot);
     }
-    /// Gives up attempts that are silent. Called by the sweep.
+    /// The peer will not send it: it is not asked again for a while, so that others are.
+    pub(crate) fn on_refused(&mut self, now: Instant, slot: u16) {
+        self.on_gone(slot);
+        self.refused.push((slot, now));
+    }
+    /// Gives up attempts that are silent, or so slow that they only keep others away. Called by the sweep.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        self.attempts.retain(|attempt| now.since(attempt.heard) < SLOW * 4);
+        let hopeless = |attempt: &Attempt| {
+            now.since(attempt.heard) >= SLOW * 4
+                || now.since(attempt.began) >= SLOW * 4 + PIECE_TIME * attempt.got
+        };
+        let slots: Vec<u16> =
+            self.attempts.iter().filter(|attempt| hopeless(attempt)).map(|a| a.slot).collect();
+        slots.into_iter().for_each(|slot| self.on_refused(now, slot));
     }
 }
 
@@ -147,6 +177,27 @@ mod tests {
             done = done.or(whole);
         }
         assert_eq!(done, Some(raw));
+    }
+
+    #[test]
+    fn who_refuses_or_drips_makes_room_for_others() {
+        let at = |ms: u64| Instant::from_millis(ms);
+        let mut metadata = Metadata::default();
+        metadata.begin(at(0), 0, 10 << 20);
+        metadata.on_refused(at(10), 0);
+        assert!(!metadata.wants(at(900), 0) && metadata.wants(at(900), 1));
+        metadata.begin(at(900), 1, 16 << 20);
+        // A piece every five seconds is never silent for long, and would take an hour and a half.
+        for piece in 0..3 {
+            metadata.sweep(at(900 + 5000 * u64::from(piece)));
+            let data = Bytes::from_static(&[0; 16384]);
+            let _ = metadata.on_data(at(901 + 5000 * u64::from(piece)), 1, piece, data);
+        }
+        metadata.sweep(at(13_000));
+        assert!(metadata.attempts.is_empty() && !metadata.wants(at(13_000), 1));
+        assert!(metadata.wants(at(13_000), 2) && metadata.wants(at(80_000), 1));
+        metadata.on_gone(1);
+        assert!(metadata.wants(at(13_000), 1), "somebody else has its slot now");
     }
 
     #[test]

@@ -41,6 +41,8 @@ impl Swarm {
                 peer.record.abusive += 1;
             }
             peer.record.malformed += u32::from(piece.is_none());
+            // Some cross our choke; who goes on asking makes us answer for nothing.
+            peer.record.hear_noise(u32::from(peer.choked));
             if peer.fast {
                 self.send(turn, slot, Message::Reject(request));
             }

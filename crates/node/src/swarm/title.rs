@@ -6,11 +6,12 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::net::IpAddr;
 use core::time::Duration;
 
 use shoal_wire::metainfo::Info;
@@ -20,6 +21,7 @@ use shoal_wire::{Hash32, InfoHashes, PeerId};
 use super::Hub;
 use super::audience::{Audience, Said};
 use super::availability::Availability;
+use super::connect::Contributor;
 use super::hashes::Hashes;
 use super::known::Known;
 use super::metadata::Metadata;
@@ -133,7 +135,10 @@ pub(crate) struct Swarm {
     pub(super) phase: Phase,
     pub(super) peers: Vec<Option<Box<Peer>>>,
     pub(super) known: Known,
-    pub(super) banned_ids: BTreeSet<PeerId>,
+    /// Hosts and names of liars.
+    pub(super) banned_ids: BTreeSet<(IpAddr, PeerId)>,
+    /// Who sent something and left lately.
+    pub(super) contributors: VecDeque<Contributor>,
     /// Links of ours that are opening or shaking hands.
     pub(super) dialing: usize,
     /// Film bytes asked for and not here.
@@ -177,6 +182,7 @@ impl Swarm {
             peers: Vec::new(),
             known: Known::default(),
             banned_ids: BTreeSet::new(),
+            contributors: VecDeque::new(),
             dialing: 0,
             outstanding: 0,
             timers: Timers {
