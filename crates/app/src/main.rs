@@ -9,6 +9,7 @@ mod commands;
 mod console;
 mod error;
 mod film;
+mod hashing;
 mod link;
 mod output;
 mod peer;
