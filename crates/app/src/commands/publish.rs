@@ -17,6 +17,7 @@ use shoal_wire::time_index::TimeIndex;
 
 use crate::cli::Publish;
 use crate::error::Error;
+use crate::fates::Fates;
 use crate::hashing::Hashing;
 use crate::link::Target;
 use crate::peer::{Peer, title_of};
@@ -47,10 +48,10 @@ pub(crate) async fn run(arguments: Publish) -> Result<(), Error> {
         }
         let listen = peer.engine.listen_address();
         let report = published(&made.metainfo, listen, arguments.torrent.as_deref());
-        serve(peer, made, &common).await?;
+        let fates = Fates::of(&peer.engine);
+        let (title, _) = serve(peer, made, &common).await?;
         peer.reports.tell(None, &report);
-        super::wait(arguments.seed_time).await;
-        Ok(())
+        super::serve_on(fates, &[title], arguments.seed_time).await
     })
     .await
 }
@@ -66,14 +67,15 @@ fn piece_length(bytes: u64) -> Result<u32, Error> {
     }
 }
 
-/// Offers a title that was just made, as its source.
+/// Offers a title that was just made, as its source. Nothing is fetched for it: a file that changed meanwhile is another
+/// film, and must not be written to.
 pub(crate) async fn serve(
     peer: &Peer,
     made: Made,
     common: &Common,
 ) -> Result<(TitleId, Arc<Info>), Error> {
     let time_indexes = indexes(&made);
-    let title = title_of(Target::Torrent(Box::new(made.metainfo)), Want::All, common).await?;
+    let title = title_of(Target::Torrent(Box::new(made.metainfo)), Want::OnDemand, common).await?;
     let title = AddTitle { source: true, time_indexes, ..title };
     let options = TitleOptions {
         place: made.place,
