@@ -1,11 +1,12 @@
 #!/usr/bin/env python3
 """One seed to one leech over loopback, Shoal beside libtorrent in one run: wall time, CPU and memory of each side.
 
-    bench/throughput.py [--size MIB] [--pairs N] [--case PIECE:KIND]... [--mixed] [--out FILE]
+    bench/throughput.py [--size MIB] [--pairs N] [--case PIECE:KIND]... [--mixed] [--gate] [--out FILE]
 
 A case is a piece length in KiB and a kind (`v1`, `v2`, `hybrid`); the default is 256 and 1024 with each of `v1` and `v2`, and
 1024:hybrid. In each pair the two programs take turns and swap who goes first. `--mixed` adds Shoal to libtorrent and back.
-Prints a markdown table: medians, and the median over pairs of the ratio Shoal / libtorrent.
+Prints a markdown table: medians, and the median over pairs of the ratio Shoal / libtorrent. With `--gate` it ends with status 1
+when one of them is over its bound: wall time and the seed's CPU 1, the leech's CPU 1.05, memory of each Shoal side 64 MiB.
 
 Wall time: libtorrent's by its own clock from the moment that its session exists (its Python start is not counted); Shoal's from
 the start of the process to its `complete` event. CPU by wait4, less what the Python of libtorrent used before its session.
@@ -32,6 +33,11 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent.parent
 LIBTORRENT = Path(__file__).with_name("throughput_libtorrent.py")
 QUIET = ["--no-dht", "--no-lsd", "--no-upnp", "--json"]
+
+
+# Bounds of the median ratios Shoal / libtorrent, and of Shoal's own memory.
+BOUNDS = {"wall time": 1.0, "seed CPU": 1.0, "leech CPU": 1.05}
+PEAK_MIB_MAX = 64
 
 
 @dataclass
@@ -167,7 +173,17 @@ def row(label: str, case: str, values: list[list[float]], digits: int = 2) -> st
     return f"| {case} | {label} | " + " | ".join(f"{statistics.median(column):.{digits}f}" for column in zip(*values)) + " |"
 
 
-def main() -> None:
+def over_bounds(case: str, ours: list[list[float]], ratios: list[list[float]]) -> list[str]:
+    """A sentence for each figure of a case that is over its bound."""
+    medians = [statistics.median(column) for column in zip(*ratios)]
+    found = [f"{case}: {name} is {got:.2f} times libtorrent's, at most {most} is good" for (name, most), got in zip(BOUNDS.items(), medians) if got > most]
+    for side, column in zip(("seed", "leech"), list(zip(*ours))[3:]):
+        if max(column) > PEAK_MIB_MAX:
+            found.append(f"{case}: the {side}'s memory went up to {max(column):.0f} MiB, at most {PEAK_MIB_MAX} is good")
+    return found
+
+
+def main() -> int:
     """Runs all cases and prints the table."""
     words = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     words.add_argument("--size", type=int, default=1024, help="MiB (default 1024)")
@@ -175,8 +191,12 @@ def main() -> None:
     words.add_argument("--case", action="append", help="PIECE_KIB:KIND, may be repeated")
     words.add_argument("--only", choices=("shoal", "libtorrent"), help="one program alone, for profiling")
     words.add_argument("--mixed", action="store_true", help="also Shoal to libtorrent and back")
+    words.add_argument("--gate", action="store_true", help="fail when a median is over its bound")
     words.add_argument("--out", type=Path, help="write the table here, too")
     args = words.parse_args()
+    if args.gate and args.only:
+        words.error("--gate compares two programs, --only runs one")
+    faults: list[str] = []
     cases = args.case or ["256:v1", "1024:v1", "256:v2", "1024:v2", "1024:hybrid"]
     folder = Path(tempfile.mkdtemp(prefix="throughput-", dir="/dev/shm"))
     lines = [
@@ -206,13 +226,16 @@ def main() -> None:
             ratios = [] if args.only else [[ours / theirs for ours, theirs in zip(*both)] for both in zip(runs[ways[0]], runs[ways[1]])]
             if ratios:
                 new.append(row("**ratio**", case, ratios))
+                faults += over_bounds(case, runs[ways[0]], ratios)
             lines += new
             print("\n".join(new), flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
     if args.out:
         args.out.write_text("\n".join(lines) + "\n")
+    print("\n".join(faults), end="\n" if faults else "")
+    return 1 if args.gate and faults else 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

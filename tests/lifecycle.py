@@ -79,6 +79,56 @@ def demo(world: World) -> None:
     world.check(not left, f"files are left: {left[:3]}")
 
 
+BUNDLED = Path(__file__).resolve().parent.parent / "crates" / "app" / "assets" / "demo.mp4"
+
+
+def decoded(world: World, place: object, *before: object) -> list[str]:
+    """A checksum of each picture that ffmpeg decodes on the host `us`: from the start, or from where `before` jumps to."""
+    argv = ("ffmpeg", "-nostdin", "-v", "error", *before, "-i", place, "-map", "0:v", "-f", "framecrc", "-")
+    done = subprocess.run(world.host("us").command(*argv), capture_output=True, text=True, timeout=40, check=False)
+    world.check(done.returncode == 0 and not done.stderr.strip(), f"ffmpeg complained of {place}: {done.stderr[-300:]}")
+    return [line for line in done.stdout.splitlines() if line and not line.startswith("#")]
+
+
+@trial("lifecycle.demo-plays-and-jumps", seconds=90, quick=True, tools=("ffmpeg",))
+def demo_played(world: World) -> None:
+    """ffprobe and ffmpeg read the demo's own film: a jump to its middle before that is here, then all of it, picture by picture."""
+    show = world.shoal("us", "demo", "--viewers", 2, "--up-limit", "600KiB", state=world.folder / "tmp")
+    title = show.expect("title", 30)
+    url, began = title["files"][0]["url"], time.monotonic()
+    middle = title.get("duration_ms", 30_000) // 2000
+    world.check(show.last("progress").get("have", 0) < title["length"] // 2, "half of the film is here before the jump")
+    jumped = decoded(world, url, "-ss", middle)
+    world.show(from_the_middle_to_the_end=f"{time.monotonic() - began:.2f}s")
+    want = decoded(world, BUNDLED, "-ss", middle)
+    world.check(len(want) > 100 and jumped == want, f"{len(jumped)} pictures after the jump, {len(want)} are in the film")
+    whole, want = decoded(world, url), decoded(world, BUNDLED)
+    world.show(pictures=len(whole))
+    world.check(whole == want, f"{len(whole)} pictures, {len(want)} are in the film")
+    words = ("ffprobe", "-v", "error", "-show_entries", "format=duration,size:stream=codec_name", "-of", "json", url)
+    probed = json.loads(subprocess.run(world.host("us").command(*words), capture_output=True, text=True, timeout=20, check=True).stdout)
+    world.check([one["codec_name"] for one in probed["streams"]] == ["h264", "aac"], f"ffprobe found {probed}")
+    world.check(int(probed["format"]["size"]) == BUNDLED.stat().st_size, f"ffprobe found {probed['format']}")
+    world.check(show.stop(10) == 130, f"it did not end well: {show.why()}")
+
+
+@trial("lifecycle.a-limit-on-what-comes", seconds=40, quick=True)
+def down_limit(world: World) -> None:
+    """`get --down-limit` takes no more a second than that, once what it may take at first is spent."""
+    origin = content.write_random(world.folder / "origin" / "film.bin", 4 << 20, world.seed)
+    giver, path = world.host("giver"), world.folder / "t.torrent"
+    listen = f"{giver.ip}:{PORT}"
+    world.shoal(giver, "publish", origin, "--torrent", path, "--listen", listen, *QUIET).expect("published")
+    getter = world.shoal(
+        "getter", "get", path, "-o", world.folder / "out", "--listen", "0.0.0.0:0", "--peer", listen, "--down-limit", "1MiB", *QUIET
+    )
+    getter.done(30)
+    seconds = getter.last("complete")["seconds"]
+    world.show(seconds=seconds)
+    world.check(2.5 <= seconds <= 8, f"4 MiB at 1 MiB/s took {seconds} s")
+    world.check(content.digest(world.folder / "out" / origin.name) == content.digest(origin), "it got other bytes")
+
+
 @trial("lifecycle.demo-for-people", seconds=40)
 def demo_plain(world: World) -> None:
     """Without --json the demo prints sentences with the address of its page; a closed pipe does not end it."""

@@ -155,24 +155,6 @@ def make_torrent(data: Path, out: Path, kind: str, piece_length: int = 65536, tr
     return read_torrent(out, data)
 
 
-def pieces_v1(torrent: Torrent) -> list[bytes]:
-    """SHA-1 of each piece of a torrent with v1 hashes."""
-    blob = bencode.decode(torrent.info_raw)[b"pieces"]
-    return [blob[at : at + 20] for at in range(0, len(blob), 20)]
-
-
-def verified_pieces(torrent: Torrent, path: Path) -> list[bool]:
-    """Which pieces of a single-file torrent with v1 hashes a file on disk holds."""
-    expect = pieces_v1(torrent)
-    if not path.exists():
-        return [False] * len(expect)
-    found = []
-    with open(path, "rb") as stream:
-        for want in expect:
-            found.append(hashlib.sha1(stream.read(torrent.piece_length)).digest() == want)
-    return found
-
-
 def keep_pieces(source: Path, target: Path, piece_length: int, pieces: set[int]) -> None:
     """A sparse copy of a file that holds only some pieces."""
     target.parent.mkdir(parents=True, exist_ok=True)

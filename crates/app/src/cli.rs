@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use shoal_wire::metainfo::Version;
 
-use crate::settings::{Common, OptionalAddr};
+use crate::settings::{Common, OptionalAddr, Voice};
 use crate::units::{Bytes, duration};
 
 const EXAMPLES: &str = "\
@@ -76,9 +76,8 @@ pub(crate) struct Demo {
     /// Address of the first viewer's page; port 0 lets the system choose
     #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:0")]
     pub(crate) http: SocketAddr,
-    /// Print events as JSON, one object per line on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
 }
 
 /// Protocol versions of a new title.
@@ -118,7 +117,9 @@ pub(crate) struct Publish {
     /// Write the torrent file here
     #[arg(long, value_name = "OUT")]
     pub(crate) torrent: Option<PathBuf>,
-    /// Web seed to name in the torrent: an HTTP address of the same files; may be repeated
+    /// Web seed to name in the torrent (BEP 19): HTTP address of a folder, ending in /, that holds the title under its
+    /// name. A film has a time index beside it, so its title is a folder: URL/film/film.mp4 and
+    /// URL/film/~shoal/film.mp4.index are asked for; `shoal inspect` lists the paths. May be repeated
     #[arg(long, value_name = "URL")]
     pub(crate) webseed: Vec<String>,
     /// Piece length, bytes, a power of two from 16KiB to 64MiB [default: 256KiB up to 1 GiB of title, then more]
@@ -240,9 +241,8 @@ pub(crate) struct Directory {
     /// Accepted as by every command; a directory keeps nothing on the disk
     #[arg(long, value_name = "DIR", env = "SHOAL_STATE", hide_env_values = true)]
     pub(crate) state: Option<PathBuf>,
-    /// Print events as JSON, one object per line on stdout
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
 }
 
 #[derive(Args, Debug)]
@@ -255,9 +255,8 @@ pub(crate) struct Inspect {
     /// Magnet link, torrent file or its address, info-hash, or media file
     #[arg(value_name = "LINK|FILE")]
     pub(crate) link: String,
-    /// Print one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
+    #[command(flatten)]
+    pub(crate) voice: Voice,
 }
 
 #[derive(Subcommand, Debug)]

@@ -5,13 +5,10 @@ use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use shoal_media::{Film, Prober};
+use shoal_serve::kind::is_film;
 use shoal_wire::metainfo::Info;
 
 use crate::error::Error;
-
-/// Endings of files that players take for films.
-const FILM_ENDINGS: [&str; 12] =
-    ["mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "m2ts", "mpg", "mpeg", "ogv", "wmv"];
 
 /// Reads as much of a media file as is needed to know what it is.
 pub(crate) fn probe(path: &Path) -> Result<Film, Error> {
@@ -31,13 +28,6 @@ pub(crate) fn probe(path: &Path) -> Result<Film, Error> {
         .map_err(|error| fault(&error))
 }
 
-/// Whether a file's name is that of a film.
-pub(crate) fn is_film(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, ending)| {
-        FILM_ENDINGS.iter().any(|known| known.eq_ignore_ascii_case(ending))
-    })
-}
-
 /// The file that is played unless another is asked for: the largest film, or the largest file when no name is that of a
 /// film.
 pub(crate) fn main_file(info: &Info) -> Option<u32> {
@@ -51,15 +41,4 @@ pub(crate) fn main_file(info: &Info) -> Option<u32> {
             .and_then(|(index, _)| u32::try_from(index).ok())
     };
     largest(true).or_else(|| largest(false))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_film;
-
-    #[test]
-    fn films_are_known_by_their_endings_in_either_case() {
-        assert!(is_film("A Film.MP4") && is_film("x.mkv"));
-        assert!(!is_film("mp4") && !is_film("notes.txt") && !is_film("x.mp4.part"));
-    }
 }

@@ -8,7 +8,9 @@ mod cli;
 mod commands;
 mod console;
 mod error;
+mod fates;
 mod film;
+mod hashing;
 mod link;
 mod output;
 mod peer;
@@ -30,7 +32,7 @@ fn main() -> ExitCode {
     match commands::run(cli.command) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            if !matches!(error, error::Error::Interrupted) {
+            if error.is_news() {
                 // Without a stderr the exit status still tells.
                 let _ = writeln!(std::io::stderr(), "shoal: {error}");
             }

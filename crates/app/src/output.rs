@@ -21,6 +21,8 @@ pub(crate) struct Output {
     progressed: Option<Instant>,
     /// The last progress line: what did not change is not said again in a log.
     last: String,
+    /// The last trouble: a failure that follows from it has the same sentence.
+    warned: String,
 }
 
 impl Output {
@@ -33,6 +35,7 @@ impl Output {
             open: false,
             progressed: None,
             last: String::new(),
+            warned: String::new(),
         }
     }
     /// Whether it talks to a program.
@@ -55,15 +58,25 @@ impl Output {
             let _ = writeln!(out, "{line}").and_then(|()| out.flush());
         }
     }
-    /// A line on stderr, for people and logs alike.
+    /// A trouble, on stderr, for people and logs alike; not when it was the last one, too.
     pub(crate) fn warn(&mut self, line: &str) {
+        if self.warned != line {
+            line.clone_into(&mut self.warned);
+            self.log(line);
+        }
+    }
+    /// Whether `line` was the last trouble.
+    pub(crate) fn has_warned(&self, line: &str) -> bool {
+        self.warned == line
+    }
+    fn log(&mut self, line: &str) {
         self.end_progress();
         let _ = writeln!(stderr(), "shoal: {line}");
     }
     /// A line on stderr for who asked for more with `-v`.
     pub(crate) fn detail(&mut self, line: &str) {
         if self.verbose > 0 {
-            self.warn(line);
+            self.log(line);
         }
     }
     /// How far it is; call it each second.

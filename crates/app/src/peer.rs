@@ -105,14 +105,11 @@ impl Peer {
         title: AddTitle,
         options: TitleOptions,
     ) -> Result<TitleId, Error> {
-        let durations: Vec<(u32, u64)> =
+        let durations_ms: Vec<(u32, u64)> =
             title.time_indexes.iter().map(|(film, index)| (*film, index.duration_ms)).collect();
         let hashes = title.hashes;
         let id = self.engine.add(title, options).await?;
-        self.shelf.add(id, hashes);
-        for (film, duration_ms) in durations {
-            self.shelf.set_duration(id, film, duration_ms);
-        }
+        self.shelf.add(id, hashes, durations_ms);
         Ok(id)
     }
 

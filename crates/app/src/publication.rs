@@ -14,6 +14,7 @@ use shoal_drive::publish::{Publication, PublishProgress, Source, find_sources, p
 use shoal_drive::resume::replace;
 use shoal_drive::storage::Place;
 use shoal_node::io::ResumeRecord;
+use shoal_serve::kind::is_film;
 use shoal_wire::metainfo::{
     Metainfo, TimeIndexRef, TitleExtras, TitlePlan, Version, time_index_path,
 };
@@ -139,7 +140,7 @@ fn place_of(metainfo: &Metainfo, plan: &Plan, version: Version) -> Result<Place,
 /// ending, since there are now two files.
 fn with_indexes(mut plan: Plan, shelf: &Path, key: &str) -> Result<Plan, Error> {
     let films: Vec<usize> = (0..plan.sources.len())
-        .filter(|&at| plan.sources[at].name.last().is_some_and(|name| film::is_film(name)))
+        .filter(|&at| plan.sources[at].name.last().is_some_and(|name| is_film(name)))
         .collect();
     for at in films {
         // A film that cannot be understood is published like any file; players may know better.
@@ -163,7 +164,7 @@ fn with_indexes(mut plan: Plan, shelf: &Path, key: &str) -> Result<Plan, Error> 
         plan.folder = true;
         if let Some((stem, ending)) = plan.name.rsplit_once('.')
             && !stem.is_empty()
-            && film::is_film(&plan.name)
+            && is_film(&plan.name)
             && !ending.is_empty()
         {
             plan.name = stem.to_owned();

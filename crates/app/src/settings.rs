@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use clap::Args;
+use clap::builder::BoolishValueParser;
 use etcetera::{AppStrategy, AppStrategyArgs, choose_app_strategy};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
@@ -62,27 +63,56 @@ pub(crate) struct Common {
     #[arg(long, value_name = "SIZE", env = "SHOAL_CACHE", hide_env_values = true)]
     pub(crate) cache: Option<Bytes>,
     /// Do not take part in the distributed hash table (this version has none)
-    #[arg(long, env = "SHOAL_NO_DHT", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "SHOAL_NO_DHT", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) no_dht: Option<bool>,
     /// Do not look for peers in the local network (BEP 14)
-    #[arg(long, env = "SHOAL_NO_LSD", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "SHOAL_NO_LSD", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) no_lsd: Option<bool>,
     /// Do not exchange addresses with peers (BEP 11)
-    #[arg(long, env = "SHOAL_NO_PEX", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "SHOAL_NO_PEX", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) no_pex: Option<bool>,
     /// Do not ask the router for a port (this version never does)
-    #[arg(long, env = "SHOAL_NO_UPNP", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "SHOAL_NO_UPNP", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) no_upnp: Option<bool>,
     /// Write everything that reaches the protocol core to this file, for `shoal sim replay-record`
     #[arg(long, value_name = "FILE", env = "SHOAL_RECORD", hide_env_values = true)]
     pub(crate) record: Option<PathBuf>,
     /// Print events as JSON, one object per line on stdout
-    #[arg(long, env = "SHOAL_JSON", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    #[arg(long, env = "SHOAL_JSON", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) json: Option<bool>,
-    /// Say more on stderr; twice for even more
-    #[arg(short, long, action = clap::ArgAction::Count)]
-    #[serde(skip)]
+    /// Say more on stderr; twice for even more. SHOAL_VERBOSE=1 and `verbose = 1` in the settings file are the same
+    #[arg(short, long, action = clap::ArgAction::Count, env = "SHOAL_VERBOSE", hide_env_values = true)]
     pub(crate) verbose: u8,
+}
+
+/// How a command talks: all that those have in common which are no peers with a state folder.
+#[derive(Args, Clone, PartialEq, Eq, Debug, Default)]
+#[command(next_help_heading = "Common options")]
+pub(crate) struct Voice {
+    /// Settings file, TOML; of it `json` and `verbose` matter here [default: settings.toml in the platform's
+    /// configuration folder]
+    #[arg(long, value_name = "FILE", env = "SHOAL_SETTINGS", hide_env_values = true)]
+    pub(crate) settings: Option<PathBuf>,
+    /// Print events as JSON, one object per line on stdout
+    #[arg(long, env = "SHOAL_JSON", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    pub(crate) json: Option<bool>,
+    /// Say more on stderr. SHOAL_VERBOSE=1 and `verbose = 1` in the settings file are the same
+    #[arg(short, long, action = clap::ArgAction::Count, env = "SHOAL_VERBOSE", hide_env_values = true)]
+    pub(crate) verbose: u8,
+}
+
+impl Voice {
+    /// These flags with the gaps filled from the settings file.
+    pub(crate) fn with_file(self) -> Result<Self, Error> {
+        let Self { settings, json, verbose } = self;
+        let Common { settings, json, verbose, .. } =
+            Common { settings, json, verbose, ..Common::default() }.with_file()?;
+        Ok(Self { settings, json, verbose })
+    }
+    /// Whether events are printed for programs.
+    pub(crate) fn wants_json(&self) -> bool {
+        self.json == Some(true)
+    }
 }
 
 impl Common {
@@ -128,7 +158,7 @@ impl Common {
             no_upnp: self.no_upnp.or(file.no_upnp),
             record: self.record.or(file.record),
             json: self.json.or(file.json),
-            verbose: self.verbose,
+            verbose: if self.verbose > 0 { self.verbose } else { file.verbose },
         }
     }
 
@@ -206,7 +236,7 @@ mod tests {
 
     #[test]
     fn a_flag_wins_over_the_file_and_gaps_are_filled() {
-        let text = "up-limit = \"2MiB\"\ndown-limit = 5000\nno-lsd = true\npeer = [\"a:1\"]\n";
+        let text = "up-limit = \"2MiB\"\ndown-limit = 5000\nno-lsd = true\npeer = [\"a:1\"]\nverbose = 1\n";
         let file = parse(text, Path::new("s")).expect("valid settings");
         let flags = Common { up_limit: Some(Bytes(7)), no_lsd: Some(false), ..Common::default() };
         let merged = flags.or(file);
@@ -214,6 +244,7 @@ mod tests {
         assert_eq!(merged.down_limit, Some(Bytes(5000)));
         assert_eq!(merged.no_lsd, Some(false));
         assert_eq!(merged.peer, ["a:1"]);
+        assert_eq!(merged.verbose, 1);
     }
 
     #[test]

@@ -155,6 +155,27 @@ fn inspect_tells_what_a_film_is() {
 }
 
 #[test]
+fn inspect_talks_as_the_environment_and_the_settings_say() {
+    let link = "magnet:?xt=urn:btih:c12fe1c06bba254a9dc9f519b335aa7c1367a88a";
+    let folder = tempfile::tempdir().expect("a folder");
+    let settings = folder.path().join("settings.toml");
+    std::fs::write(&settings, "json = true\nverbose = 1\n").expect("written");
+    let settings = settings.to_str().expect("UTF-8");
+    for (environment, is_json) in [
+        (("SHOAL_JSON", "1"), true),
+        (("SHOAL_JSON", "no"), false),
+        (("SHOAL_SETTINGS", settings), true),
+    ] {
+        let output = shoal(&["inspect", link], &[environment]);
+        assert!(output.status.success(), "{environment:?}: {}", stderr(&output));
+        let found = serde_json::from_slice::<Value>(&output.stdout);
+        assert_eq!(found.is_ok(), is_json, "{environment:?}: {}", stdout(&output));
+    }
+    let output = shoal(&["inspect", link, "--json=false"], &[("SHOAL_JSON", "1")]);
+    assert!(serde_json::from_slice::<Value>(&output.stdout).is_err(), "a flag wins");
+}
+
+#[test]
 fn inspect_tells_what_a_magnet_names() {
     let hash = "c12fe1c06bba254a9dc9f519b335aa7c1367a88a";
     let link = format!(

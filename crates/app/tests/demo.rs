@@ -4,7 +4,7 @@
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 const FILM: &[u8] = include_bytes!("../assets/demo.mp4");
 
@@ -19,6 +19,9 @@ struct Demo {
 
 impl Demo {
     fn start(arguments: &[&str]) -> Self {
+        Self::start_with(arguments, Stdio::inherit())
+    }
+    fn start_with(arguments: &[&str], stderr: Stdio) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let child = Command::new(env!("CARGO_BIN_EXE_shoal"))
             .arg("demo")
@@ -26,7 +29,7 @@ impl Demo {
             .arg(folder.path())
             .args(arguments)
             .stdout(Stdio::piped())
-            .stderr(Stdio::inherit())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         Self { child, folder }
@@ -104,9 +107,34 @@ fn the_demo_shows_a_film_of_ones_own_and_tells_programs_about_it() {
     std::fs::write(&film, FILM).expect("written");
     let mut demo = Demo::start(&[film.to_str().expect("UTF-8"), "--viewers", "1", "--json"]);
     let mut lines = BufReader::new(demo.child.stdout.take().expect("a pipe"));
+    for (event, key) in [
+        ("directory", "\"http\":\"http://127.0.0.1:"),
+        ("publisher", "\"peer\":\"127.0.0.1:"),
+        ("published", "\"link\":\"magnet:?"),
+        ("viewer", "\"http\":\"http://127.0.0.1:"),
+    ] {
+        let words = demo.words_after(&mut lines, &format!("\"event\":\"{event}\""));
+        assert!(words.contains(key), "{event}: {words}");
+    }
     let title = demo.words_after(&mut lines, "\"event\":\"title\"");
     assert!(title.contains("my%20film.mp4"), "{title}");
     demo.words_after(&mut lines, "\"event\":\"complete\"");
     assert_eq!(demo.interrupt(), Some(130));
     demo.words_after(&mut lines, "\"event\":\"summary\"");
+}
+
+#[test]
+fn a_demo_that_is_interrupted_while_it_hashes_ends_at_once_and_leaves_nothing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let film = folder.path().join("long.bin");
+    // Holes cost no room on the disk; to hash them takes a minute and more.
+    std::fs::File::create(&film).and_then(|file| file.set_len(64 << 30)).expect("made");
+    let mut demo = Demo::start_with(&[film.to_str().expect("UTF-8")], Stdio::piped());
+    let mut lines = BufReader::new(demo.child.stderr.take().expect("a pipe"));
+    demo.words_after(&mut lines, "hashing ");
+    let began = Instant::now();
+    assert_eq!(demo.interrupt(), Some(130));
+    assert!(began.elapsed() < Duration::from_secs(10), "it took {:?} to end", began.elapsed());
+    let left = std::fs::read_dir(demo.folder.path()).expect("readable").count();
+    assert_eq!(left, 0, "the temporary folder is gone");
 }

@@ -53,11 +53,16 @@ pub fn of(name: &str) -> (&'static str, bool) {
         .map_or(("application/octet-stream", false), |kind| (kind.1, kind.2))
 }
 
-/// Whether a file looks like a film or sound, by its name.
+/// Whether a file's name is that of a film: moving pictures.
 #[must_use]
 pub fn is_film(name: &str) -> bool {
-    let (kind, _) = of(name);
-    kind.starts_with("video/") || kind.starts_with("audio/")
+    of(name).0.starts_with("video/")
+}
+
+/// Whether a player can be given the file, by its name: a film or sound.
+#[must_use]
+pub fn is_playable(name: &str) -> bool {
+    is_film(name) || of(name).0.starts_with("audio/")
 }
 
 /// `Content-Disposition` (RFC 6266) that suggests `name`: in ASCII for old programs, exactly for the others.
@@ -91,7 +96,7 @@ pub fn percent(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{disposition, of};
+    use super::{disposition, is_film, is_playable, of};
 
     #[test]
     fn active_content_is_never_shown_in_place() {
@@ -101,6 +106,13 @@ mod tests {
         }
         assert_eq!(of("FILM.MP4"), ("video/mp4", true));
         assert_eq!(of("a.html").0, "application/octet-stream");
+    }
+
+    #[test]
+    fn films_are_known_by_their_endings_in_either_case() {
+        assert!(is_film("A Film.MP4") && is_film("x.mkv"));
+        assert!(!is_film("mp4") && !is_film("notes.txt") && !is_film("x.mp4.part"));
+        assert!(is_playable("x.mkv") && is_playable("x.flac") && !is_film("x.flac"));
     }
 
     #[test]

@@ -225,6 +225,8 @@ pub fn counters_json(counters: &Counters) -> Value {
 
 /// Events that a slow listener may be behind before it misses some.
 const QUEUE: usize = 256;
+/// A trouble that comes again within this time is the same one: a lost file is met with every piece of it.
+const SAME_TROUBLE: Duration = Duration::from_secs(60);
 /// Events that are kept for those who come later, besides one of each kind per title.
 const KEPT_MAX: usize = 1024;
 
@@ -243,6 +245,22 @@ struct Kept {
     startup_ms: Option<u64>,
     stalls: u64,
     stalled_ms: u64,
+    /// The last trouble, whether it was fatal, and when it was told.
+    trouble: Option<(String, bool, Instant)>,
+}
+
+impl Kept {
+    /// Whether `report` is a trouble that was just told. What is fatal is told even if it was not before.
+    fn is_repeated(&mut self, report: &Report, now: Instant) -> bool {
+        let Report::Error { message, fatal } = report else { return false };
+        let told = self.trouble.as_ref().is_some_and(|(last, was_fatal, at)| {
+            last == message && (*was_fatal || !fatal) && now.duration_since(*at) < SAME_TROUBLE
+        });
+        if !told {
+            self.trouble = Some((message.clone(), *fatal, now));
+        }
+        told
+    }
 }
 
 impl Default for Reports {
@@ -267,7 +285,7 @@ impl Reports {
         // Nothing is done under the lock that can panic half-way.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Tells all who listen. `infohash` names the title it is about.
+    /// Tells all who listen. `infohash` names the title it is about. The same trouble twice within a minute is told once.
     pub fn tell(&self, infohash: Option<&str>, report: &Report) {
         let line: Arc<str> = event_json(self.t_ms(), infohash, report).to_string().into();
         let order = match report {
@@ -278,6 +296,9 @@ impl Reports {
             _ => None,
         };
         let mut kept = self.kept();
+        if kept.is_repeated(report, Instant::now()) {
+            return;
+        }
         if let Some(order) = order
             && kept.lines.len() < KEPT_MAX
         {
@@ -450,7 +471,7 @@ fn tell_event(reports: &Reports, titles: &[Entry], event: &Event) {
 
 #[cfg(test)]
 mod tests {
-    use super::{FileReport, Report, Reports, event_json};
+    use super::{Duration, FileReport, Instant, Kept, Report, Reports, SAME_TROUBLE, event_json};
     use serde_json::json;
     use shoal_node::stats::Counters;
 
@@ -504,6 +525,23 @@ mod tests {
         {
             assert_eq!(value[key], json!(expected), "{key}");
         }
+    }
+
+    #[test]
+    fn a_trouble_is_told_once_and_again_when_it_becomes_fatal_or_comes_back() {
+        let mut kept = Kept::default();
+        let start = Instant::now();
+        let mut repeated = |message: &str, fatal, after| {
+            let report = Report::Error { message: message.to_owned(), fatal };
+            kept.is_repeated(&report, start + after)
+        };
+        assert!(!repeated("a is gone", false, Duration::ZERO));
+        assert!(repeated("a is gone", false, SAME_TROUBLE / 2));
+        assert!(!repeated("a is gone", true, SAME_TROUBLE / 2));
+        assert!(repeated("a is gone", true, SAME_TROUBLE));
+        assert!(repeated("a is gone", false, SAME_TROUBLE));
+        assert!(!repeated("b is gone", false, SAME_TROUBLE));
+        assert!(!repeated("b is gone", false, SAME_TROUBLE * 2));
     }
 
     #[test]

@@ -34,18 +34,12 @@ impl Shelf {
         // Nothing is done under the lock that can panic half-way.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Puts a title on the shelf that the engine was given as `title`.
-    pub fn add(&self, title: TitleId, hashes: InfoHashes) {
+    /// Puts a title on the shelf that the engine was given as `title`; `durations_ms` of its films by file index, as far as
+    /// known.
+    pub fn add(&self, title: TitleId, hashes: InfoHashes, durations_ms: Vec<(u32, u64)>) {
         let mut entries = self.entries();
         entries.retain(|entry| entry.title != title);
-        entries.push(Entry { title, hashes, info: None, durations_ms: Vec::new() });
-    }
-    /// Tells how long a film is, once that is known.
-    pub fn set_duration(&self, title: TitleId, file: u32, duration_ms: u64) {
-        for entry in self.entries().iter_mut().filter(|entry| entry.title == title) {
-            entry.durations_ms.retain(|(known, _)| *known != file);
-            entry.durations_ms.push((file, duration_ms));
-        }
+        entries.push(Entry { title, hashes, info: None, durations_ms });
     }
     /// Takes a title off the shelf.
     pub fn remove(&self, title: TitleId) {

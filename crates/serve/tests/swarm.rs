@@ -78,7 +78,7 @@ async fn a_player_jumps_and_plays_a_film_that_its_viewer_knows_by_magnet_alone()
     let options = TitleOptions { place, trust, layers, verified: None };
     let id = watcher.add(add, options).await.unwrap();
     let shelf = Shelf::new(watcher.clone());
-    shelf.add(id, hashes);
+    shelf.add(id, hashes, Vec::new());
     let reports = Arc::new(Reports::new());
     let options = Options::new(([127, 0, 0, 1], 0).into());
     let viewer = Viewer::start(options, shelf.clone(), Arc::clone(&reports)).unwrap();

@@ -5,26 +5,32 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
 
+use serde_json::{Value, json};
 use shoal_drive::EngineOptions;
 use shoal_drive::pool::TitleOptions;
-use shoal_drive::publish::PublishProgress;
 use shoal_drive::storage::Place;
 use shoal_drive::title::Trust;
 use shoal_node::io::Want;
+use shoal_serve::reports::event_json;
+use shoal_wire::magnet::Magnet;
+use shoal_wire::metainfo::Info;
 
 use crate::cli::Demo;
 use crate::console::Console;
 use crate::error::Error;
 use crate::film;
+use crate::hashing::Hashing;
 use crate::link::Target;
 use crate::peer::{Peer, title_of};
-use crate::publication::{Choices, make};
+use crate::publication::Choices;
 use crate::settings::Common;
 use crate::stop::Stop;
 use crate::tracker::RunningDirectory;
 
-use super::publish::{magnet, serve};
+use super::publish::{magnet, published, serve};
 
 /// The film that is shown when none is named: a test picture with a running clock and a tone (assets/README.md).
 const FILM: &[u8] = include_bytes!("../../assets/demo.mp4");
@@ -32,16 +38,17 @@ const FILM: &[u8] = include_bytes!("../../assets/demo.mp4");
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
 /// Runs the command.
-pub(crate) async fn run(arguments: Demo) -> Result<(), Error> {
+pub(crate) async fn run(mut arguments: Demo) -> Result<(), Error> {
+    let voice = std::mem::take(&mut arguments.voice).with_file()?;
     let mut stop = Stop::listen()?;
-    let console = Console::new(arguments.json, 0);
+    let console = Console::new(voice.wants_json(), voice.verbose);
     let folder = temporary(arguments.state.as_deref())?;
-    let mut cast = Cast::default();
-    let done = tokio::select! {
-        set = cast.set_up(&arguments, folder.path(), &console) => set,
+    let mut cast = Cast::new(console.clone());
+    let set = tokio::select! {
+        set = cast.set_up(&arguments, folder.path()) => set,
         () = stop.asked() => Err(Error::Interrupted),
     };
-    let done = match done {
+    let done = match set {
         Ok(()) => {
             let follower = cast.viewers.first().map(|viewer| console.follow(&viewer.reports));
             stop.asked().await;
@@ -78,79 +85,133 @@ fn temporary(parent: Option<&Path>) -> Result<tempfile::TempDir, Error> {
 }
 
 /// Everybody in the demo.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Cast {
+    console: Console,
+    started: Instant,
     directory: Option<RunningDirectory>,
     publisher: Option<Peer>,
+    hashing: Option<Hashing>,
     viewers: Vec<Peer>,
 }
 
+/// What viewers need to know of the title.
+struct Stage {
+    link: Magnet,
+    info: Arc<Info>,
+    /// The file to play.
+    film: u32,
+}
+
 impl Cast {
-    async fn set_up(
+    fn new(console: Console) -> Self {
+        Self {
+            console,
+            started: Instant::now(),
+            directory: None,
+            publisher: None,
+            hashing: None,
+            viewers: Vec::new(),
+        }
+    }
+
+    /// Tells programs of one of the cast.
+    fn tell(&self, event: &str, fields: Value) {
+        let t_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let mut told = json!({ "event": event, "t_ms": t_ms });
+        if let (Value::Object(told), Value::Object(fields)) = (&mut told, fields) {
+            told.extend(fields);
+        }
+        self.console.lock().event(&told.to_string());
+    }
+
+    async fn set_up(&mut self, arguments: &Demo, folder: &Path) -> Result<(), Error> {
+        let directory = RunningDirectory::start(Some(LOOPBACK), Some(LOOPBACK))?;
+        let http = directory.http().map(|address| format!("http://{address}"));
+        let http = http.ok_or_else(|| Error::new("the directory has no address"))?;
+        let tracker = format!("{http}/announce");
+        self.console.lock().say(&format!("directory {tracker}"));
+        self.tell("directory", json!({ "http": http, "udp": directory.udp().to_string() }));
+        self.directory = Some(directory);
+
+        let stage = self.publish(arguments, folder, tracker).await?;
+        for number in 1..=arguments.viewers {
+            let http = if number == 1 { arguments.http } else { LOOPBACK };
+            self.watch(number, &stage, folder, http).await?;
+        }
+        let line = "Open a page in a browser, or a film in a player. Ctrl-C ends it all.";
+        self.console.lock().say(line);
+        Ok(())
+    }
+
+    /// Makes the title and serves it with a small uplink.
+    async fn publish(
         &mut self,
         arguments: &Demo,
         folder: &Path,
-        console: &Console,
-    ) -> Result<(), Error> {
-        let directory = RunningDirectory::start(Some(LOOPBACK), Some(LOOPBACK))?;
-        let tracker = directory.http().map(|address| format!("http://{address}/announce"));
-        let tracker = tracker.ok_or_else(|| Error::new("the directory has no address"))?;
-        console.lock().say(&format!("directory {tracker}"));
-        self.directory = Some(directory);
-
+        tracker: String,
+    ) -> Result<Stage, Error> {
         let film = match &arguments.file {
             Some(film) => film.clone(),
             None => bundled(folder)?,
         };
         let choices = Choices { trackers: vec![tracker], ..Choices::default() };
         let state = folder.join("publisher");
-        let (paths, place) = (vec![film], state.clone());
-        let made = tokio::task::spawn_blocking(move || {
-            make(&paths, &choices, &place, &PublishProgress::default())
-        });
-        let made =
-            made.await.unwrap_or_else(|_| Err(Error::new("the film could not be hashed")))?;
-        let publisher = self.publisher.insert(start(state, None)?);
+        // Before the film is opened: an engine makes room for open files.
+        let publisher = self.publisher.insert(start(state.clone(), None)?);
         publisher.limit(Some(arguments.up_limit.0.max(1)), None).await?;
-        let link = magnet(&made.metainfo, publisher.engine.listen_address());
-        let info = serve(publisher, made, &Common::default()).await?;
-        let file = film::main_file(&info).unwrap_or(0);
+        let made = self.hashing.insert(Hashing::start(vec![film], choices, state));
+        let made = made.made(&self.console).await?;
+        let listen = publisher.engine.listen_address();
+        let link = magnet(&made.metainfo, listen);
+        let report = published(&made.metainfo, listen, None);
+        let (_, info) = serve(publisher, made, &Common::default()).await?;
+        let limit = arguments.up_limit;
         {
-            let mut output = console.lock();
-            output.say(&format!(
-                "publisher {} sends at most {}/s",
-                publisher.engine.listen_address(),
-                arguments.up_limit
-            ));
+            let mut output = self.console.lock();
+            output.say(&format!("publisher {listen} sends at most {limit}/s"));
             output.say(&format!("link      {link}"));
         }
+        self.tell("publisher", json!({ "peer": listen.to_string(), "up_limit": limit.0 }));
+        let t_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        self.console.lock().event(&event_json(t_ms, None, &report).to_string());
+        let film = film::main_file(&info).unwrap_or(0);
+        Ok(Stage { link, info, film })
+    }
 
-        for number in 1..=arguments.viewers {
-            let state = folder.join(format!("viewer-{number}"));
-            let http = if number == 1 { arguments.http } else { LOOPBACK };
-            let viewer = start(state.clone(), Some(http))?;
-            let target = Target::Magnet(Box::new(link.clone()));
-            let title = title_of(target, Want::Play, &Common::default()).await?;
-            let options = TitleOptions {
-                place: Place::Below(state.join("films")),
-                trust: Trust::Verified,
-                layers: Vec::new(),
-                verified: None,
-            };
-            viewer.add(title, options).await?;
-            let page = viewer.page().unwrap_or_default();
-            let film = viewer.url(&info, file).unwrap_or_default();
-            let mut output = console.lock();
-            output.say(&format!("viewer {number}  page {page}/  film {film}"));
-            drop(output);
-            self.viewers.push(viewer);
-        }
-        console.lock().say("Open a page in a browser, or a film in a player. Ctrl-C ends it all.");
+    /// Adds a viewer, who knows no more than the link.
+    async fn watch(
+        &mut self,
+        number: u16,
+        stage: &Stage,
+        folder: &Path,
+        http: SocketAddr,
+    ) -> Result<(), Error> {
+        let state = folder.join(format!("viewer-{number}"));
+        let viewer = start(state.clone(), Some(http))?;
+        let target = Target::Magnet(Box::new(stage.link.clone()));
+        let title = title_of(target, Want::Play, &Common::default()).await?;
+        let options = TitleOptions {
+            place: Place::Below(state.join("films")),
+            trust: Trust::Verified,
+            layers: Vec::new(),
+            verified: None,
+        };
+        viewer.add(title, options).await?;
+        let page = viewer.page().unwrap_or_default();
+        let film = viewer.url(&stage.info, stage.film).unwrap_or_default();
+        self.console.lock().say(&format!("viewer {number}  page {page}/  film {film}"));
+        let peer = viewer.engine.listen_address().to_string();
+        self.tell("viewer", json!({ "number": number, "peer": peer, "http": page, "film": film }));
+        self.viewers.push(viewer);
         Ok(())
     }
 
     /// Ends everybody at once: each waits for the farewells of its own.
     async fn end(&mut self) {
+        if let Some(hashing) = self.hashing.take() {
+            hashing.stop().await;
+        }
         let mut leaving = tokio::task::JoinSet::new();
         for peer in self.viewers.drain(..).chain(self.publisher.take()) {
             leaving.spawn(peer.stop());

@@ -17,7 +17,8 @@ pub(crate) async fn run(arguments: Directory) -> Result<(), Error> {
     }
     let started = Instant::now();
     let mut stop = Stop::listen()?;
-    let mut output = Output::new(arguments.json, 0);
+    let voice = arguments.voice.with_file()?;
+    let mut output = Output::new(voice.wants_json(), voice.verbose);
     let directory = RunningDirectory::start(arguments.udp.0, arguments.http.0)?;
     let udp = arguments.udp.0.map(|_| directory.udp());
     listening(&mut output, &directory, udp);
@@ -41,7 +42,7 @@ pub(crate) async fn run(arguments: Directory) -> Result<(), Error> {
 fn listening(output: &mut Output, directory: &RunningDirectory, udp: Option<std::net::SocketAddr>) {
     let mut event = json!({ "event": "listening", "t_ms": 0 });
     if let Some(http) = directory.http() {
-        event["http"] = json!(http.to_string());
+        event["http"] = json!(format!("http://{http}"));
         output.say(&format!("tracker   http://{http}/announce"));
     }
     if let Some(udp) = udp {

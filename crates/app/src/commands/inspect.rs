@@ -18,7 +18,8 @@ use crate::units::{Bytes, clock};
 
 /// Runs the command.
 pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
-    let mut output = Output::new(arguments.json, 0);
+    let voice = arguments.voice.clone().with_file()?;
+    let mut output = Output::new(voice.wants_json(), voice.verbose);
     let link = link::parse(&arguments.link)?;
     let found = match &link {
         Link::File(path) if Path::new(path).exists() && !looks_like_torrent(Path::new(path))? => {

@@ -11,9 +11,13 @@ mod watch;
 
 use std::time::Duration;
 
+use shoal_node::link::TitleId;
+use shoal_serve::reports::Report;
+
 use crate::cli::Command;
 use crate::console::Console;
 use crate::error::Error;
+use crate::fates::Fates;
 use crate::peer::Peer;
 use crate::settings::Common;
 use crate::stop::Stop;
@@ -58,17 +62,26 @@ async fn with_peer(
         () = peer.engine.stopped() => Err(Error::new("the peer ended by itself; see what it said before")),
     };
     if let Err(error) = &done
-        && !matches!(error, Error::Interrupted)
+        && error.is_news()
     {
-        let report =
-            shoal_serve::reports::Report::Error { message: error.to_string(), fatal: true };
-        if common.wants_json() {
-            peer.reports.tell(None, &report);
-        }
+        peer.reports.tell(None, &Report::Error { message: error.to_string(), fatal: true });
     }
     peer.stop().await;
     follower.finish().await;
-    done
+    match done {
+        // The follower said it, as one of the reports.
+        Err(Error::Failed(sentence)) if console.lock().has_warned(&sentence) => Err(Error::Told),
+        done => done,
+    }
+}
+
+/// Serves `titles` for `time`, or for ever, but not beyond the point where nothing of them can be served. `fates` has
+/// followed them since before they were added.
+async fn serve_on(fates: Fates, titles: &[TitleId], time: Option<Duration>) -> Result<(), Error> {
+    tokio::select! {
+        error = fates.all_over(titles) => Err(error),
+        () = wait(time) => Ok(()),
+    }
 }
 
 /// Waits for `time`, or for ever.

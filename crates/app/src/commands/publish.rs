@@ -1,33 +1,29 @@
 //! `shoal publish`: make a title of files, print its link, serve it until stopped.
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
-use std::path::PathBuf;
+use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::time::{Duration, Instant};
 
 use shoal_drive::pool::TitleOptions;
-use shoal_drive::publish::PublishProgress;
 use shoal_drive::resume::replace;
 use shoal_drive::storage::Place;
 use shoal_drive::title::Trust;
 use shoal_node::io::{AddTitle, Want};
+use shoal_node::link::TitleId;
 use shoal_serve::reports::Report;
 use shoal_wire::magnet::Magnet;
-use shoal_wire::metainfo::Metainfo;
+use shoal_wire::metainfo::{Info, Metainfo};
 use shoal_wire::time_index::TimeIndex;
 
 use crate::cli::Publish;
-use crate::console::Console;
 use crate::error::Error;
+use crate::fates::Fates;
+use crate::hashing::Hashing;
 use crate::link::Target;
 use crate::peer::{Peer, title_of};
-use crate::publication::{Choices, Made, make};
+use crate::publication::{Choices, Made};
 use crate::settings::Common;
 use crate::units::Bytes;
-
-/// How often the progress of hashing is shown.
-const LOOK: Duration = Duration::from_secs(1);
 
 /// Runs the command.
 pub(crate) async fn run(arguments: Publish) -> Result<(), Error> {
@@ -45,15 +41,17 @@ pub(crate) async fn run(arguments: Publish) -> Result<(), Error> {
         web_seeds: arguments.webseed.clone(),
     };
     super::with_peer(&common, true, async |peer, console| {
-        let made = hash(&arguments.paths, &choices, common.state_dir()?, console).await?;
+        let mut hashing = Hashing::start(arguments.paths, choices, common.state_dir()?);
+        let made = hashing.made(console).await?;
         if let Some(path) = &arguments.torrent {
             replace(path, &made.metainfo.encode())?;
         }
-        let report = published(&made.metainfo, peer, arguments.torrent.as_ref());
-        serve(peer, made, &common).await?;
+        let listen = peer.engine.listen_address();
+        let report = published(&made.metainfo, listen, arguments.torrent.as_deref());
+        let fates = Fates::of(&peer.engine);
+        let (title, _) = serve(peer, made, &common).await?;
         peer.reports.tell(None, &report);
-        super::wait(arguments.seed_time).await;
-        Ok(())
+        super::serve_on(fates, &[title], arguments.seed_time).await
     })
     .await
 }
@@ -69,49 +67,15 @@ fn piece_length(bytes: u64) -> Result<u32, Error> {
     }
 }
 
-/// Hashes off the runtime's threads, shows how far it is, and stops when it is not wanted any more.
-pub(crate) async fn hash(
-    paths: &[PathBuf],
-    choices: &Choices,
-    state: PathBuf,
-    console: &Console,
-) -> Result<Made, Error> {
-    /// Sets the flag when whoever waits goes away.
-    struct Cancel(Arc<PublishProgress>);
-    impl Drop for Cancel {
-        fn drop(&mut self) {
-            self.0.cancelled.store(true, Ordering::Relaxed);
-        }
-    }
-    let progress = Cancel(Arc::default());
-    let (paths, choices, shared) = (paths.to_vec(), choices.clone(), Arc::clone(&progress.0));
-    let mut work = tokio::task::spawn_blocking(move || make(&paths, &choices, &state, &shared));
-    let mut tick = tokio::time::interval(LOOK);
-    loop {
-        tokio::select! {
-            made = &mut work => {
-                return made.unwrap_or_else(|_| Err(Error::new("hashing ended early; see what was said before")));
-            }
-            _ = tick.tick() => {
-                let total = progress.0.total.load(Ordering::Relaxed);
-                let done = progress.0.done.load(Ordering::Relaxed);
-                if let Some(percent) = done.saturating_mul(100).checked_div(total) {
-                    let line = format!("hashing   {percent} % of {}", Bytes(total));
-                    console.lock().progress(&line, Instant::now());
-                }
-            }
-        }
-    }
-}
-
-/// Offers a title that was just made, as its source.
+/// Offers a title that was just made, as its source. Nothing is fetched for it: a file that changed meanwhile is another
+/// film, and must not be written to.
 pub(crate) async fn serve(
     peer: &Peer,
     made: Made,
     common: &Common,
-) -> Result<Arc<shoal_wire::metainfo::Info>, Error> {
+) -> Result<(TitleId, Arc<Info>), Error> {
     let time_indexes = indexes(&made);
-    let title = title_of(Target::Torrent(Box::new(made.metainfo)), Want::All, common).await?;
+    let title = title_of(Target::Torrent(Box::new(made.metainfo)), Want::OnDemand, common).await?;
     let title = AddTitle { source: true, time_indexes, ..title };
     let options = TitleOptions {
         place: made.place,
@@ -120,7 +84,7 @@ pub(crate) async fn serve(
         verified: made.verified,
     };
     let id = peer.add(title, options).await?;
-    Ok(peer.engine.ready(id).await?)
+    Ok((id, peer.engine.ready(id).await?))
 }
 
 /// The time indexes that are published with the title.
@@ -150,10 +114,11 @@ pub(crate) fn magnet(metainfo: &Metainfo, listen: SocketAddr) -> Magnet {
     }
 }
 
-fn published(metainfo: &Metainfo, peer: &Peer, torrent: Option<&PathBuf>) -> Report {
+/// What is told of a title that `listen` serves, and that was written to the file `torrent`.
+pub(crate) fn published(metainfo: &Metainfo, listen: SocketAddr, torrent: Option<&Path>) -> Report {
     let info = &metainfo.info;
     Report::Published {
-        link: magnet(metainfo, peer.engine.listen_address()).to_string(),
+        link: magnet(metainfo, listen).to_string(),
         torrent: torrent.map(|path| path.display().to_string()),
         infohash_v1: info.hashes.v1.map(|hash| hash.to_string()),
         infohash_v2: info.hashes.v2.map(|hash| hash.to_string()),

@@ -9,6 +9,7 @@ use shoal_node::io::Want;
 
 use crate::cli::Seed;
 use crate::error::Error;
+use crate::fates::Fates;
 use crate::link::{self, Target};
 use crate::peer::title_of;
 
@@ -33,6 +34,7 @@ pub(crate) async fn run(arguments: Seed) -> Result<(), Error> {
         )));
     }
     super::with_peer(&common, false, async |peer, _| {
+        let fates = Fates::of(&peer.engine);
         let mut titles = Vec::new();
         for (text, torrent) in torrents {
             // Only what is here is served: nothing is fetched unless a player asks for it.
@@ -46,15 +48,15 @@ pub(crate) async fn run(arguments: Seed) -> Result<(), Error> {
             };
             titles.push((text, peer.add(title, options).await?));
         }
-        for (text, title) in titles {
-            peer.engine.ready(title).await?;
+        for (text, title) in &titles {
+            peer.engine.ready(*title).await?;
             let views = peer.engine.views().await?;
-            if views.iter().any(|view| view.title == title && view.have == 0) {
+            if views.iter().any(|view| view.title == *title && view.have == 0) {
                 return Err(nothing_here(text, &arguments.data));
             }
         }
-        super::wait(arguments.seed_time).await;
-        Ok(())
+        let titles: Vec<_> = titles.into_iter().map(|(_, title)| title).collect();
+        super::serve_on(fates, &titles, arguments.seed_time).await
     })
     .await
 }

@@ -127,7 +127,7 @@ fn title_json(entry: &Entry, view: Option<&TitleView>) -> Value {
                 "path": file.path.join("/"),
                 "length": file.length,
                 "type": kind::of(name).0,
-                "film": kind::is_film(name),
+                "film": kind::is_playable(name),
                 "url": format!("stream/{hash}/{number}/{}", kind::percent(name)),
             })
         });
