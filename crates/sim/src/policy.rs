@@ -39,9 +39,9 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     let swarm = &mut config.swarm;
     swarm.order = order;
     swarm.scheduler = scheduler;
-    // libtorrent lets a queue grow with every block until the rate stops rising, up to 500 requests. Nine seconds of rate is
+    // libtorrent lets a queue grow with every block until the rate stops rising, up to 500 requests. Ten seconds of rate is
     // fitted: with it the calibration scenario takes as long as its real swarms (docs/simulator.md).
-    swarm.queue_time = Duration::from_secs(9);
+    swarm.queue_time = Duration::from_secs(10);
     swarm.choke_interval = Duration::from_secs(15);
     swarm.source_rule = false;
     swarm.block_sharing = false;

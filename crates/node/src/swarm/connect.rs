@@ -242,7 +242,17 @@ impl Swarm {
         }
         if first {
             peer.shoal = hello.shoal;
+            // What it announced before it said that it is a source does not count.
+            if peer.is_source() {
+                let blocks = core::mem::take(&mut peer.blocks);
+                if let Phase::Ready(content) = &mut self.phase {
+                    for (piece, bits) in &blocks {
+                        content.copies.withdrawn(*piece, bits);
+                    }
+                }
+            }
         }
+        let Some(peer) = self.peer_mut(slot) else { return };
         if let Some(port) = hello.listen_port.filter(|&port| port != 0) {
             // Said once: a peer that names another port with each handshake must not fill the table of addresses.
             let named = SocketAddr::new(peer.remote.ip(), port);
