@@ -51,14 +51,14 @@ fn the_network_model_takes_as_long_as_real_swarms_of_another_client() {
 
 #[test]
 fn a_source_as_slow_as_its_leechers_sends_one_copy_and_nobody_waits_for_it() {
-    for (peers, bound) in [(4, 1.08), (8, 1.10), (16, 1.25)] {
+    for (peers, bound, copies_max) in [(4, 1.08, 1.03), (8, 1.10, 1.06), (16, 1.22, 1.15)] {
         let set = [&*format!("peers={peers}"), "film.format=hybrid"];
         let mut options = options("e-calibration", 1..=2, &set);
         options.policy = Some("shoal".into());
         let report = play(&options);
         let (ratio, copies) = (mean(&report, "distribution_ratio"), mean(&report, "server_copies"));
         assert!(ratio <= bound, "{peers} peers: {ratio} times the fluid bound");
-        assert!(copies <= 1.08, "{peers} peers: {copies} copies");
+        assert!(copies <= copies_max, "{peers} peers: {copies} copies");
     }
 }
 

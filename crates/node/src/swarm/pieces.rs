@@ -61,6 +61,8 @@ pub(crate) struct Block {
     pub(crate) holders: u8,
     /// A hash job for it is under way.
     pub(crate) checking: bool,
+    /// Number of the hash job that was given its present bytes; 0 for none. A verdict of another job is about other bytes.
+    pub(crate) check: u32,
     /// Who delivered it; meaningful from `Arrived` on.
     pub(crate) by: LinkId,
     /// That peer is a publisher or an edge.
@@ -86,6 +88,8 @@ pub(crate) struct Active {
     pub(crate) owner: u16,
     /// A whole-piece hash job is under way, or the reads for it.
     pub(crate) checking: bool,
+    /// Number of its last whole-piece job.
+    pub(crate) check: u32,
     /// Reads under way of stored blocks that the hash of the whole piece needs.
     pub(crate) reading: u32,
     /// It was wrong and had several authors: now one peer brings all of it, so that blame is certain.
@@ -218,6 +222,7 @@ impl Pieces {
             state: BlockState::Free,
             holders: 0,
             checking: false,
+            check: 0,
             by: NOBODY,
             from_source: false,
             data: Bytes::new(),
@@ -231,6 +236,7 @@ impl Pieces {
             unwritten: 0,
             owner,
             checking: false,
+            check: 0,
             reading: 0,
             alone: false,
         };
@@ -307,6 +313,7 @@ impl Pieces {
             _ => return false,
         }
         block.state = BlockState::Arrived;
+        block.check = 0;
         block.by = by;
         block.from_source = from_source;
         block.data = data;

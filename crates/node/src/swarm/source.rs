@@ -36,6 +36,8 @@ const START_PATIENCE: Duration = Duration::from_secs(2);
 const ANNOUNCED_AFTER: Duration = Duration::from_millis(1500);
 /// In bulk pieces are announced when they are whole: what was given counts for this long.
 const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
+/// A source whose leechers asked for what nobody has this lately has better to do than to repeat itself.
+const FRESH_KEPT: Duration = Duration::from_millis(100);
 /// What a source turned down is not asked of it again for this long.
 const BARRED_FOR: Duration = Duration::from_secs(1);
 /// Changes of an audience are gathered for this long.
@@ -54,6 +56,8 @@ pub(super) struct Copies {
     given: BTreeMap<BlockKey, Given>,
     /// At a source: how many of `given` wait, without and with a time.
     waiting: [u32; 2],
+    /// At a source: when a block that nobody had was last asked for in bulk.
+    fresh: Option<Instant>,
     /// Elsewhere: until when a block is not asked of sources.
     barred: BTreeMap<BlockKey, Instant>,
 }
@@ -214,7 +218,9 @@ impl Swarm {
         // Who waits for its first frame goes before bulk, never seen or not.
         let timed = due.is_some();
         let [bulk, by_time] = copies.waiting;
-        let is_busy = by_time > 0 || (!timed && bulk > 0);
+        // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
+        let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
+        let is_busy = by_time > 0 || (!timed && (bulk > 0 || is_fresh));
         if can_wait && (under_way || (elsewhere && is_busy)) {
             return Verdict::TurnDown;
         }
@@ -222,6 +228,9 @@ impl Swarm {
             return if timed { Verdict::Give } else { Verdict::Repeat };
         }
         copies.reserve(key, link, timed);
+        if !timed {
+            copies.fresh = Some(now);
+        }
         Verdict::Give
     }
     /// Until when a block that leaves now counts as sent.

@@ -52,9 +52,11 @@ pub(crate) enum Task {
     Prepare,
     CheckBlock {
         key: BlockKey,
+        check: u32,
     },
     CheckPiece {
         piece: u32,
+        check: u32,
     },
     Write {
         piece: u32,
@@ -107,6 +109,8 @@ pub(super) struct Content {
     pub(super) fresh: Vec<BlockKey>,
     pub(super) suspects: Suspects,
     pub(super) copies: Copies,
+    /// Hash jobs so far: their numbers.
+    pub(super) checks: u32,
     /// Everything wanted was here once: told, and not told again.
     pub(super) finished: bool,
     /// Something was stored since the last record.
@@ -265,6 +269,7 @@ impl Swarm {
             fresh: Vec::new(),
             suspects: Suspects::default(),
             copies: Copies::default(),
+            checks: 0,
             finished,
             unsaved: false,
         }));
@@ -341,11 +346,11 @@ impl Swarm {
             }
             (Task::Prepare, Outcome::Prepared(record)) => self.begin(turn, hub, *record),
             (Task::Prepare, Outcome::Failed(failure)) => self.fail(turn, hub, failure.message),
-            (Task::CheckBlock { key }, Outcome::Checked(good)) => {
-                self.on_block_checked(turn, hub, key, good)
+            (Task::CheckBlock { key, check }, Outcome::Checked(good)) => {
+                self.on_block_checked(turn, hub, (key, check), good)
             }
-            (Task::CheckPiece { piece }, Outcome::Checked(good)) => {
-                self.on_piece_checked(turn, hub, piece, good)
+            (Task::CheckPiece { piece, check }, Outcome::Checked(good)) => {
+                self.on_piece_checked(turn, hub, (piece, check), good)
             }
             (Task::Write { piece, first, count }, Outcome::Stored) => {
                 self.on_stored(turn, hub, piece, first, count)
@@ -370,8 +375,8 @@ impl Swarm {
                 }
             }
             // A hash or dictionary check that could not be done is asked for again by the sweep.
-            (Task::CheckBlock { key }, _) => self.on_check_lost(key),
-            (Task::CheckPiece { piece }, _) => self.on_piece_check_lost(piece),
+            (Task::CheckBlock { key, check }, _) => self.on_check_lost(key, check),
+            (Task::CheckPiece { piece, check }, _) => self.on_piece_check_lost(piece, check),
             (Task::CheckInfo { .. }, _) => {
                 if let Phase::Metadata(metadata) = &mut self.phase {
                     metadata.checking = false;

@@ -174,9 +174,11 @@ impl Swarm {
                 else {
                     return;
                 };
-                block.checking = true;
+                content.checks = content.checks.wrapping_add(1).max(1);
+                let check = content.checks;
+                (block.checking, block.check) = (true, check);
                 let job = Job::CheckBlock { data: block.data.clone(), expect };
-                turn.submit(Owner::Swarm(title, Task::CheckBlock { key }), job);
+                turn.submit(Owner::Swarm(title, Task::CheckBlock { key, check }), job);
             }
             None => self.prove_piece(turn, piece),
         }
@@ -210,10 +212,13 @@ impl Swarm {
             // A v2 title whose hashes are not known yet: the sweep asks again.
             return;
         };
+        content.checks = content.checks.wrapping_add(1).max(1);
+        let check = content.checks;
         if let Some(active) = content.pieces.active_mut(piece.get()) {
-            active.checking = true;
+            (active.checking, active.check) = (true, check);
+            active.blocks.iter_mut().for_each(|block| block.check = check);
         }
-        turn.submit(Owner::Swarm(title, Task::CheckPiece { piece: piece.get() }), job);
+        turn.submit(Owner::Swarm(title, Task::CheckPiece { piece: piece.get(), check }), job);
     }
     /// Reads what is stored of a piece that is waiting for the hash of all of it.
     fn read_back(&mut self, turn: &mut Turn<'_>, piece: PieceIndex) {
@@ -287,9 +292,12 @@ impl Swarm {
         &mut self,
         turn: &mut Turn<'_>,
         hub: &mut Hub,
-        key: BlockKey,
+        (key, check): (BlockKey, u32),
         good: bool,
     ) {
+        if !self.is_of(key, check) {
+            return;
+        }
         if good {
             self.accept(turn, key);
             self.write_if_whole(turn, key.piece());
@@ -302,15 +310,25 @@ impl Swarm {
             self.fill_all(turn);
         }
     }
-    pub(super) fn on_check_lost(&mut self, key: BlockKey) {
+    /// Whether a hash job was given the bytes that are here now: others may have come since.
+    fn is_of(&self, key: BlockKey, check: u32) -> bool {
+        let active = self.content().and_then(|content| content.pieces.active(key.piece()));
+        let block = active.and_then(|active| active.blocks.get(key.block() as usize));
+        block.is_some_and(|block| block.check == check)
+    }
+    pub(super) fn on_check_lost(&mut self, key: BlockKey, check: u32) {
+        if !self.is_of(key, check) {
+            return;
+        }
         let active = self.content_mut().and_then(|content| content.pieces.active_mut(key.piece()));
         if let Some(block) = active.and_then(|active| active.blocks.get_mut(key.block() as usize)) {
             block.checking = false;
         }
     }
-    pub(super) fn on_piece_check_lost(&mut self, piece: u32) {
+    pub(super) fn on_piece_check_lost(&mut self, piece: u32, check: u32) {
         if let Some(active) =
             self.content_mut().and_then(|content| content.pieces.active_mut(piece))
+            && active.check == check
         {
             active.checking = false;
         }
@@ -358,18 +376,23 @@ impl Swarm {
         &mut self,
         turn: &mut Turn<'_>,
         hub: &mut Hub,
-        piece: u32,
+        (piece, check): (u32, u32),
         good: bool,
     ) {
         let Some(content) = self.content_mut() else { return };
-        let Some(active) = content.pieces.active_mut(piece) else { return };
+        let active = content.pieces.active_mut(piece).filter(|active| active.check == check);
+        let Some(active) = active else { return };
         active.checking = false;
         let count = active.blocks.len() as u32;
         let liars = if good { self.unmask(piece) } else { Vec::new() };
         let Some(content) = self.content_mut() else { return };
         content.pieces.drop_read(piece);
         if good {
-            (0..count).for_each(|block| self.accept(turn, BlockKey::new(piece, block)));
+            for key in (0..count).map(|block| BlockKey::new(piece, block)) {
+                if self.is_of(key, check) {
+                    self.accept(turn, key);
+                }
+            }
             self.write_if_whole(turn, piece);
             for link in liars {
                 self.ban(turn, hub, link, CloseReason::Corrupt);
@@ -384,11 +407,14 @@ impl Swarm {
             return;
         }
         turn.counters(self.title).hash_failures += 1;
-        let sent: Vec<(u32, LinkId, Bytes)> = (0..count)
-            .filter_map(|block| {
-                self.refuse(turn, BlockKey::new(piece, block)).map(|(by, data)| (block, by, data))
-            })
-            .collect();
+        let mut sent: Vec<(u32, LinkId, Bytes)> = Vec::new();
+        for key in (0..count).map(|block| BlockKey::new(piece, block)) {
+            if self.is_of(key, check)
+                && let Some((by, data)) = self.refuse(turn, key)
+            {
+                sent.push((key.block(), by, data));
+            }
+        }
         let mut authors: Vec<LinkId> = sent.iter().map(|entry| entry.1).collect();
         authors.sort_unstable();
         authors.dedup();
