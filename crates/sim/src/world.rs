@@ -32,7 +32,7 @@ use crate::trace::Trace;
 /// Unix time at which every world begins, milliseconds.
 pub const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
 const CLOCK_EVERY_NS: u64 = 60_000_000_000;
-/// In a strict world a node is audited after every so many turns of the world.
+/// In a strict world a node is audited after every so many turns of the world; in one strict world of as many after every one.
 const AUDIT_TURNS: u64 = 8;
 
 /// What is planned.
@@ -207,6 +207,8 @@ pub struct World {
     pub told: Vec<(u64, u32, Told)>,
     directory: Option<DirectoryHost>,
     rng: Rng,
+    /// A strict world is audited after every so many turns.
+    audit_turns: u64,
     disk: DiskConfig,
     content: Rc<Content>,
     messages: u64,
@@ -232,6 +234,10 @@ impl World {
             told: Vec::new(),
             directory: None,
             rng: Rng::new(seed.fork("world", 0)),
+            audit_turns: match Rng::new(seed.fork("audit", 0)).below(AUDIT_TURNS) {
+                0 => 1,
+                _ => AUDIT_TURNS,
+            },
             disk: config.disk,
             content,
             messages: 0,
@@ -490,7 +496,7 @@ impl World {
             self.checks.counters(self.now, node, actor.counters(), film_in);
         }
         if self.checks.ledger.is_some()
-            && self.trace.turns().is_multiple_of(AUDIT_TURNS)
+            && self.trace.turns().is_multiple_of(self.audit_turns)
             && let Err(what) = actor.audit()
         {
             self.checks.fail(self.now, node, format!("its sums do not add up: {what}"));

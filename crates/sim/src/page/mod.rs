@@ -4,7 +4,7 @@
 //! then the folder). The page holds everything it needs: no scripts, no fonts, no addresses. Each chart is also written as
 //! a file of its own.
 //!
-//! **Start** at [`write`].
+//! **Start** at [`write()`].
 
 mod charts;
 mod load;
