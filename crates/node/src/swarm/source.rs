@@ -37,7 +37,7 @@ const ANNOUNCED_AFTER: Duration = Duration::from_millis(1500);
 /// In bulk pieces are announced when they are whole: what was given counts for this long.
 const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
 /// A source whose leechers asked for what nobody has this lately has better to do than to repeat itself.
-const FRESH_KEPT: Duration = Duration::from_millis(100);
+const FRESH_KEPT: Duration = Duration::from_millis(25);
 /// What a source turned down is not asked of it again for this long.
 const BARRED_FOR: Duration = Duration::from_secs(1);
 /// Changes of an audience are gathered for this long.
