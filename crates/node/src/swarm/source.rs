@@ -4,7 +4,7 @@
 //! **At the source**: a block that went to a live peer, or waits for one, is not given to a second one, but where it is due
 //! at once, until it was announced or should have been. Who asks for it is turned down explicitly. What others announced
 //! is given as a repeat: after everything else, and turned down while that waits. So it is never idle.
-//! **At who asks**: a source is asked for what is due within [`URGENT`] while a playhead moves, else for what nobody else has
+//! **At who asks**: a source is asked for what is due in a [`LAST_MOMENT`] while a playhead moves, else for what nobody else has
 //! and the audience (`audience.rs`) leaves to us. What it turned down is not asked of it again for a while.
 //!
 //! The order of what is given stands in `upload.rs`.
@@ -28,7 +28,10 @@ use crate::link::LinkId;
 use crate::time::Instant;
 use crate::turn::{Turn, Window};
 
-/// A block that is due within this time may come from the source although others have it.
+/// A block that is due within this time is asked of a source although others have it. Readers are given half of what their
+/// player has ahead as slack, so with a second instead all of them asked all the time: four viewers took two copies.
+const LAST_MOMENT: Duration = Duration::from_millis(100);
+/// A request that is due within this time is answered by a source although others have the block.
 pub(super) const URGENT: Duration = Duration::from_secs(1);
 /// Who has waited this long for its first frame may ask like one that plays.
 const START_PATIENCE: Duration = Duration::from_secs(2);
@@ -375,7 +378,7 @@ impl Gate<'_> {
         }
         let elsewhere = content.copies.is_elsewhere(key, &content.availability);
         if content.plan.is_playing() {
-            due <= now + URGENT || (!elsewhere && self.is_ours(content, key))
+            due <= now + LAST_MOMENT || (!elsewhere && self.is_ours(content, key))
         } else {
             // Before the first frame a source that has nothing better to do may help.
             elsewhere || due + START_PATIENCE <= now || self.is_ours(content, key)
