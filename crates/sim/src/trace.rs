@@ -11,7 +11,7 @@ use shoal_wire::peer::{BlockRequest, Extended, Message, ShoalMessage};
 use shoal_wire::tracker::UdpTracker;
 
 /// Turns that are kept in words for a failure report.
-pub const TURNS_KEPT: usize = 200000;
+pub const TURNS_KEPT: usize = 400;
 
 /// Two lanes of multiply and fold. Not cryptographic: it tells runs apart, it does not resist forgers.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
