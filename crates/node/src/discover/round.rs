@@ -25,8 +25,9 @@ const TRIES: u32 = 3;
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
 /// Addresses of one host that are tried.
 const ADDRS_MAX: usize = 4;
-/// Longest part of a URL that travels in a datagram (BEP 41), bytes.
-const URL_DATA_MAX: usize = 255;
+/// Longest part of a URL that travels in a datagram, bytes: as several options, each of up to 255 (BEP 41). Trackers with keys
+/// of users in their path need some of it; more would make a datagram that networks cut.
+const URL_DATA_MAX: usize = 1024;
 
 /// How a tracker is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]

@@ -423,3 +423,65 @@ fn a_changed_network_is_announced_from_at_once() {
     let said = stage.said();
     assert_eq!((said.fetches.len(), said.locals.len()), (2, 1));
 }
+
+#[test]
+fn what_a_tracker_answers_after_the_network_changed_is_still_its_own() {
+    let mut stage = Stage::new();
+    let mut said = stage.join(Some(false), &[&["http://a/x", "http://b/x"]]);
+    for _ in 0..2 {
+        said.add(stage.fail(said.fetches[0].0));
+        said.fetches.remove(0);
+    }
+    let second = said.hosts()[0].to_string();
+    let Stage { discover, desk } = &mut stage;
+    desk.turn(|turn| discover.on_network_changed(turn));
+    assert!(stage.said().fetches.is_empty(), "one at a time");
+    stage.answer(said.fetches[0].0, 900, &["10.0.0.1:5"]);
+    let said = stage.answer(said.fetches[1].0, 900, &["10.0.0.1:5"]);
+    let views = stage.discover.trackers(TITLE);
+    assert!(views[0].url.contains(&second) && views[0].peers == 1, "{views:?}");
+    assert_eq!(views[1].trouble, "no route");
+    // It answered to where we were before.
+    assert_eq!(said.hosts(), [second.as_str(); 2]);
+}
+
+#[test]
+fn a_long_path_of_a_udp_tracker_reaches_it_whole() {
+    let mut stage = Stage::new();
+    let path = alloc::format!("/announce?key={}", "k".repeat(600));
+    let said = stage.join(Some(false), &[&[alloc::format!("udp://t:80{path}").as_str()]]);
+    let remote = addr("10.9.9.9:80");
+    let said = stage.done(said.resolves[0].0, Outcome::Resolved(vec![remote]));
+    let UdpTracker::Connect { transaction } = said.datagrams[0].1 else { panic!("{said:?}") };
+    let said = stage.packet(remote, UdpTracker::Connected { transaction, connection: 77 });
+    for (_, packet) in said.datagrams {
+        let UdpTracker::Announce { url_data, .. } =
+            UdpTracker::decode_request(&packet.encode(false)).expect("a request")
+        else {
+            panic!("{packet:?}")
+        };
+        assert_eq!(url_data, path);
+    }
+}
+
+#[test]
+fn of_many_titles_each_is_named_to_the_local_network() {
+    let mut stage = Stage::new();
+    let mut named = Vec::new();
+    for title in 0..30u8 {
+        let hashes = shoal_wire::InfoHashes { v1: Some(Hash20([title; 20])), v2: None };
+        let joined = Note::Joined {
+            title: TitleId(title.into()),
+            hashes,
+            private: Some(false),
+            trackers: vec![],
+            time_indexes: vec![],
+        };
+        named.extend(stage.note(joined).locals);
+    }
+    named.extend(stage.pass(10).locals);
+    let most = named.iter().map(|local| local.info_hashes.len()).max();
+    assert!(most <= Some(shoal_wire::lsd::LOCAL_TITLES_SENT_MAX), "what is written");
+    let hashes = named.iter().flat_map(|local| &local.info_hashes);
+    assert_eq!(hashes.collect::<alloc::collections::BTreeSet<_>>().len(), 30);
+}

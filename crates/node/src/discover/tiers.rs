@@ -47,9 +47,12 @@ pub(super) struct Tracker {
 #[derive(Debug)]
 struct Tier {
     trackers: Vec<Tracker>,
+    /// Which tracker is next.
     current: usize,
-    /// A round is under way.
-    busy: bool,
+    /// Which tracker a round is under way with. The order of trackers changes only when a round ends.
+    asked: Option<usize>,
+    /// Everything changed during that round: it says nothing about when and whom to ask next.
+    outdated: bool,
     /// When the next round begins; `None` on standby.
     next: Option<Instant>,
     /// How often all its trackers failed in a row.
@@ -84,7 +87,8 @@ impl Tiers {
                 tiers.push(Tier {
                     trackers,
                     current: 0,
-                    busy: false,
+                    asked: None,
+                    outdated: false,
                     next: Some(now + wait),
                     failures: 0,
                     works: false,
@@ -96,7 +100,7 @@ impl Tiers {
     }
     /// When a tier is next due.
     pub(super) fn deadline(&self) -> Option<Instant> {
-        self.0.iter().filter(|tier| !tier.busy).filter_map(|tier| tier.next).min()
+        self.0.iter().filter(|tier| tier.asked.is_none()).filter_map(|tier| tier.next).min()
     }
     /// The next tier that is due, with its tracker and what it is told. It counts as busy from now on.
     pub(super) fn begin(
@@ -106,7 +110,7 @@ impl Tiers {
         for index in 0..self.0.len() {
             let worked = self.0[..index].iter().any(|tier| tier.works);
             let tier = &mut self.0[index];
-            if tier.busy || tier.next.is_none_or(|next| next > now) {
+            if tier.asked.is_some() || tier.next.is_none_or(|next| next > now) {
                 continue;
             }
             if worked && !tier.begun {
@@ -117,7 +121,7 @@ impl Tiers {
             while let Some(tracker) = tier.trackers.get(tier.current) {
                 let usable = !tracker.barred && tracker.not_before.is_none_or(|then| then <= now);
                 if let (true, Some(target)) = (usable, &tracker.target) {
-                    tier.busy = true;
+                    tier.asked = Some(tier.current);
                     let found = (target.clone(), tracker.contact.clone(), tracker.event());
                     return Some((index, found.0, found.1, found.2));
                 }
@@ -136,9 +140,25 @@ impl Tiers {
         peers: usize,
         config: &DiscoverConfig,
     ) {
+        self.learn(index, round, now, peers, config);
+        if let Some(tier) = self.0.get_mut(index)
+            && core::mem::take(&mut tier.outdated)
+        {
+            tier.begin_anew(now);
+        }
+    }
+    /// What a round said about its tracker, and when its tier goes on.
+    fn learn(
+        &mut self,
+        index: usize,
+        round: &Round,
+        now: Instant,
+        peers: usize,
+        config: &DiscoverConfig,
+    ) {
         let Some(tier) = self.0.get_mut(index) else { return };
-        tier.busy = false;
-        let Some(tracker) = tier.trackers.get_mut(tier.current) else { return };
+        let Some(asked) = tier.asked.take() else { return };
+        let Some(tracker) = tier.trackers.get_mut(asked) else { return };
         tracker.contact = round.contact.clone();
         let Some(answer) = &round.answer else {
             tracker.trouble.clone_from(&round.trouble);
@@ -150,7 +170,7 @@ impl Tiers {
                 }
                 None => {}
             }
-            tier.current += 1;
+            tier.current = asked + 1;
             if tier.current < tier.trackers.len() {
                 tier.next = Some(now);
             } else {
@@ -163,7 +183,7 @@ impl Tiers {
         tracker.trouble = answer.warning.clone().unwrap_or_default();
         tracker.peers = answer.peers.len();
         let more = tracker.completed;
-        let front = tier.trackers.remove(tier.current);
+        let front = tier.trackers.remove(asked);
         tier.trackers.insert(0, front);
         (tier.current, tier.failures, tier.works) = (0, 0, true);
         let seconds = match answer.min_interval_s {
@@ -188,12 +208,8 @@ impl Tiers {
     /// Everything is asked again, and addresses are found anew.
     pub(super) fn restart(&mut self, now: Instant) {
         for tier in &mut self.0 {
-            for tracker in &mut tier.trackers {
-                tracker.contact = Contact::default();
-            }
-            if tier.begun {
-                (tier.next, tier.current) = (Some(now), 0);
-            }
+            tier.outdated = tier.asked.is_some();
+            tier.begin_anew(now);
         }
     }
     /// Trackers that were told that we are there, or may have been by a round that is under way.
@@ -201,7 +217,7 @@ impl Tiers {
         let mut out = Vec::new();
         for tier in core::mem::take(&mut self.0) {
             for (index, tracker) in tier.trackers.into_iter().enumerate() {
-                let asked = tier.busy && index == tier.current;
+                let asked = tier.asked == Some(index);
                 if let (true, Some(target)) = (tracker.started || asked, tracker.target) {
                     out.push((target, tracker.contact));
                 }
@@ -242,6 +258,18 @@ impl Tiers {
     fn wake_after(&mut self, index: usize, now: Instant) {
         if let Some(tier) = self.0.iter_mut().skip(index + 1).find(|tier| !tier.begun) {
             tier.next = Some(now);
+        }
+    }
+}
+
+impl Tier {
+    /// Asks from the first tracker on, if it was begun, and forgets where its trackers were.
+    fn begin_anew(&mut self, now: Instant) {
+        for tracker in &mut self.trackers {
+            tracker.contact = Contact::default();
+        }
+        if self.begun {
+            (self.next, self.current) = (Some(now), 0);
         }
     }
 }
