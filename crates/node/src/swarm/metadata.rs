@@ -1,7 +1,8 @@
 //! The info dictionary by BEP 9, for titles that came by magnet; and serving it.
 //!
-//! One peer is asked for the whole dictionary at a time, so that a wrong one has one author; when it is slow, up to
-//! [`ATTEMPTS_MAX`] run side by side. Memory grows with what arrives, not with what a peer says.
+//! One peer is asked for the whole dictionary at a time, so that a wrong one has one author; while nobody will be done
+//! soon, up to [`ATTEMPTS_MAX`] are asked side by side, and when all places are taken the slowest gives its up to somebody
+//! else: whatever others do, who sends at a good pace finishes. Memory grows with what arrives, not with what a peer says.
 
 use alloc::vec::Vec;
 use bytes::{Bytes, BytesMut};
@@ -17,13 +18,13 @@ const PIECE: u32 = 16 * 1024;
 const ATTEMPTS_MAX: usize = 3;
 /// Requests outstanding per peer.
 const PIPELINE: u32 = 8;
-/// A peer that says nothing for this long is joined by another, and given up after four times as long.
+/// A peer that says nothing for this long is joined by another, and given up after [`SILENT`].
 const SLOW: Duration = Duration::from_millis(1500);
-
-/// A peer that refused is not asked again for this long.
+const SILENT: Duration = Duration::from_secs(6);
+/// So is one that at its pace needs longer than this for what is left.
+const SOON: Duration = Duration::from_secs(3);
+/// A peer that refused or gave its place up is not asked again for this long.
 const REFUSED_FOR: Duration = Duration::from_secs(60);
-/// A peer may take this long for a piece on average: slower ones drip.
-const PIECE_TIME: Duration = Duration::from_secs(2);
 
 #[derive(Debug)]
 struct Attempt {
@@ -36,11 +37,24 @@ struct Attempt {
     heard: Instant,
 }
 
+impl Attempt {
+    /// Time for what is left at the pace so far.
+    fn left(&self, now: Instant) -> Duration {
+        let missing = self.size.div_ceil(PIECE) - self.got;
+        now.since(self.began).saturating_mul(missing) / self.got.max(1)
+    }
+    /// Whether it should not be waited for alone.
+    fn is_slow(&self, now: Instant) -> bool {
+        let is_tried = now.since(self.began) >= SLOW;
+        now.since(self.heard) >= SLOW || (is_tried && self.left(now) > SOON)
+    }
+}
+
 /// The dictionary in the making.
 #[derive(Debug, Default)]
 pub(crate) struct Metadata {
     attempts: Vec<Attempt>,
-    /// Peers that would not send it or were far too slow, and when. At most one entry for a slot.
+    /// Peers that would not send it or were too slow, and when. At most one entry for a slot.
     refused: Vec<(u16, Instant)>,
     /// A complete dictionary is being checked.
     pub(crate) checking: bool,
@@ -53,10 +67,7 @@ impl Metadata {
         !self.checking
             && self.attempts.len() < ATTEMPTS_MAX
             && !self.refused.iter().any(refused)
-            && self
-                .attempts
-                .iter()
-                .all(|attempt| attempt.slot != slot && now.since(attempt.heard) >= SLOW)
+            && self.attempts.iter().all(|attempt| attempt.slot != slot && attempt.is_slow(now))
     }
     /// Begins to ask `slot`, whose dictionary has `size` bytes. Returns the pieces to ask for.
     pub(crate) fn begin(&mut self, now: Instant, slot: u16, size: u32) -> Vec<u32> {
@@ -127,15 +138,17 @@ impl Metadata {
         self.on_gone(slot);
         self.refused.push((slot, now));
     }
-    /// Gives up attempts that are silent, or so slow that they only keep others away. Called by the sweep.
+    /// Gives up attempts that are silent, and when all places are taken the slowest. Called by the sweep.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        let hopeless = |attempt: &Attempt| {
-            now.since(attempt.heard) >= SLOW * 4
-                || now.since(attempt.began) >= SLOW * 4 + PIECE_TIME * attempt.got
-        };
-        let slots: Vec<u16> =
-            self.attempts.iter().filter(|attempt| hopeless(attempt)).map(|a| a.slot).collect();
-        slots.into_iter().for_each(|slot| self.on_refused(now, slot));
+        let silent = |attempt: &&Attempt| now.since(attempt.heard) >= SILENT;
+        let mut over: Vec<u16> = self.attempts.iter().filter(silent).map(|a| a.slot).collect();
+        if over.is_empty() && self.attempts.len() >= ATTEMPTS_MAX {
+            // Who has just begun has had no time to show its pace.
+            let tried = self.attempts.iter().filter(|a| now.since(a.began) >= SILENT);
+            let slow = tried.filter(|attempt| attempt.is_slow(now));
+            over.extend(slow.max_by_key(|attempt| attempt.left(now)).map(|a| a.slot));
+        }
+        over.into_iter().for_each(|slot| self.on_refused(now, slot));
     }
 }
 
@@ -180,24 +193,52 @@ mod tests {
     }
 
     #[test]
-    fn who_refuses_or_drips_makes_room_for_others() {
+    fn who_refuses_is_not_asked_again_for_a_while() {
         let at = |ms: u64| Instant::from_millis(ms);
         let mut metadata = Metadata::default();
         metadata.begin(at(0), 0, 10 << 20);
         metadata.on_refused(at(10), 0);
         assert!(!metadata.wants(at(900), 0) && metadata.wants(at(900), 1));
-        metadata.begin(at(900), 1, 16 << 20);
-        // A piece every five seconds is never silent for long, and would take an hour and a half.
-        for piece in 0..3 {
-            metadata.sweep(at(900 + 5000 * u64::from(piece)));
-            let data = Bytes::from_static(&[0; 16384]);
-            let _ = metadata.on_data(at(901 + 5000 * u64::from(piece)), 1, piece, data);
+        assert!(metadata.wants(at(61_000), 0));
+        metadata.on_gone(0);
+        assert!(metadata.wants(at(900), 0), "somebody else has its slot now");
+    }
+
+    /// Twenty peers send a piece a second each of what they say has a thousand, and are never silent for long.
+    #[test]
+    fn who_drips_does_not_keep_others_away() {
+        let mut metadata = Metadata::default();
+        let piece = Bytes::from_static(&[0; PIECE as usize]);
+        let mut sent = [0; 20];
+        let mut honest = None;
+        for second in 0..60 {
+            let now = Instant::from_millis(second * 1000);
+            metadata.sweep(now);
+            for slot in 0..20u16 {
+                if metadata.wants(now, slot) {
+                    metadata.begin(now, slot, 16 << 20);
+                } else if metadata.attempts.iter().any(|attempt| attempt.slot == slot) {
+                    let count = &mut sent[usize::from(slot)];
+                    metadata.on_data(now, slot, *count, piece.clone()).expect("asked for");
+                    *count += 1;
+                }
+            }
+            // It comes last, and needs four seconds for a dictionary of forty pieces.
+            if metadata.wants(now, 20) {
+                metadata.begin(now, 20, 40 * PIECE);
+                honest = Some(second);
+            } else if let Some(began) = honest {
+                let first = (second - began - 1) as u32 * 10;
+                let whole = (first..first + 10).filter_map(|index| {
+                    let answer = metadata.on_data(now, 20, index, piece.clone());
+                    answer.expect("asked for").1
+                });
+                if whole.count() > 0 {
+                    return;
+                }
+            }
         }
-        metadata.sweep(at(13_000));
-        assert!(metadata.attempts.is_empty() && !metadata.wants(at(13_000), 1));
-        assert!(metadata.wants(at(13_000), 2) && metadata.wants(at(80_000), 1));
-        metadata.on_gone(1);
-        assert!(metadata.wants(at(13_000), 1), "somebody else has its slot now");
+        panic!("it never had the dictionary: it began at {honest:?}");
     }
 
     #[test]
