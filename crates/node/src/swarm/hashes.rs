@@ -4,7 +4,7 @@
 //! missing (a magnet brings none). Every peer that has a piece can serve its leaves: from memory, or computed from its disk.
 //! Peers that will not (foreign seeds may keep none) are no obstacle: the piece is then proven as a whole.
 
-use alloc::collections::VecDeque;
+use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec;
 use alloc::vec::Vec;
@@ -39,8 +39,9 @@ struct Tree {
     first_piece: u32,
     /// Hashes of the piece layer; zero where not known. Empty when the file is one piece.
     layer: Vec<u8>,
-    /// Pieces whose layer hash is known.
+    /// Pieces whose layer hash is known, and one before which all are.
     known: u32,
+    all_before: u32,
     /// Layer request under way: who was asked for what, when.
     asked: Option<(u16, HashRange, Instant)>,
 }
@@ -57,6 +58,11 @@ struct Leaves {
 #[derive(Debug)]
 pub(super) struct Hashes {
     trees: Vec<Tree>,
+    /// Roots, sorted, with the places of their trees: files with the same content have the same.
+    by_root: Vec<(Hash32, usize)>,
+    /// Trees whose layer may have gaps, and of which nobody is asked for the next part. Of those with the same root the first:
+    /// what is answered is true of all.
+    idle: BTreeSet<usize>,
     leaves: ByPiece<Leaves>,
     /// Pieces in `leaves` that are not begun, the longest kept first, and their bytes.
     kept: VecDeque<u32>,
@@ -89,10 +95,18 @@ impl Hashes {
             let layer = given
                 .map_or_else(|| vec![0; pieces as usize * HASH_LEN], |(_, layer)| layer.to_vec());
             let known = if given.is_some() { pieces } else { 0 };
-            trees.push(Tree { root, shape, first_piece: first.get(), layer, known, asked: None });
+            let first_piece = first.get();
+            trees.push(Tree { root, shape, first_piece, layer, known, all_before: 0, asked: None });
         }
+        let mut by_root: Vec<(Hash32, usize)> =
+            trees.iter().enumerate().map(|(index, tree)| (tree.root, index)).collect();
+        by_root.sort_unstable();
+        let firsts = by_root.chunk_by(|a, b| a.0 == b.0).filter_map(|same| same.first());
+        let idle = firsts.map(|entry| entry.1).collect();
         Self {
             trees,
+            by_root,
+            idle,
             leaves: ByPiece::new(),
             kept: VecDeque::new(),
             kept_bytes: 0,
@@ -104,6 +118,21 @@ impl Hashes {
     /// Whether the title has leaves at all.
     pub(super) fn has_leaves(&self) -> bool {
         !self.trees.is_empty()
+    }
+    /// Trees with this root, in order. O(log trees).
+    fn trees_of(&self, root: Hash32) -> &[(Hash32, usize)] {
+        let first = self.by_root.partition_point(|entry| entry.0 < root);
+        let rest = self.by_root.get(first..).unwrap_or_default();
+        rest.get(..rest.partition_point(|entry| entry.0 == root)).unwrap_or_default()
+    }
+    /// Forgets questions for layers: those trees are asked about again.
+    fn forget_layers(&mut self, mut over: impl FnMut(&(u16, HashRange, Instant)) -> bool) {
+        for (index, tree) in self.trees.iter_mut().enumerate() {
+            if tree.asked.as_ref().is_some_and(&mut over) {
+                tree.asked = None;
+                self.idle.insert(index);
+            }
+        }
     }
     /// The tree of a piece and the piece's place in its file.
     fn tree(&self, piece: u32) -> Option<(&Tree, u32)> {
@@ -179,9 +208,7 @@ impl Hashes {
     /// A peer is gone: what it was asked for is asked of others by the sweep.
     pub(super) fn on_gone(&mut self, slot: u16) {
         self.asked.retain(|_, asked| asked.0 != slot);
-        for tree in &mut self.trees {
-            tree.asked = tree.asked.filter(|asked| asked.0 != slot);
-        }
+        self.forget_layers(|asked| asked.0 == slot);
     }
 }
 
@@ -196,10 +223,11 @@ impl Tree {
     fn is_layer_known(&self) -> bool {
         !self.shape.has_piece_layer() || self.known == self.shape.piece_count()
     }
-    /// The request for the first part of the layer that is not known.
-    fn next_layer_request(&self) -> Option<HashRange> {
-        let missing =
-            (0..self.shape.piece_count()).find(|&piece| self.piece_hash(piece).is_none())?;
+    /// The request for the first part of the layer that is not known. What is known stays so, so each piece is looked at once.
+    fn next_layer_request(&mut self) -> Option<HashRange> {
+        let missing = (self.all_before..self.shape.piece_count())
+            .find(|&piece| self.piece_hash(piece).is_none())?;
+        self.all_before = missing;
         self.shape.layer_request(self.root, missing)
     }
 }
@@ -255,6 +283,12 @@ impl Swarm {
     ) {
         if let Some(content) = self.content_mut() {
             content.hashes.asked.insert(piece, (slot, turn.now, tries));
+            self.send_hash_request(turn, slot, range);
+        }
+    }
+    fn send_hash_request(&mut self, turn: &mut Turn<'_>, slot: u16, range: HashRange) {
+        if let Some(peer) = self.peer_mut(slot) {
+            peer.hashes_owed += 1;
             self.send(turn, slot, Message::HashRequest(range.into()));
         }
     }
@@ -288,9 +322,9 @@ impl Swarm {
         range: &HashRange,
         list: &Bytes,
     ) {
-        // Files with the same content have the same root.
-        let trees = self.content().map_or(0, |content| content.hashes.trees.len());
-        for index in 0..trees {
+        let Some((peer, content)) = self.both(slot) else { return };
+        peer.hear_hashes();
+        for (_, index) in content.hashes.trees_of(range.pieces_root).to_vec() {
             self.on_tree_hashes(turn, hub, slot, index, range, list);
         }
     }
@@ -299,16 +333,13 @@ impl Swarm {
         turn: &mut Turn<'_>,
         hub: &mut Hub,
         slot: u16,
-        tree: usize,
+        index: usize,
         range: &HashRange,
         list: &Bytes,
     ) {
         let Some((peer, content)) = self.both(slot) else { return };
         let link = peer.link;
-        let Some(tree) = content.hashes.trees.get_mut(tree) else { return };
-        if tree.root != range.pieces_root {
-            return;
-        }
+        let Some(tree) = content.hashes.trees.get_mut(index) else { return };
         if !merkle::verify(&tree.shape, range, list, &tree.layer) {
             return self.ban(
                 turn,
@@ -337,11 +368,12 @@ impl Swarm {
                 self.prove_waiting(turn, index);
             }
         } else if range.base_layer == tree.shape.piece_layer() {
-            tree.asked = None;
-            for (index, hash) in
+            let answers = tree.asked.is_some_and(|asked| (asked.0, asked.1) == (slot, *range));
+            tree.asked = tree.asked.filter(|_| !answers);
+            for (piece, hash) in
                 (range.index..).zip(merkle::hashes(list).take(range.length as usize))
             {
-                let start = index as usize * HASH_LEN;
+                let start = piece as usize * HASH_LEN;
                 if let Some(place) = tree.layer.get_mut(start..start + HASH_LEN)
                     && place.iter().all(|&byte| byte == 0)
                 {
@@ -349,19 +381,23 @@ impl Swarm {
                     tree.known += 1;
                 }
             }
-            self.ask_layers(turn);
+            if answers {
+                content.hashes.idle.insert(index);
+                self.ask_layers(turn);
+            }
         }
     }
     pub(super) fn on_hash_reject(&mut self, turn: &mut Turn<'_>, slot: u16, range: &HashRange) {
-        let Some((_, content)) = self.both(slot) else { return };
+        let Some((peer, content)) = self.both(slot) else { return };
+        peer.hear_hashes();
         if range.base_layer > 0 {
             return;
         }
-        let pieces: Vec<u32> = content
-            .hashes
-            .trees
+        let hashes = &content.hashes;
+        let pieces: Vec<u32> = hashes
+            .trees_of(range.pieces_root)
             .iter()
-            .filter(|tree| tree.root == range.pieces_root)
+            .filter_map(|entry| hashes.trees.get(entry.1))
             .filter_map(|tree| {
                 tree.first_piece.checked_add(range.index >> tree.shape.piece_node_layer())
             })
@@ -375,11 +411,7 @@ impl Swarm {
     }
     /// Asks for piece layers that a magnet did not bring: one request a file at a time.
     pub(super) fn ask_layers(&mut self, turn: &mut Turn<'_>) {
-        let count = self.content().map_or(0, |content| content.hashes.trees.len());
-        if self
-            .content()
-            .is_none_or(|content| content.hashes.trees.iter().all(Tree::is_layer_known))
-        {
+        if self.content().is_none_or(|content| content.hashes.idle.is_empty()) {
             return;
         }
         let speaks = |&slot: &u16| self.peer(slot).is_some_and(|peer| peer.v2);
@@ -391,19 +423,14 @@ impl Swarm {
         if able.is_empty() {
             return;
         }
-        for index in 0..count {
-            let Some(tree) =
-                self.content_mut().and_then(|content| content.hashes.trees.get_mut(index))
-            else {
-                return;
-            };
-            if tree.is_layer_known() || tree.asked.is_some() {
-                continue;
-            }
+        let Some(content) = self.content_mut() else { return };
+        for index in core::mem::take(&mut content.hashes.idle) {
+            let tree = self.content_mut().and_then(|content| content.hashes.trees.get_mut(index));
+            let Some(tree) = tree else { return };
             let Some(range) = tree.next_layer_request() else { continue };
             let slot = able[turn.rng.below(able.len() as u64) as usize];
             tree.asked = Some((slot, range, turn.now));
-            self.send(turn, slot, Message::HashRequest(range.into()));
+            self.send_hash_request(turn, slot, range);
         }
     }
     /// Hashes that were asked for and never came.
@@ -413,9 +440,7 @@ impl Swarm {
         if !content.hashes.has_leaves() {
             return;
         }
-        for tree in &mut content.hashes.trees {
-            tree.asked = tree.asked.filter(|asked| now.since(asked.2) < timeout);
-        }
+        content.hashes.forget_layers(|asked| now.since(asked.2) >= timeout);
         let late: Vec<(u32, u16, u8)> = content
             .hashes
             .asked
@@ -452,8 +477,9 @@ impl Swarm {
         let reject = Message::HashReject((*range).into());
         let Some((peer, content)) = self.both(slot) else { return };
         let link = peer.link;
-        let Some(tree) = content.hashes.trees.iter().find(|tree| tree.root == range.pieces_root)
-        else {
+        let trees = content.hashes.trees_of(range.pieces_root);
+        let tree = trees.first().and_then(|entry| content.hashes.trees.get(entry.1));
+        let Some(tree) = tree else {
             return self.send(turn, slot, reject);
         };
         let mut missing = merkle::pieces_needed(&tree.shape, range)

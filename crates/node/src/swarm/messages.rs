@@ -21,6 +21,8 @@ use crate::turn::{Owner, Turn};
 const SPANS_MAX: usize = 4096;
 /// Blocks of which one message may speak: more than any honest one has news of.
 const SPAN_BLOCKS_MAX: u32 = 65_536;
+/// This many blocks that were known already, or were too many, weigh as much as a small message that says nothing new.
+const STALE_BLOCKS: u32 = 1024;
 /// A message that makes us look at all pieces of a peer, or at a table of addresses, weighs as much as this many small ones.
 const LARGE_NOISE: u32 = 100;
 /// Questions that any peer may ask, for the smallest titles.
@@ -215,14 +217,16 @@ impl Swarm {
         let counts = !peer.is_source();
         let layout = &content.pieces.info.layout;
         let (mut useful, mut free, mut stale) = (false, false, 0);
-        let mut budget = SPAN_BLOCKS_MAX;
+        let (mut budget, mut stale_blocks) = (SPAN_BLOCKS_MAX, 0u32);
         for span in spans.iter().take(SPANS_MAX) {
             stale += 1;
             let Some(piece) = layout.piece(span.piece) else { continue };
             let known = peer.blocks.contains_key(&span.piece);
+            let length = u32::from(span.count).min(budget);
+            stale_blocks += u32::from(span.count) - length;
             if (content.pieces.is_held(span.piece) && !source)
                 || peer.has_piece(span.piece)
-                || span.count == 0
+                || length == 0
                 || (!known && peer.blocks.len() >= BEGUN_MAX)
             {
                 continue;
@@ -230,13 +234,13 @@ impl Swarm {
             let count = layout.block_count(piece);
             let bits = peer.blocks.entry(span.piece).or_insert_with(|| Bitfield::new(count));
             let mut is_new = false;
-            let length = u32::from(span.count).min(budget);
             budget -= length;
             for block in
                 u32::from(span.first)..u32::from(span.first).saturating_add(length).min(count)
             {
                 let set = bits.set(block);
                 is_new |= set;
+                stale_blocks += u32::from(!set);
                 if set && counts {
                     content.copies.announced(BlockKey::new(span.piece, block));
                 }
@@ -249,7 +253,8 @@ impl Swarm {
             }
             stale -= u32::from(is_new);
         }
-        peer.record.hear_noise(stale / 16 + u32::from(spans.is_empty()));
+        let noise = stale / 16 + stale_blocks / STALE_BLOCKS;
+        peer.record.hear_noise(noise + u32::from(spans.is_empty()));
         if useful {
             self.become_interested(turn, slot);
         }

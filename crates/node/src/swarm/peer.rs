@@ -93,6 +93,8 @@ pub(crate) struct Peer {
     pub(crate) greeted: bool,
     /// The link carries v2 messages (BEP 52).
     pub(crate) v2: bool,
+    /// Our questions for hashes that it has not answered, well or not.
+    pub(crate) hashes_owed: u32,
     pub(crate) ids: ExtensionIds,
     pub(crate) client: String,
     pub(crate) shoal: Option<ShoalHello>,
@@ -150,6 +152,8 @@ pub(crate) struct Peer {
 
 /// A block that is needed this much sooner than was said is hurried.
 const SOONER: Duration = Duration::from_secs(2);
+/// Weight of hashes without a question, as noise.
+const UNASKED_HASHES: u32 = 20;
 /// Cancelled requests remembered per peer.
 const CANCELLED_MAX: usize = 512;
 
@@ -164,6 +168,7 @@ impl Peer {
             extended: false,
             greeted: false,
             v2: false,
+            hashes_owed: 0,
             ids: ExtensionIds::default(),
             client: String::new(),
             shoal: None,
@@ -295,6 +300,13 @@ impl Peer {
     /// A bare fact was said: noise when it was known.
     pub(crate) fn hear(&mut self, is_new: bool) {
         self.record.hear_noise(u32::from(!is_new));
+    }
+    /// Hashes came, or a refusal of them: those that nobody asked for take long to prove, and weigh so much as noise.
+    pub(crate) fn hear_hashes(&mut self) {
+        match self.hashes_owed.checked_sub(1) {
+            Some(left) => self.hashes_owed = left,
+            None => self.record.hear_noise(UNASKED_HASHES),
+        }
     }
     /// Turns a request into one that we would rather not have answered. False when it must be taken back for good instead.
     pub(crate) fn withdraw(&mut self, now: Instant, key: BlockKey) -> bool {

@@ -89,9 +89,10 @@ impl Swarm {
         request: &BlockRequest,
     ) {
         let Some(peer) = self.peer_mut(slot) else { return };
-        let was_there = peer.uploads.cancel(request);
-        peer.hear(was_there);
-        if was_there {
+        let cancelled = peer.uploads.cancel(request);
+        // What was read for nothing is noise too: a request and its cancel cost their sender next to nothing.
+        peer.hear(cancelled == Some(false));
+        if cancelled.is_some() {
             let (fast, link) = (peer.fast, peer.link);
             self.forget_given(link, request);
             if fast {
@@ -187,15 +188,19 @@ impl Swarm {
     ) {
         let slot = (0..self.peers.len() as u16)
             .find(|&slot| self.peer(slot).is_some_and(|peer| peer.link == link));
+        if let Some(peer) = slot.and_then(|slot| self.peer_mut(slot)) {
+            peer.uploads.on_read_end(run);
+        }
         match outcome {
             Outcome::Data(data) if data.len() == run.length as usize => {
-                let Some(slot) = slot else { return };
-                if let Some(peer) = self.peer_mut(slot) {
+                if let Some(peer) = slot.and_then(|slot| self.peer_mut(slot)) {
                     peer.uploads.on_read(run, &data);
                 }
-                self.pump(turn, hub, slot);
             }
             outcome => self.on_read_failed(turn, run.piece, &failure_of(outcome)),
+        }
+        if let Some(slot) = slot {
+            self.pump(turn, hub, slot);
         }
     }
     /// Requests for a piece that could not be read are turned down: nothing waits behind them.

@@ -50,6 +50,8 @@ pub(crate) struct Uploads {
     queue: VecDeque<Wanted>,
     /// Bytes in stages `Reading` and `Ready`.
     ahead: usize,
+    /// Bytes that the disk was asked for and has not given yet, whatever became of the requests.
+    reading: usize,
     /// Film bytes that the transport takes.
     credit: u64,
     /// Film bytes given to the transport and not passed on by it.
@@ -124,17 +126,15 @@ impl Uploads {
         let place = self.queue.partition_point(|other| order(other) <= own);
         self.queue.insert(place, wanted);
     }
-    /// Takes a request out. True when it was there.
-    pub(crate) fn cancel(&mut self, request: &BlockRequest) -> bool {
-        let Some(index) = self.queue.iter().position(|wanted| wanted.request == *request) else {
-            return false;
-        };
-        if let Some(wanted) = self.queue.remove(index)
-            && !matches!(wanted.stage, Stage::Queued)
-        {
+    /// Takes a request out. Returns whether it had cost something, `None` when it was not there.
+    pub(crate) fn cancel(&mut self, request: &BlockRequest) -> Option<bool> {
+        let index = self.queue.iter().position(|wanted| wanted.request == *request)?;
+        let wanted = self.queue.remove(index)?;
+        let begun = !matches!(wanted.stage, Stage::Queued);
+        if begun {
             self.ahead -= wanted.request.length as usize;
         }
-        true
+        Some(begun)
     }
     /// Takes all requests out, for a choke.
     pub(crate) fn clear(&mut self) -> VecDeque<Wanted> {
@@ -171,7 +171,9 @@ impl Uploads {
                 continue;
             }
             let request = wanted.request;
-            if self.ahead > 0 && self.ahead + request.length as usize > AHEAD_MAX {
+            // What was cancelled meanwhile is read all the same: it counts until the disk is done with it.
+            let begun = self.ahead.max(self.reading);
+            if begun > 0 && begun + request.length as usize > AHEAD_MAX {
                 break;
             }
             match &mut run {
@@ -195,8 +197,13 @@ impl Uploads {
             }
             wanted.stage = Stage::Reading;
             self.ahead += request.length as usize;
+            self.reading += request.length as usize;
         }
         run
+    }
+    /// The disk is done with a run, well or not.
+    pub(crate) fn on_read_end(&mut self, run: &BlockRequest) {
+        self.reading -= run.length as usize;
     }
     /// A run that was read: its requests become ready.
     pub(crate) fn on_read(&mut self, run: &BlockRequest, data: &Bytes) {
