@@ -30,6 +30,12 @@ pub struct SwarmConfig {
     pub known_peers_max: usize,
     /// Links from one IP address to one title (loopback and private addresses are not counted).
     pub links_per_ip_max: usize,
+    /// Liars of one title that are remembered, by name and by address each; the oldest make room.
+    pub bans_max: usize,
+    /// Liars at one public host after which nobody there is met again. One would be too few: a whole house may stand behind it.
+    pub bans_per_host_max: usize,
+    /// Peers that left after they sent something and are remembered: their bytes may still prove wrong.
+    pub contributors_max: usize,
     /// A link must bring a handshake within this time.
     pub handshake_timeout: Duration,
     /// A link that says nothing for this long is closed (BEP 3: keep-alives every two minutes).
@@ -119,6 +125,9 @@ impl Default for SwarmConfig {
             dials_per_s: 25,
             known_peers_max: 1000,
             links_per_ip_max: 3,
+            bans_max: 1000,
+            bans_per_host_max: 4,
+            contributors_max: 256,
             handshake_timeout: Duration::from_secs(10),
             idle_timeout: Duration::from_secs(150),
             keep_alive: Duration::from_secs(100),

@@ -165,6 +165,8 @@ pub enum CloseReason {
     Full,
     /// The title or the node was stopped.
     Stopped,
+    /// The same peer is met again, under the name by which it speaks of more.
+    Upgrade,
 }
 
 impl core::fmt::Display for CloseReason {
@@ -180,6 +182,7 @@ impl core::fmt::Display for CloseReason {
             Self::Timeout => "it said nothing for too long",
             Self::Full => "there are enough connections",
             Self::Stopped => "the title was stopped",
+            Self::Upgrade => "it is met again under the title's newer name",
         })
     }
 }

@@ -143,6 +143,7 @@ impl Digest {
             CloseReason::Timeout => 7,
             CloseReason::Full => 8,
             CloseReason::Stopped => 9,
+            CloseReason::Upgrade => 10,
         };
         self.add(number);
     }

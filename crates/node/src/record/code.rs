@@ -319,6 +319,7 @@ impl Code for CloseReason {
             Self::Timeout => 7,
             Self::Full => 8,
             Self::Stopped => 9,
+            Self::Upgrade => 10,
         };
         tag.put(out);
     }
@@ -334,6 +335,7 @@ impl Code for CloseReason {
             7 => Self::Timeout,
             8 => Self::Full,
             9 => Self::Stopped,
+            10 => Self::Upgrade,
             _ => return Err(input.error(ErrorKind::Expected("CloseReason"))),
         })
     }

@@ -136,6 +136,7 @@ fn reason() -> impl Strategy<Value = CloseReason> {
         Just(CloseReason::Duplicate),
         Just(CloseReason::Myself),
         Just(CloseReason::NotNeeded),
+        Just(CloseReason::Upgrade),
         Just(CloseReason::Timeout),
         Just(CloseReason::Full),
         Just(CloseReason::Stopped),

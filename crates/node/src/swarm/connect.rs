@@ -19,16 +19,13 @@ use crate::link::LinkId;
 use crate::time::Instant;
 use crate::turn::{Found, Note, Turn};
 
-/// Peers that left after they sent something: their bytes may still prove wrong.
-const CONTRIBUTORS_MAX: usize = 256;
-/// Names of liars kept per title.
-const BANNED_IDS_MAX: usize = 1000;
-
 /// Who sent something and left.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Contributor {
     link: LinkId,
     remote: SocketAddr,
+    /// Where it says that it can be dialed; `remote` when we dialed it, or when it did not say.
+    listen: SocketAddr,
     id: PeerId,
 }
 
@@ -37,7 +34,7 @@ const SHOAL_VERSION: u32 = 1;
 
 impl Swarm {
     pub(super) fn on_found(&mut self, turn: &mut Turn<'_>, source: Found, peers: &[SocketAddr]) {
-        self.known.add(turn.now, source, peers, turn.config.swarm.known_peers_max);
+        self.known.add(turn.now, source, peers, &turn.config.swarm);
     }
     /// When the next dial should be made; `None` when there is nobody, or no room.
     pub(super) fn dial_ready(&self, turn: &Turn<'_>) -> Option<Instant> {
@@ -62,14 +59,14 @@ impl Swarm {
         remote: SocketAddr,
     ) {
         self.dialing = self.dialing.saturating_sub(1);
-        self.end_address(turn.now, remote, Ending::Failed);
+        self.end_address(turn, remote, Ending::Failed);
     }
     /// A link to `addr` ended; while another one to the same peer lives, it counts as connected.
-    fn end_address(&mut self, now: Instant, addr: SocketAddr, ending: Ending) {
+    fn end_address(&mut self, turn: &Turn<'_>, addr: SocketAddr, ending: Ending) {
         if self.peers.iter().flatten().any(|peer| peer.listen == Some(addr)) {
             self.known.connected(addr, true, usize::MAX);
         } else {
-            self.known.ended(now, addr, ending);
+            self.known.ended(turn.now, addr, ending, &turn.config.swarm);
         }
     }
     fn handshake(&self, turn: &Turn<'_>, info_hash: Hash20) -> Handshake {
@@ -110,7 +107,7 @@ impl Swarm {
         }
         if let Some((reason, ending)) = self.refusal(turn, hub, link, remote, theirs) {
             if link.is_dialed() {
-                self.end_address(turn.now, remote, ending);
+                self.end_address(turn, remote, ending);
                 if let CloseReason::Protocol(_) = reason {
                     turn.tell(Event::Dropped { remote, reason });
                 }
@@ -134,7 +131,7 @@ impl Swarm {
         peer.fast = theirs.fast;
         peer.extended = theirs.extended;
         peer.greeted = !theirs.extended;
-        peer.v2 = v2;
+        (peer.v2, peer.offers_v2) = (v2, theirs.v2);
         peer.uploads.open(credit);
         if let Some(up) = up {
             peer.service.on_round_trip(turn.now.since(up));
@@ -170,18 +167,17 @@ impl Swarm {
         if !self.hashes.contains(&theirs.info_hash) {
             return Some((CloseReason::Protocol("it answered for another title"), Ending::Failed));
         }
-        if self.known.is_banned(remote) || self.banned_ids.contains(&(remote.ip(), theirs.peer_id))
-        {
+        if self.known.is_banned(remote, theirs.peer_id, &turn.config.swarm) {
             return Some((CloseReason::Corrupt, Ending::Never));
         }
         let twin = (0..self.peers.len() as u16)
             .find(|&slot| self.peer(slot).is_some_and(|peer| peer.id == theirs.peer_id));
         if let Some(slot) = twin {
             let other = self.peer(slot).map_or(link, |peer| peer.link);
-            // A name can be copied: who serves us is not given up for somebody elsewhere who says that he is the same.
-            let is_proven = self
-                .peer(slot)
-                .is_some_and(|peer| peer.remote.ip() != remote.ip() && peer.down.total() > 0);
+            // A name can be copied: with whom we trade is not given up for somebody elsewhere who says that he is the same.
+            let is_proven = self.peer(slot).is_some_and(|peer| {
+                peer.remote.ip() != remote.ip() && peer.down.total() + peer.up.total() > 0
+            });
             if is_proven {
                 return Some((CloseReason::Duplicate, Ending::NotNeeded));
             }
@@ -411,9 +407,9 @@ impl Swarm {
         }
         // It left before its bytes were judged: it is shut out all the same, with whatever link it has now.
         let gone = self.contributors.iter().find(|gone| gone.link == link).copied();
-        let is_news = |gone: &Contributor| !self.banned_ids.contains(&(gone.remote.ip(), gone.id));
-        if let Some(gone) = gone.filter(is_news) {
-            self.shut_out(turn, gone, reason);
+        if let Some(gone) = gone
+            && self.shut_out(turn, gone, reason)
+        {
             let is_back = |peer: &Peer| peer.id == gone.id && peer.remote.ip() == gone.remote.ip();
             for slot in self.slots() {
                 if self.peer(slot).is_some_and(is_back) {
@@ -422,15 +418,15 @@ impl Swarm {
             }
         }
     }
-    /// A peer broke a rule or lied: it is named to the user and never met again. Names can be copied, so one counts only
-    /// together with its host.
-    fn shut_out(&mut self, turn: &mut Turn<'_>, gone: Contributor, reason: CloseReason) {
-        turn.tell(Event::Banned { remote: gone.remote, reason });
-        if self.banned_ids.len() >= BANNED_IDS_MAX {
-            self.banned_ids.pop_first();
+    /// A peer broke a rule or lied: it is named to the user and never met again. True when that is news.
+    fn shut_out(&mut self, turn: &mut Turn<'_>, gone: Contributor, reason: CloseReason) -> bool {
+        let dialed = gone.link.is_dialed().then_some(gone.remote);
+        let peer = (gone.remote.ip(), gone.id);
+        let is_news = self.known.ban(peer, dialed, &turn.config.swarm);
+        if is_news {
+            turn.tell(Event::Banned { remote: gone.listen, reason });
         }
-        self.banned_ids.insert((gone.remote.ip(), gone.id));
-        self.known.ban(turn.now, gone.remote);
+        is_news
     }
     /// A link is gone: all that it stood for is undone.
     pub(super) fn on_gone(
@@ -466,20 +462,22 @@ impl Swarm {
             Phase::Metadata(metadata) => metadata.on_gone(slot),
             Phase::Preparing | Phase::Left => {}
         }
-        let remote = peer.listen.unwrap_or(peer.remote);
-        let gone = Contributor { link: peer.link, remote, id: peer.id };
-        if matches!(reason, CloseReason::Corrupt | CloseReason::Protocol(_)) {
+        let (link, remote, id) = (peer.link, peer.remote, peer.id);
+        let gone = Contributor { link, remote, listen: peer.listen.unwrap_or(remote), id };
+        let is_liar = matches!(reason, CloseReason::Corrupt | CloseReason::Protocol(_));
+        if is_liar {
             self.shut_out(turn, gone, reason);
-        } else if let Some(listen) = peer.listen {
+        }
+        // A liar that came to us may have named somebody else's port: who listens there shows when it is dialed.
+        if let Some(listen) = peer.listen.filter(|_| !(is_liar && link.is_dialed())) {
             let ending = match reason {
                 CloseReason::NotNeeded | CloseReason::Duplicate => Ending::NotNeeded,
-                CloseReason::Myself => Ending::Never,
                 _ => Ending::Lost,
             };
-            self.end_address(turn.now, listen, ending);
+            self.end_address(turn, listen, ending);
         }
         if peer.down.total() > 0 {
-            if self.contributors.len() >= CONTRIBUTORS_MAX {
+            if self.contributors.len() >= turn.config.swarm.contributors_max {
                 self.contributors.pop_front();
             }
             self.contributors.push_back(gone);

@@ -1,9 +1,14 @@
 //! Addresses that may be dialed: where they came from, how they did, when to try again.
 
 use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 use core::time::Duration;
 
+use shoal_wire::PeerId;
+
+use super::bans::Bans;
+use crate::config::SwarmConfig;
 use crate::time::Instant;
 use crate::turn::Found;
 
@@ -17,6 +22,8 @@ const NOT_NEEDED: Duration = Duration::from_secs(600);
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     source: Found,
+    /// The user or a tracker named it: the only ones that may for a private title (BEP 27).
+    vouched: bool,
     failures: u8,
     /// When it may be dialed; `None` while it is connected or being dialed.
     ready: Option<Instant>,
@@ -41,33 +48,44 @@ pub(crate) struct Known {
     entries: BTreeMap<SocketAddr, Entry>,
     /// Those that may be dialed: when, how good the source, address.
     queue: BTreeSet<(Instant, Found, SocketAddr)>,
-    banned: BTreeSet<SocketAddr>,
-    banned_hosts: BTreeSet<IpAddr>,
+    bans: Bans,
 }
 
-/// Bans kept per title; beyond it the lowest address makes room.
-const BANNED_MAX: usize = 1000;
+impl Entry {
+    fn new(source: Found, ready: Option<Instant>) -> Self {
+        let vouched = matches!(source, Found::User | Found::Tracker);
+        Self { source, vouched, failures: 0, ready }
+    }
+}
 
 impl Known {
     /// Adds addresses; silly, banned and known ones are dropped, and so is everything above `limit`.
-    pub(crate) fn add(&mut self, now: Instant, source: Found, peers: &[SocketAddr], limit: usize) {
+    pub(crate) fn add(
+        &mut self,
+        now: Instant,
+        source: Found,
+        peers: &[SocketAddr],
+        config: &SwarmConfig,
+    ) {
         for &addr in peers {
-            if !is_dialable(addr) || self.is_banned(addr) {
+            if !is_dialable(addr) || self.bans.has_addr(addr, config) {
                 continue;
             }
+            let new = Entry::new(source, Some(now));
             if let Some(entry) = self.entries.get_mut(&addr) {
+                entry.vouched |= new.vouched;
                 // The user insists, or the network says that it is back.
                 if source == Found::User && entry.ready.is_some_and(|ready| ready > now) {
                     self.queue.remove(&(entry.ready.unwrap_or(now), entry.source, addr));
-                    *entry = Entry { source, failures: 0, ready: Some(now) };
+                    *entry = new;
                     self.queue.insert((now, source, addr));
                 }
                 continue;
             }
-            if self.entries.len() >= limit && source != Found::User {
+            if self.entries.len() >= config.known_peers_max && source != Found::User {
                 return;
             }
-            self.entries.insert(addr, Entry { source, failures: 0, ready: Some(now) });
+            self.entries.insert(addr, new);
             self.queue.insert((now, source, addr));
         }
     }
@@ -97,30 +115,51 @@ impl Known {
                 return;
             }
         }
-        let entry = self.entries.entry(addr).or_insert(Entry {
-            source: Found::Exchange,
-            failures: 0,
-            ready: None,
-        });
+        let entry = self.entries.entry(addr).or_insert_with(|| Entry::new(Found::Exchange, None));
         if let Some(ready) = entry.ready.take() {
             self.queue.remove(&(ready, entry.source, addr));
         }
         entry.failures = 0;
     }
+    /// The title proved private: forgets what nobody named who may. Returns those addresses, ascending.
+    pub(crate) fn keep_vouched(&mut self) -> Vec<SocketAddr> {
+        let unvouched = self.entries.iter().filter(|(_, entry)| !entry.vouched);
+        let gone: Vec<SocketAddr> = unvouched.map(|(&addr, _)| addr).collect();
+        for addr in &gone {
+            if let Some(Entry { ready: Some(ready), source, .. }) = self.entries.remove(addr) {
+                self.queue.remove(&(ready, source, *addr));
+            }
+        }
+        gone
+    }
+    /// Lets an address be dialed at once.
+    pub(crate) fn again(&mut self, now: Instant, addr: SocketAddr) {
+        if let Some(entry) = self.entries.get_mut(&addr)
+            && let Some(ready) = entry.ready
+        {
+            entry.ready = Some(now);
+            self.queue.remove(&(ready, entry.source, addr));
+            self.queue.insert((now, entry.source, addr));
+        }
+    }
     /// A link to `addr` ended.
-    pub(crate) fn ended(&mut self, now: Instant, addr: SocketAddr, ending: Ending) {
+    pub(crate) fn ended(
+        &mut self,
+        now: Instant,
+        addr: SocketAddr,
+        ending: Ending,
+        config: &SwarmConfig,
+    ) {
+        if ending == Ending::Never {
+            return self.never(addr, config);
+        }
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         if let Some(ready) = entry.ready.take() {
             self.queue.remove(&(ready, entry.source, addr));
         }
         let pause = match ending {
-            Ending::Never => {
-                self.entries.remove(&addr);
-                self.shut_out(addr);
-                return;
-            }
             Ending::NotNeeded => NOT_NEEDED,
-            Ending::Lost => RETRY_FIRST,
+            Ending::Never | Ending::Lost => RETRY_FIRST,
             Ending::Failed => {
                 entry.failures = entry.failures.saturating_add(1);
                 if entry.failures > FAILURES_MAX && entry.source != Found::User {
@@ -144,26 +183,29 @@ impl Known {
             }
         }
     }
-    /// Shuts an address out; a public host altogether, one on a shared or local address only by its port.
-    pub(crate) fn ban(&mut self, now: Instant, addr: SocketAddr) {
-        self.ended(now, addr, Ending::Never);
-        self.shut_out(addr);
-        if is_public(addr.ip()) {
-            if self.banned_hosts.len() >= BANNED_MAX {
-                self.banned_hosts.pop_first();
-            }
-            self.banned_hosts.insert(addr.ip());
+    /// Shuts a peer out. `dialed` is where a link of ours reached it, `None` when it came to us. True when it was not shut out
+    /// before.
+    pub(crate) fn ban(
+        &mut self,
+        (host, name): (IpAddr, PeerId),
+        dialed: Option<SocketAddr>,
+        config: &SwarmConfig,
+    ) -> bool {
+        if let Some(addr) = dialed {
+            self.never(addr, config);
         }
+        self.bans.shut_out(host, name, config)
     }
-    fn shut_out(&mut self, addr: SocketAddr) {
-        if self.banned.len() >= BANNED_MAX {
-            self.banned.pop_first();
+    /// Nobody who can be met at an address that we dialed is wanted: a liar, or ourselves.
+    fn never(&mut self, addr: SocketAddr, config: &SwarmConfig) {
+        if let Some(Entry { ready: Some(ready), source, .. }) = self.entries.remove(&addr) {
+            self.queue.remove(&(ready, source, addr));
         }
-        self.banned.insert(addr);
+        self.bans.shut_out_addr(addr, config);
     }
-    /// Whether a peer there was shut out.
-    pub(crate) fn is_banned(&self, addr: SocketAddr) -> bool {
-        self.banned.contains(&addr) || self.banned_hosts.contains(&addr.ip())
+    /// Whether whoever is at `addr` and calls himself `name` was shut out.
+    pub(crate) fn is_banned(&self, addr: SocketAddr, name: PeerId, config: &SwarmConfig) -> bool {
+        self.bans.has_addr(addr, config) || self.bans.has(addr.ip(), name)
     }
     /// Known addresses that are not connected.
     pub(crate) fn waiting(&self) -> usize {
@@ -190,6 +232,9 @@ pub(crate) fn is_public(ip: IpAddr) -> bool {
 mod tests {
     use super::*;
 
+    fn config() -> SwarmConfig {
+        SwarmConfig { known_peers_max: 10, ..SwarmConfig::default() }
+    }
     fn addr(port: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, 1], port))
     }
@@ -198,8 +243,8 @@ mod tests {
     fn the_users_peers_are_dialed_first_and_each_only_once() {
         let mut known = Known::default();
         let now = Instant::from_millis(5);
-        known.add(now, Found::Exchange, &[addr(1), addr(2), addr(0)], 10);
-        known.add(now, Found::User, &[addr(3)], 10);
+        known.add(now, Found::Exchange, &[addr(1), addr(2), addr(0)], &config());
+        known.add(now, Found::User, &[addr(3)], &config());
         assert_eq!(known.take(now), Some(addr(3)));
         assert!(known.take(now).is_some() && known.take(now).is_some());
         assert_eq!(known.take(now), None);
@@ -209,12 +254,12 @@ mod tests {
     fn failures_back_off_and_end_in_oblivion() {
         let mut known = Known::default();
         let mut now = Instant::from_millis(0);
-        known.add(now, Found::Tracker, &[addr(1)], 10);
+        known.add(now, Found::Tracker, &[addr(1)], &config());
         let mut dials = 0;
         while let Some(at) = known.next() {
             now = at;
             assert_eq!(known.take(now), Some(addr(1)));
-            known.ended(now, addr(1), Ending::Failed);
+            known.ended(now, addr(1), Ending::Failed, &config());
             dials += 1;
         }
         assert_eq!(dials, 7);
@@ -222,13 +267,34 @@ mod tests {
     }
 
     #[test]
-    fn a_banned_address_is_never_taken_again() {
+    fn an_address_where_a_liar_answered_is_never_taken_again_and_his_neighbours_are() {
         let mut known = Known::default();
         let now = Instant::from_millis(0);
-        known.add(now, Found::User, &[addr(1)], 10);
-        known.ban(now, addr(1));
-        known.add(now, Found::User, &[addr(1)], 10);
+        let liar = PeerId([1; 20]);
+        known.add(now, Found::User, &[addr(1)], &config());
+        assert!(known.ban((addr(1).ip(), liar), Some(addr(1)), &config()));
+        known.add(now, Found::User, &[addr(1)], &config());
         assert_eq!(known.take(now), None);
-        assert!(!known.is_banned(addr(2)));
+        assert!(known.is_banned(addr(1), PeerId([2; 20]), &config()));
+        assert!(known.is_banned(addr(2), liar, &config()));
+        assert!(!known.is_banned(addr(2), PeerId([2; 20]), &config()));
+        // One that came to us says where it can be dialed: that may be somebody else's place.
+        assert!(known.ban((addr(3).ip(), PeerId([3; 20])), None, &config()));
+        known.add(now, Found::User, &[addr(3)], &config());
+        assert_eq!(known.take(now), Some(addr(3)));
+    }
+
+    #[test]
+    fn for_a_private_title_only_what_users_and_trackers_named_is_kept() {
+        let mut known = Known::default();
+        let now = Instant::from_millis(0);
+        known.add(now, Found::Local, &[addr(1), addr(2)], &config());
+        known.add(now, Found::Exchange, &[addr(3)], &config());
+        known.add(now, Found::Tracker, &[addr(2), addr(4)], &config());
+        known.add(now, Found::User, &[addr(5)], &config());
+        assert_eq!(known.keep_vouched(), [addr(1), addr(3)]);
+        let mut left: Vec<SocketAddr> = core::iter::from_fn(|| known.take(now)).collect();
+        left.sort_unstable();
+        assert_eq!(left, [addr(2), addr(4), addr(5)]);
     }
 }

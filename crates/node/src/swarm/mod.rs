@@ -8,12 +8,14 @@
 mod audience;
 mod audit;
 mod availability;
+mod bans;
 mod choke;
 mod connect;
 mod fetch;
 mod hashes;
 mod hedge;
 mod known;
+mod learned;
 mod messages;
 mod metadata;
 mod peer;
@@ -104,17 +106,23 @@ impl Hub {
         self.next_dial = self.next_dial.wrapping_add(2);
         link
     }
-    /// Closes what a title was dialing, in the order in which it was dialed.
-    fn close_dialed(&mut self, turn: &mut Turn<'_>, of: TitleId) {
+    /// Closes what a title was dialing, where `unwanted` says so, in the order in which it was dialed. Returns how many.
+    fn close_dialed(
+        &mut self,
+        turn: &mut Turn<'_>,
+        of: TitleId,
+        unwanted: impl Fn(&SocketAddr) -> bool,
+    ) -> usize {
         let dialed = |(link, place): (&LinkId, &Place)| match place {
-            Place::Dialed { title, .. } if *title == of => Some(*link),
+            Place::Dialed { title, remote, .. } if *title == of && unwanted(remote) => Some(*link),
             _ => None,
         };
         let mut links: Vec<LinkId> = self.links.iter().filter_map(dialed).collect();
         links.sort_unstable();
-        for link in links {
+        for &link in &links {
             self.close(turn, link, CloseReason::Stopped);
         }
+        links.len()
     }
     /// Closes a link for good: nothing that arrives on it is looked at any more.
     fn close(&mut self, turn: &mut Turn<'_>, link: LinkId, reason: CloseReason) {

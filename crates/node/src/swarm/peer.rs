@@ -93,6 +93,8 @@ pub(crate) struct Peer {
     pub(crate) greeted: bool,
     /// The link carries v2 messages (BEP 52).
     pub(crate) v2: bool,
+    /// It would speak v2 if it were met under the title's v2 name.
+    pub(crate) offers_v2: bool,
     /// Our questions for hashes that it has not answered, well or not.
     pub(crate) hashes_owed: u32,
     pub(crate) ids: ExtensionIds,
@@ -168,6 +170,7 @@ impl Peer {
             extended: false,
             greeted: false,
             v2: false,
+            offers_v2: false,
             hashes_owed: 0,
             ids: ExtensionIds::default(),
             client: String::new(),

@@ -6,17 +6,16 @@
 //! ```
 
 use alloc::boxed::Box;
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, VecDeque};
 use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::IpAddr;
 use core::time::Duration;
 
 use shoal_wire::metainfo::Info;
 use shoal_wire::peer::{BlockRequest, Member, Message};
-use shoal_wire::{Hash32, InfoHashes, PeerId};
+use shoal_wire::{Hash32, InfoHashes};
 
 use super::Hub;
 use super::audience::{Audience, Said};
@@ -139,8 +138,6 @@ pub(crate) struct Swarm {
     pub(super) phase: Phase,
     pub(super) peers: Vec<Option<Box<Peer>>>,
     pub(super) known: Known,
-    /// Hosts and names of liars.
-    pub(super) banned_ids: BTreeSet<(IpAddr, PeerId)>,
     /// Who sent something and left lately.
     pub(super) contributors: VecDeque<Contributor>,
     /// Links of ours that are opening or shaking hands.
@@ -185,7 +182,6 @@ impl Swarm {
             phase: Phase::Metadata(Metadata::default()),
             peers: Vec::new(),
             known: Known::default(),
-            banned_ids: BTreeSet::new(),
             contributors: VecDeque::new(),
             dialing: 0,
             outstanding: 0,
@@ -219,7 +215,7 @@ impl Swarm {
             trackers: setup.trackers,
             time_indexes: setup.time_indexes,
         });
-        swarm.known.add(turn.now, Found::User, &setup.peers, turn.config.swarm.known_peers_max);
+        swarm.known.add(turn.now, Found::User, &setup.peers, &turn.config.swarm);
         if let Some(info) = setup.info {
             // With resume data at hand the world has prepared the storage before it added the title.
             if setup.have.is_some() {
@@ -244,7 +240,7 @@ impl Swarm {
     /// Storage is ready and holds `record`: the exchange begins.
     fn begin(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, record: ResumeRecord) {
         let Some(info) = self.info.clone() else { return };
-        self.hashes = info.hashes;
+        self.take_name(turn, hub, &info);
         let mut pieces = Pieces::new(Arc::clone(&info), Some(&record.have));
         let mut availability = Availability::new(info.layout.piece_count());
         for (index, bits) in &record.partial {
@@ -424,8 +420,7 @@ impl Swarm {
         for slot in self.slots() {
             self.disconnect(turn, hub, slot, CloseReason::Stopped);
         }
-        hub.close_dialed(turn, self.title);
-        self.dialing = 0;
+        self.dialing -= hub.close_dialed(turn, self.title, |_| true);
         self.flush_all(turn);
         self.save(turn, true);
         self.phase = Phase::Left;
