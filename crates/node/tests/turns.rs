@@ -3,150 +3,27 @@
 #[expect(dead_code, reason = "only its titles are used here")]
 mod world;
 
+#[expect(dead_code, reason = "every file of tests uses another part of the table")]
+mod table;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Event, Input, Job, Want};
+use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Input, Job, Want};
 use shoal_node::link::{LinkId, ReaderId};
 use shoal_node::rng::Seed;
 use shoal_node::time::Instant;
 use shoal_node::{Machine, Node};
-use shoal_wire::bitfield::Bitfield;
-use shoal_wire::metainfo::{Info, Version};
+use shoal_wire::Hash20;
+use shoal_wire::metainfo::Version;
 use shoal_wire::peer::{
-    BLOCK_LEN, BlockRequest, DueRequest, Extended, ExtensionHandshake, ExtensionIds, Handshake,
-    HashRange, Message, MetadataMessage, PexMessage, PexPeer, ShoalHello, ShoalMessage,
+    BLOCK_LEN, BlockRequest, DueRequest, Extended, ExtensionHandshake, ExtensionIds, HashRange,
+    Message, MetadataMessage, PexMessage, PexPeer, ShoalHello, ShoalMessage,
 };
-use shoal_wire::{Hash20, PeerId};
-use world::{TITLE, folder, title, work};
-
-const PIECE: u32 = 64 * 1024;
-
-struct Table {
-    node: Node,
-    now: Instant,
-    info: Arc<Info>,
-    disk: Vec<u8>,
-    writes_held: bool,
-    writing: usize,
-    sent: Vec<(LinkId, Message)>,
-    closed: Vec<(LinkId, CloseReason)>,
-    banned: usize,
-}
-
-impl Table {
-    fn new(version: Version, whole: bool) -> Self {
-        let (meta, content) = title(400_000, PIECE, version);
-        Self::with(meta, content, whole)
-    }
-    fn with(meta: shoal_wire::metainfo::Metainfo, content: Vec<u8>, whole: bool) -> Self {
-        let info = Arc::new(meta.info);
-        let mut config = Config { listen_port: 7000, ..Config::default() };
-        config.discover.local = false;
-        let now = Instant::from_millis(1000);
-        let count = info.layout.piece_count();
-        let setup = AddTitle {
-            title: TITLE,
-            hashes: info.hashes,
-            info: Some(Arc::clone(&info)),
-            piece_layers: meta.piece_layers,
-            trackers: Vec::new(),
-            peers: Vec::new(),
-            have: Some(if whole { Bitfield::full(count) } else { Bitfield::new(count) }),
-            partial: Vec::new(),
-            want: Want::All,
-            source: false,
-            time_indexes: Vec::new(),
-        };
-        let mut disk = vec![0; info.layout.nominal_end() as usize];
-        if whole {
-            disk[..content.len()].copy_from_slice(&content);
-        }
-        let mut table = Self {
-            node: Node::new(config.into(), Seed::from_u64(1), now),
-            now,
-            info,
-            disk,
-            writes_held: false,
-            writing: 0,
-            sent: Vec::new(),
-            closed: Vec::new(),
-            banned: 0,
-        };
-        table.give(Input::Command(Command::Add(setup.into())));
-        table
-    }
-    fn give(&mut self, input: Input) {
-        let mut effects = Vec::new();
-        self.node.step(self.now, input, &mut effects);
-        self.node.audit().expect("every sum holds");
-        for effect in effects {
-            match effect {
-                Effect::Send { link, message } => self.sent.push((link, message)),
-                Effect::Close { link, reason } => self.closed.push((link, reason)),
-                Effect::Submit { job, .. }
-                    if self.writes_held && matches!(*job, Job::Write { .. }) =>
-                {
-                    self.writing += 1;
-                }
-                Effect::Submit { ticket, job } => {
-                    let outcome = work(&mut self.disk, Some(&self.info), &job);
-                    self.give(Input::Done { ticket, outcome });
-                }
-                Effect::Tell(Event::Banned { .. }) => self.banned += 1,
-                _ => {}
-            }
-        }
-    }
-    fn say(&mut self, link: u32, message: Message) {
-        self.give(Input::Message { link: LinkId(link), message });
-    }
-    fn pass(&mut self, seconds: u64) {
-        let until = self.now + Duration::from_secs(seconds);
-        while let Some(at) = self.node.deadline().filter(|&at| at <= until) {
-            self.now = at;
-            self.give(Input::Wake);
-        }
-        self.now = until;
-    }
-    /// A remote opens a link and shakes hands.
-    fn meet(&mut self, link: u32, info_hash: Hash20, id: u8, fast: bool) {
-        self.shake(link, info_hash, id, fast, false);
-    }
-    /// A remote of our own kind does so.
-    fn meet_kin(&mut self, link: u32, info_hash: Hash20, id: u8) {
-        self.shake(link, info_hash, id, true, true);
-        let hello = ExtensionHandshake {
-            ids: ExtensionIds::OURS,
-            shoal: Some(ShoalHello { version: 1, source: false }),
-            ..ExtensionHandshake::default()
-        };
-        self.say(link, Message::Extended(Extended::Handshake(hello).into()));
-    }
-    fn shake(&mut self, link: u32, info_hash: Hash20, id: u8, fast: bool, extended: bool) {
-        let remote = SocketAddr::from(([10, 0, 0, id], 5000));
-        self.give(Input::LinkUp { link: LinkId(link), remote });
-        let handshake = Handshake {
-            info_hash,
-            peer_id: PeerId([id; 20]),
-            fast,
-            extended,
-            v2: false,
-            dht: false,
-        };
-        self.say(link, Message::Handshake(handshake.into()));
-    }
-    fn hash(&self) -> Hash20 {
-        self.info.hashes.primary().expect("a name")
-    }
-    fn to(&self, link: u32) -> Vec<&Message> {
-        let to = self.sent.iter().filter(|(to, _)| *to == LinkId(link));
-        to.map(|(_, message)| message).collect()
-    }
-}
+use table::{PIECE, Table};
+use world::{TITLE, folder, title};
 
 #[test]
 fn a_choke_drops_requests_and_tells_those_who_can_hear_it() {
@@ -236,7 +113,7 @@ fn hashes_of_padding_are_not_taken_for_the_next_file() {
         }
         table.pass(1);
     }
-    assert_eq!(table.banned, 0, "the honest one was taken for a liar");
+    assert_eq!(table.banned, [], "the honest one was taken for a liar");
     assert!(table.disk == content);
 }
 
@@ -289,7 +166,7 @@ fn a_remote_that_names_a_hundred_ports_is_one_address() {
 fn a_range_over_two_blocks_in_memory_is_not_read_from_a_disk_that_lacks_it() {
     let (meta, content) = title(400_000, PIECE, Version::V1);
     let mut table = Table::with(meta, content.clone(), false);
-    table.writes_held = true;
+    table.hold = |job| matches!(job, Job::Write { .. });
     let hash = table.hash();
     table.meet(1, hash, 1, true);
     table.say(1, Message::HaveAll);
@@ -297,7 +174,7 @@ fn a_range_over_two_blocks_in_memory_is_not_read_from_a_disk_that_lacks_it() {
     table.say(1, Message::Unchoke);
     table.give(Input::Credit { link: LinkId(1), bytes: 1 << 20 });
     let mut given = Vec::new();
-    while table.writing == 0 {
+    while table.held.is_empty() {
         let asked = table.to(1).into_iter().find_map(|message| match message {
             Message::Request(request) if !given.contains(request) => Some(*request),
             _ => None,
@@ -394,7 +271,7 @@ fn who_floods_with_messages_that_say_nothing_new_is_shut_out() {
         for round in 0.. {
             assert!(round < 5000, "{what}: not shut out");
             messages.iter().for_each(|message| table.say(1, message.clone()));
-            if table.banned > 0 {
+            if !table.banned.is_empty() {
                 break;
             }
         }
@@ -406,7 +283,7 @@ fn who_floods_with_messages_that_say_nothing_new_is_shut_out() {
             messages.iter().for_each(|message| table.say(1, message.clone()));
             table.pass(2);
         }
-        assert_eq!(table.banned, 0, "{what}: shut out for a habit");
+        assert_eq!(table.banned, [], "{what}: shut out for a habit");
     }
 }
 
