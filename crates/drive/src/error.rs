@@ -26,6 +26,11 @@ pub enum DriveError {
         /// What differs.
         what: &'static str,
     },
+    /// A file stands where a shorter one of the title must go.
+    InTheWay {
+        /// The file.
+        path: PathBuf,
+    },
     /// The state folder belongs to a running process.
     StateInUse {
         /// The folder.
@@ -112,6 +117,11 @@ impl fmt::Display for DriveError {
             Self::Changed { path, what } => write!(
                 f,
                 "{} {what}: it is no longer served; start again to have it checked",
+                path.display()
+            ),
+            Self::InTheWay { path } => write!(
+                f,
+                "{} is longer than the file of this name in the title: move it away, or choose another folder",
                 path.display()
             ),
             Self::StateInUse { path, pid: Some(pid) } => write!(

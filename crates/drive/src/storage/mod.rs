@@ -4,13 +4,14 @@
 //! changed by others since they were verified; tells where a file has data at all.
 //! **Refuses**: to follow a symbolic link, to leave its folder, to write padding, to make a file shorter.
 //!
-//! Files are made at their full length without allocating it, when their first byte is written (empty ones at once).
+//! Files are made at their full length without allocating it, when their first byte is written (empty ones at once). A
+//! file that somebody else changed or removed fails every read and write from then on, and no sync vouches for it.
 
 mod descriptors;
 mod place;
 
 use std::io::IoSlice;
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +21,7 @@ use rustix::io::{Errno, pread, pwritev};
 use shoal_wire::metainfo::Info;
 
 pub use descriptors::Descriptors;
+use place::Access;
 pub use place::Place;
 
 use crate::error::DriveError;
@@ -55,19 +57,23 @@ struct FileState {
     stamp: Option<Stamp>,
     /// Written since the last sync.
     dirty: bool,
-    /// Number of writes, so that a sync can tell whether it saw them all.
+    /// Writes that are done, so that a sync can tell whether it saw them all.
     writes: u64,
     /// Writes that are under way: until they are done no look at the file says how it will stay.
     writing: u32,
-    /// Somebody else changed it: nothing in it is believed until the title is checked again.
-    changed: bool,
+    /// It was there in this run: when it goes, it is not made again.
+    seen: bool,
+    /// What somebody else did to it: nothing in it is believed until the title is checked again.
+    spoilt: Option<&'static str>,
 }
 
 impl FileState {
     /// Whether the file, which looks like `now`, is what was vouched for. Notes it when it is not.
     fn is_as_known(&mut self, now: Stamp) -> bool {
-        self.changed |= self.stamp.is_some_and(|known| known != now);
-        !self.changed
+        if self.stamp.is_some_and(|known| known != now) {
+            self.spoilt.get_or_insert("was changed by another program");
+        }
+        self.spoilt.is_none()
     }
 }
 
@@ -118,24 +124,31 @@ impl Storage {
     pub fn make(&self) -> Result<(), DriveError> {
         self.place.make_folder()?;
         for (file, entry) in self.info.files.iter().enumerate() {
-            if entry.length == 0 && matches!(self.place, Place::Below(_)) {
-                self.descriptors.open(self.id, file, true, || self.place_open(file, true))?;
-            } else if let Some(stamp) = self.stamp_now(file)?
-                && stamp.size > entry.length
-            {
-                return Err(DriveError::Changed {
-                    path: self.path(file),
-                    what: "is longer than this title says",
-                });
+            let below = matches!(self.place, Place::Below(_));
+            match self.stamp_now(file)? {
+                Some(stamp) if stamp.size > entry.length => {
+                    let path = self.path(file);
+                    return Err(match below {
+                        true => DriveError::InTheWay { path },
+                        false => DriveError::Changed { path, what: "is longer than it was" },
+                    });
+                }
+                // Only what is missing is opened for writing: a seed's folder may be read-only.
+                None if entry.length == 0 && below => drop(self.open(file, Access::Make)?),
+                _ => {}
             }
         }
         Ok(())
     }
-    fn place_open(&self, file: usize, write: bool) -> Result<std::os::fd::OwnedFd, DriveError> {
+    fn open(&self, file: usize, access: Access) -> Result<Arc<OwnedFd>, DriveError> {
+        let write = access != Access::Read;
+        self.descriptors.open(self.id, file, write, || self.place_open(file, access))
+    }
+    fn place_open(&self, file: usize, access: Access) -> Result<OwnedFd, DriveError> {
         let entry = &self.info.files[file];
         let root = self.info.folder.then_some(&self.info.name);
-        let opened = self.place.open(file, &entry.path, root, write)?;
-        if write {
+        let opened = self.place.open(file, &entry.path, root, access)?;
+        if access != Access::Read {
             let path = || self.path(file);
             let stat = fstat(&opened).map_err(|e| DriveError::disk("look at", &path(), e))?;
             if u64::try_from(stat.st_size).unwrap_or(0) < entry.length {
@@ -187,8 +200,7 @@ impl Storage {
     }
     fn read_segment(&self, segment: Segment, buffer: &mut [u8]) -> Result<(), DriveError> {
         let file = segment.file;
-        let opened =
-            self.descriptors.open(self.id, file, false, || self.place_open(file, false))?;
+        let opened = self.open(file, Access::Read)?;
         self.check_unchanged(file, &*opened)?;
         let mut done = 0;
         while done < buffer.len() {
@@ -223,13 +235,16 @@ impl Storage {
             fstat(opened.as_fd()).map_err(|e| DriveError::disk("look at", &self.path(file), e))?;
         if stat.st_nlink == 0 {
             self.descriptors.forget(self.id, file);
-            return Err(DriveError::Changed { path: self.path(file), what: "was removed" });
+            state.spoilt = Some("was removed");
         }
-        if state.is_as_known(Stamp::of(&stat)) {
-            Ok(())
-        } else {
-            let what = "was changed by another program";
-            Err(DriveError::Changed { path: self.path(file), what })
+        state.is_as_known(Stamp::of(&stat));
+        state.seen = true;
+        self.refuse_spoilt(file, state)
+    }
+    fn refuse_spoilt(&self, file: usize, state: &FileState) -> Result<(), DriveError> {
+        match state.spoilt {
+            None => Ok(()),
+            Some(what) => Err(DriveError::Changed { path: self.path(file), what }),
         }
     }
 
@@ -246,18 +261,33 @@ impl Storage {
     }
     fn write_segment(&self, segment: Segment, parts: &[Bytes]) -> Result<(), DriveError> {
         let file = segment.file;
-        let opened = self.descriptors.open(self.id, file, true, || self.place_open(file, true))?;
-        {
-            let mut state = self.state(file);
-            self.look(file, &*opened, &mut state)?;
-            state.stamp = None;
-            state.dirty = true;
-            state.writes += 1;
-            state.writing += 1;
-        }
+        let opened = self.begin_write(file)?;
         let written = self.write_parts(&*opened, segment, parts);
-        self.state(file).writing -= 1;
+        self.end_write(file);
         written
+    }
+    /// Opens a file to write to it. The caller calls [`Storage::end_write`] whether the write succeeds or not.
+    fn begin_write(&self, file: usize) -> Result<Arc<OwnedFd>, DriveError> {
+        let access = {
+            let state = self.state(file);
+            // Before it is opened, which might make it anew.
+            self.refuse_spoilt(file, &state)?;
+            // What was there and is gone held pieces that are believed: a new file would pass for it.
+            if state.seen { Access::Write } else { Access::Make }
+        };
+        let opened = self.open(file, access)?;
+        let mut state = self.state(file);
+        self.look(file, &*opened, &mut state)?;
+        state.stamp = None;
+        state.writing += 1;
+        Ok(opened)
+    }
+    fn end_write(&self, file: usize) {
+        let mut state = self.state(file);
+        state.writing -= 1;
+        // Only now: a sync that began before this may have missed it, and the next one must not.
+        state.writes += 1;
+        state.dirty = true;
     }
     fn write_parts(
         &self,
@@ -287,12 +317,12 @@ impl Storage {
     pub fn sync(&self) -> Result<Vec<Option<Stamp>>, DriveError> {
         let mut stamps = Vec::with_capacity(self.states.len());
         for file in 0..self.states.len() {
-            let (dirty, writes, known, changed) = {
+            let (dirty, writes, known, spoilt) = {
                 let mut state = self.state(file);
                 let dirty = std::mem::replace(&mut state.dirty, false);
-                (dirty, state.writes, state.stamp, state.changed)
+                (dirty, state.writes, state.stamp, state.spoilt.is_some())
             };
-            if changed {
+            if spoilt {
                 stamps.push(None);
                 continue;
             }
@@ -300,14 +330,11 @@ impl Storage {
                 stamps.push(if known.is_some() { known } else { self.stamp_now(file)? });
                 continue;
             }
-            let result = self
-                .descriptors
-                .open(self.id, file, false, || self.place_open(file, false))
-                .and_then(|opened| {
-                    let path = || self.path(file);
-                    fdatasync(&*opened).map_err(|e| DriveError::disk("save", &path(), e))?;
-                    fstat(&*opened).map_err(|e| DriveError::disk("look at", &path(), e))
-                });
+            let result = self.open(file, Access::Read).and_then(|opened| {
+                let path = || self.path(file);
+                fdatasync(&*opened).map_err(|e| DriveError::disk("save", &path(), e))?;
+                fstat(&*opened).map_err(|e| DriveError::disk("look at", &path(), e))
+            });
             let stat = match result {
                 Ok(stat) => stat,
                 Err(error) => {
@@ -333,7 +360,7 @@ impl Storage {
     /// # Errors
     /// When it is something else than a file, or cannot be looked at.
     pub fn stamp_now(&self, file: usize) -> Result<Option<Stamp>, DriveError> {
-        match self.descriptors.open(self.id, file, false, || self.place_open(file, false)) {
+        match self.open(file, Access::Read) {
             Ok(opened) => fstat(&*opened)
                 .map(|stat| Some(Stamp::of(&stat)))
                 .map_err(|e| DriveError::disk("look at", &self.path(file), e)),
@@ -348,7 +375,8 @@ impl Storage {
     /// From now on `file` must look as it does in `stamp`.
     pub fn vouch(&self, file: usize, stamp: Stamp) {
         let mut state = self.state(file);
-        (state.stamp, state.changed) = (Some(stamp), false);
+        (state.stamp, state.spoilt) = (Some(stamp), None);
+        state.seen = true;
     }
     /// The next [`Storage::sync`] must bring `file` to the disk: an earlier run may have written it.
     pub fn mark_dirty(&self, file: usize) {
@@ -369,8 +397,7 @@ impl Storage {
         for (file, entry) in self.info.files.iter().enumerate() {
             let Some(stamp) = self.stamp_now(file)? else { continue };
             let end = stamp.size.min(entry.length);
-            let opened =
-                self.descriptors.open(self.id, file, false, || self.place_open(file, false))?;
+            let opened = self.open(file, Access::Read)?;
             let mut at = 0;
             while at < end {
                 let (start, stop) = match seek(&*opened, SeekFrom::Data(at)) {

@@ -20,6 +20,17 @@ pub enum Place {
     Files(Vec<PathBuf>),
 }
 
+/// What a file is opened for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Access {
+    /// To read it.
+    Read,
+    /// To read it and write to it, if it is there.
+    Write,
+    /// The same; it is made if need be, with its folders.
+    Make,
+}
+
 impl Place {
     /// The folder, or that of the first file.
     pub(super) fn folder(&self) -> &Path {
@@ -45,23 +56,23 @@ impl Place {
         let Self::Below(folder) = self else { return Ok(()) };
         std::fs::create_dir_all(folder).map_err(|e| DriveError::disk("make", folder, e))
     }
-    /// Opens a file; with `write` it is made if need be, with its folders.
+    /// Opens a file.
     pub(super) fn open(
         &self,
         file: usize,
         names: &[String],
         root: Option<&String>,
-        write: bool,
+        access: Access,
     ) -> Result<OwnedFd, DriveError> {
         let path = || self.path(file, names, root);
         let failed = |action, error| DriveError::disk(action, &path(), error);
         match self {
             Self::Files(paths) => {
                 let path = paths.get(file).ok_or_else(|| failed("find", Errno::NOENT))?;
-                if write {
+                if access != Access::Read {
                     return Err(failed("write", Errno::ROFS));
                 }
-                check_file(open_at(CWD, path, false).map_err(|e| failed("open", e))?, &failed)
+                check_file(open_at(CWD, path, access).map_err(|e| failed("open", e))?, &failed)
             }
             Self::Below(folder) => {
                 let mut at = openat(CWD, folder, FOLDER, Mode::empty())
@@ -69,9 +80,11 @@ impl Place {
                 let (name, parents) =
                     names.split_last().ok_or_else(|| failed("open", Errno::NOENT))?;
                 for parent in root.into_iter().chain(parents) {
-                    at = step_down(&at, parent, write).map_err(|e| failed("open", e))?;
+                    let make = access == Access::Make;
+                    at = step_down(&at, parent, make).map_err(|e| failed("open", e))?;
                 }
-                let opened = open_at(&at, Path::new(name), write).map_err(|e| failed("open", e))?;
+                let opened =
+                    open_at(&at, Path::new(name), access).map_err(|e| failed("open", e))?;
                 check_file(opened, &failed)
             }
         }
@@ -94,11 +107,15 @@ fn step_down(at: &OwnedFd, name: &str, make: bool) -> Result<OwnedFd, Errno> {
     }
 }
 
-fn open_at(at: impl std::os::fd::AsFd, name: &Path, write: bool) -> Result<OwnedFd, Errno> {
+fn open_at(at: impl std::os::fd::AsFd, name: &Path, access: Access) -> Result<OwnedFd, Errno> {
     // NONBLOCK: a named pipe in the way must not hold us up.
     let flags = OFlags::CLOEXEC | OFlags::NOFOLLOW | OFlags::NONBLOCK;
-    let flags = flags | if write { OFlags::RDWR | OFlags::CREATE } else { OFlags::RDONLY };
-    openat(at, name, flags, Mode::from_raw_mode(0o666))
+    let wanted = match access {
+        Access::Read => OFlags::RDONLY,
+        Access::Write => OFlags::RDWR,
+        Access::Make => OFlags::RDWR | OFlags::CREATE,
+    };
+    openat(at, name, flags | wanted, Mode::from_raw_mode(0o666))
 }
 
 /// Only regular files are films.

@@ -97,7 +97,8 @@ fn a_longer_file_in_the_way_is_refused_and_left_alone() {
     std::fs::create_dir(folder.path().join("title")).expect("made");
     std::fs::write(folder.path().join("title/film"), [1; 65]).expect("written");
     let error = storage(folder.path(), &files, 16).make().expect_err("refused").to_string();
-    assert!(error.contains("longer"), "{error}");
+    assert!(error.contains("film is longer"), "{error}");
+    assert!(error.contains("move it away, or choose another folder"), "{error}");
     assert_eq!(std::fs::metadata(folder.path().join("title/film")).expect("there").len(), 65);
 }
 
@@ -154,4 +155,59 @@ fn a_file_that_changes_while_it_is_checked_is_not_vouched_for() {
     storage.vouch(0, before);
     assert_eq!(storage.sync().expect("synced"), [None]);
     storage.read(0, &mut [0; 16]).expect_err("not what was hashed");
+}
+
+#[test]
+fn a_write_that_a_sync_did_not_see_is_brought_to_the_disk_by_the_next() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [TestFile { path: "film", data: &[1; 64], start: 0 }];
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("room");
+    storage.write(0, &bytes(&[5; 64])).expect("written");
+    let opened = storage.begin_write(0).expect("a second write");
+    // Somewhere in the middle of that write comes a save.
+    storage.sync().expect("synced");
+    assert_eq!(storage.state(0).stamp, None, "nobody knows how the file will stay");
+    let half = Segment { file: 0, at: 0, from: 0, len: 16 };
+    storage.write_parts(&*opened, half, &bytes(&[6; 16])).expect("written");
+    storage.end_write(0);
+    storage.read(0, &mut [0; 64]).expect("our own write is no change");
+    let stamps = storage.sync().expect("synced");
+    assert_eq!(stamps, [storage.stamp_now(0).expect("looked at")]);
+    assert_eq!(storage.state(0).stamp, stamps[0], "the second sync took that write along");
+}
+
+#[test]
+fn a_file_that_was_removed_is_not_made_again_to_pass_for_it() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [
+        TestFile { path: "film", data: &[1; 64], start: 0 },
+        TestFile { path: "sound", data: &[1; 64], start: 64 },
+        TestFile { path: "words", data: &[1; 64], start: 128 },
+    ];
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("room");
+    // Two descriptors for three files: that of the film is closed, that of the words is still open.
+    storage.write(0, &bytes(&[5; 192])).expect("written");
+    for (name, offset) in [("film", 0), ("words", 128)] {
+        let path = folder.path().join("title").join(name);
+        std::fs::remove_file(&path).expect("removed");
+        for _ in 0..2 {
+            storage.write(offset, &bytes(&[5; 16])).expect_err("the rest of it is lost");
+        }
+        assert!(!path.exists(), "{name}");
+    }
+    storage.read(64, &mut [0; 64]).expect("the other file is as it was");
+}
+
+#[test]
+fn an_empty_file_that_is_there_is_not_opened_for_writing() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let files = [TestFile { path: "empty", data: &[], start: 0 }];
+    std::fs::create_dir(folder.path().join("title")).expect("made");
+    std::fs::write(folder.path().join("title/empty"), []).expect("written");
+    let storage = storage(folder.path(), &files, 16);
+    storage.make().expect("nothing to make");
+    let writable = storage.descriptors.open(storage.id, 0, true, || Err(DriveError::Stopped));
+    assert!(matches!(writable, Err(DriveError::Stopped)), "a read-only folder would refuse");
 }
