@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use shoal_drive::pool::TitleOptions;
-use shoal_drive::resume::replace;
+use shoal_drive::resume::replace_shared;
 use shoal_drive::storage::Place;
 use shoal_drive::title::Trust;
 use shoal_node::io::{AddTitle, Want};
@@ -44,7 +44,7 @@ pub(crate) async fn run(arguments: Publish) -> Result<(), Error> {
         let mut hashing = Hashing::start(arguments.paths, choices, common.state_dir()?);
         let made = hashing.made(console).await?;
         if let Some(path) = &arguments.torrent {
-            replace(path, &made.metainfo.encode())?;
+            replace_shared(path, &made.metainfo.encode())?;
         }
         let listen = peer.engine.listen_address();
         let report = published(&made.metainfo, listen, arguments.torrent.as_deref());

@@ -15,6 +15,7 @@ use std::fs::{File, OpenOptions};
 use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
@@ -140,40 +141,61 @@ impl Drop for StateFolder {
 }
 
 /// Puts `bytes` in place of the file at `path`, so that a reader finds the old or the new ones, never a mixture, even
-/// after a power cut.
+/// after a power cut. Only this user may read it.
 ///
 /// # Errors
 /// When the system refuses; the old file is then untouched.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), DriveError> {
-    let temporary = temporary_of(path);
-    let written = (|| {
-        // A file of this name is what a process of the same number left when it was killed.
-        if let Err(error) = std::fs::remove_file(&temporary)
-            && error.kind() != ErrorKind::NotFound
-        {
-            return Err(error);
-        }
-        let mut file =
-            OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        std::fs::rename(&temporary, path)?;
-        match path.parent() {
-            Some(folder) => File::open(folder)?.sync_all(),
-            None => Ok(()),
-        }
-    })();
-    written.map_err(|e| DriveError::disk("save", path, e))
+    replace_with_mode(path, bytes, 0o600)
 }
 
-/// The name under which the new bytes of the file at `path` are written first: no other file's, and no other process's.
-fn temporary_of(path: &Path) -> PathBuf {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(path.file_name().unwrap_or_default());
-    name.push(format!(".{}{TEMPORARY}", std::process::id()));
-    path.with_file_name(name)
+/// The same as [`replace`] for a file that is meant for others too: its mode is what the user's umask leaves.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_shared(path: &Path, bytes: &[u8]) -> Result<(), DriveError> {
+    replace_with_mode(path, bytes, 0o666)
 }
 
+fn replace_with_mode(path: &Path, bytes: &[u8], mode: u32) -> Result<(), DriveError> {
+    let failed = |e| DriveError::disk("save", path, e);
+    let folder = folder_of(path);
+    let (temporary, mut file) = make_temporary(folder, mode).map_err(failed)?;
+    let written = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| std::fs::rename(&temporary, path));
+    if let Err(error) = written {
+        // Half a file is of no use; one that cannot be removed does no harm.
+        let _ = std::fs::remove_file(&temporary);
+        return Err(failed(error));
+    }
+    File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+/// The folder that `path` lies in; a bare name lies in the current one.
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| *folder != Path::new("")).unwrap_or_else(|| Path::new("."))
+}
+
+/// A new file of a name that nobody has in `folder`, not even a symbolic link: what is there already is somebody's.
+fn make_temporary(folder: &Path, mode: u32) -> std::io::Result<(PathBuf, File)> {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let mut tries = TEMPORARY_TRIES;
+    loop {
+        tries -= 1;
+        let number = NEXT.fetch_add(1, Ordering::Relaxed);
+        let path = folder.join(format!(".shoal-{}-{number}{TEMPORARY}", std::process::id()));
+        match OpenOptions::new().write(true).create_new(true).mode(mode).open(&path) {
+            Ok(file) => return Ok((path, file)),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && tries > 0 => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Names that are tried for a half-written file. Those of a killed process of our number are in the way, one each.
+const TEMPORARY_TRIES: u32 = 1000;
 /// How names of half-written files end.
 const TEMPORARY: &str = ".new";
 
@@ -185,22 +207,58 @@ mod tests {
     fn a_file_that_is_replaced_leaves_its_neighbours_alone() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("film.torrent");
-        let neighbour = folder.path().join("film.new");
-        std::fs::write(&neighbour, "mine").expect("written");
-        std::os::unix::fs::symlink(&neighbour, temporary_of(&path)).expect("linked");
+        let neighbours = ["film.new", ".film.torrent.new"].map(|name| folder.path().join(name));
+        for neighbour in &neighbours {
+            std::fs::write(neighbour, "mine").expect("written");
+        }
+        // The next names are taken: by a file, and by a link that leads to one.
+        let (taken, _) = make_temporary(folder.path(), 0o600).expect("made");
+        let name = taken.file_name().expect("named").to_string_lossy().into_owned();
+        let number = name.rsplit_once('-').and_then(|(_, end)| end.strip_suffix(TEMPORARY));
+        let number: u64 = number.expect("a number").parse().expect("a number");
+        let pid = std::process::id();
+        for next in 1..20 {
+            let link = folder.path().join(format!(".shoal-{pid}-{}{TEMPORARY}", number + next));
+            std::os::unix::fs::symlink(&neighbours[0], link).expect("linked");
+        }
         replace(&path, b"one").expect("written");
         replace(&path, b"two").expect("written");
         assert_eq!(std::fs::read(&path).expect("there"), b"two");
-        assert_eq!(std::fs::read(&neighbour).expect("kept"), b"mine");
-        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 2);
-        assert_ne!(temporary_of(&path), temporary_of(&path.with_extension("journal")));
+        for neighbour in &neighbours {
+            assert_eq!(std::fs::read(neighbour).expect("kept"), b"mine");
+        }
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 3 + 1 + 19);
+    }
+
+    #[test]
+    fn what_cannot_be_put_in_place_leaves_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("a folder of this name");
+        std::fs::create_dir(&path).expect("made");
+        replace(&path, b"film").expect_err("a folder is in the way");
+        assert_eq!(std::fs::read_dir(folder.path()).expect("a folder").count(), 1);
+        assert_eq!(folder_of(Path::new("film.torrent")), Path::new("."));
+    }
+
+    #[test]
+    fn a_file_for_others_has_the_mode_that_the_umask_leaves() {
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().expect("a folder");
+        let mode = |name: &str| {
+            let found = std::fs::metadata(folder.path().join(name)).expect("there");
+            found.permissions().mode() & 0o777
+        };
+        std::fs::write(folder.path().join("by others"), "").expect("written");
+        replace_shared(&folder.path().join("shared"), b"film").expect("written");
+        replace(&folder.path().join("own"), b"film").expect("written");
+        assert_eq!((mode("shared"), mode("own")), (mode("by others"), 0o600));
     }
 
     #[test]
     fn what_a_killed_process_left_half_written_is_removed() {
         let folder = tempfile::tempdir().expect("a folder");
         drop(StateFolder::open(folder.path()).expect("free"));
-        let left = folder.path().join("titles/.abc.record.1.new");
+        let left = folder.path().join("titles/.shoal-1-0.new");
         std::fs::write(&left, "half").expect("written");
         drop(StateFolder::open(folder.path()).expect("free"));
         assert!(!left.exists());
