@@ -13,7 +13,7 @@ use shoal_drive::hash::sha256;
 use shoal_drive::publish::{Publication, PublishProgress, Source, find_sources, publish};
 use shoal_drive::resume::replace;
 use shoal_drive::storage::Place;
-use shoal_node::io::ResumeRecord;
+use shoal_drive::title::Verified;
 use shoal_serve::kind::is_film;
 use shoal_wire::metainfo::{
     Metainfo, TimeIndexRef, TitleExtras, TitlePlan, Version, time_index_path,
@@ -48,7 +48,7 @@ pub(crate) struct Made {
     /// Where its files lie.
     pub(crate) place: Place,
     /// What was hashed just now; `None` when an earlier run made the title.
-    pub(crate) verified: Option<ResumeRecord>,
+    pub(crate) verified: Option<Verified>,
 }
 
 /// The files of a title, with the time indexes that are published beside the films.

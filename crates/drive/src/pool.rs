@@ -24,7 +24,7 @@ use crate::error::DriveError;
 use crate::hash;
 use crate::resume::StateFolder;
 use crate::storage::{Descriptors, Place};
-use crate::title::{CheckProgress, TitleStore, Trust};
+use crate::title::{CheckProgress, TitleStore, Trust, Verified};
 
 /// Threads of the lanes: reads, bulk, slow.
 const THREADS: [usize; 3] = [2, 2, 1];
@@ -54,7 +54,7 @@ pub struct TitleOptions {
     /// Piece layers at hand (BEP 52), by file root.
     pub layers: Vec<(Hash32, Bytes)>,
     /// What [`crate::publish`] has just hashed: it is not looked at again.
-    pub verified: Option<ResumeRecord>,
+    pub verified: Option<Verified>,
 }
 
 /// All titles of a node, as the pool knows them.
@@ -127,7 +127,7 @@ impl Titles {
         }
         store.keep_info()?;
         match options.verified {
-            Some(record) => store.vouch(&record).map(|()| record),
+            Some(verified) => store.vouch(&verified).map(|()| verified.record),
             None => store.prepare(options.trust),
         }
     }

@@ -20,7 +20,8 @@ use shoal_wire::{Hash20, Hash32};
 use crate::error::DriveError;
 use crate::hash;
 use crate::resume::check::STEP;
-use crate::storage::Place;
+use crate::storage::{Place, Stamp};
+use crate::title::Verified;
 
 /// Files of one title at most: what walks of a folder stop at.
 const FILES_MAX: usize = 100_000;
@@ -61,7 +62,7 @@ pub struct Published {
     /// Where its files lie.
     pub place: Place,
     /// All of it, verified.
-    pub verified: ResumeRecord,
+    pub verified: Verified,
 }
 
 /// How far a publication is; also stops it.
@@ -141,7 +142,7 @@ fn walk(folder: &Path, prefix: &[String], out: &mut Vec<Source>) -> Result<(), D
 struct Opened {
     path: PathBuf,
     file: File,
-    looks: (u64, i64, i64),
+    looks: Stamp,
 }
 
 impl Opened {
@@ -155,12 +156,16 @@ impl Opened {
     }
 }
 
-fn looks(file: &File, path: &Path) -> Result<(u64, i64, i64), DriveError> {
+fn looks(file: &File, path: &Path) -> Result<Stamp, DriveError> {
     let metadata = file.metadata().map_err(|e| DriveError::disk("look at", path, e))?;
     if !metadata.is_file() {
         return Err(DriveError::Invalid(format!("{} is not a file", path.display())));
     }
-    Ok((metadata.len(), metadata.mtime(), metadata.mtime_nsec()))
+    Ok(Stamp {
+        size: metadata.len(),
+        modified_s: metadata.mtime(),
+        modified_ns: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
+    })
 }
 
 /// Hashes the files and makes the title. Costs one read and one or two hashes of every byte, on all cores.
@@ -181,7 +186,7 @@ pub fn publish(
         .sources
         .iter()
         .zip(&opened)
-        .map(|(source, opened)| (source.name.clone(), opened.looks.0))
+        .map(|(source, opened)| (source.name.clone(), opened.looks.size))
         .collect();
     let total = files.iter().map(|(_, length)| length).sum();
     progress.total.store(total, Ordering::Relaxed);
@@ -200,7 +205,11 @@ pub fn publish(
     let metainfo = plan.finish(&hashes, extras).map_err(refused)?;
     let place = Place::Files(ordered.iter().map(|opened| opened.path.clone()).collect());
     let have = Bitfield::full(metainfo.info.layout.piece_count());
-    Ok(Published { metainfo, place, verified: ResumeRecord { have, partial: Vec::new() } })
+    let verified = Verified {
+        record: ResumeRecord { have, partial: Vec::new() },
+        stamps: ordered.iter().map(|opened| opened.looks).collect(),
+    };
+    Ok(Published { metainfo, place, verified })
 }
 
 /// The hashes of one piece.
@@ -326,6 +335,7 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resume::StateFolder;
     use crate::storage::Descriptors;
     use crate::testing::film;
     use crate::title::{TitleStore, Trust};
@@ -371,6 +381,39 @@ mod tests {
             let store = TitleStore::open(Arc::new(info), piece_layers, place, descriptors, None);
             let found = store.prepare(Trust::Nothing).expect("looked");
             assert!(found.have.is_full(), "{version:?} {found:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_changed_after_it_was_hashed_is_neither_served_nor_recorded() {
+        let folder = folder(&[("a.mp4", 70_000), ("b.mp4", 70_000)]);
+        let state = tempfile::tempdir().expect("a folder");
+        let state = StateFolder::open(state.path()).expect("state");
+        let published =
+            publish(&publication(folder.path(), Version::V1), &PublishProgress::default());
+        let Published { metainfo, place, verified } = published.expect("published");
+        std::fs::write(folder.path().join("b.mp4"), vec![7; 70_000]).expect("changed");
+        let info = Arc::new(metainfo.info);
+        let open = || {
+            let descriptors = Arc::new(Descriptors::new(2));
+            TitleStore::open(
+                Arc::clone(&info),
+                Vec::new(),
+                place.clone(),
+                descriptors,
+                Some(&state),
+            )
+        };
+        let store = open();
+        store.vouch(&verified).expect("looked");
+        store.storage().read(0, &mut [0; 100]).expect("as it was");
+        store.storage().read(100_000, &mut [0; 100]).expect_err("not what was hashed");
+        // The next start believes only what is still as it was.
+        let found = open().prepare(Trust::Verified).expect("looked").have;
+        let start_of_b = info.files[1].start;
+        for piece in info.layout.pieces() {
+            let end = info.layout.start(piece) + u64::from(info.layout.data_len(piece));
+            assert_eq!(found.get(piece.get()), end <= start_of_b, "{piece:?}");
         }
     }
 

@@ -16,7 +16,7 @@ use crate::error::DriveError;
 use crate::hash;
 use crate::resume::check::{Expect, expectation};
 use crate::resume::{Journal, Leaves, Record, StateFolder, Stretch, check, replace};
-use crate::storage::{Descriptors, Place, Storage};
+use crate::storage::{Descriptors, Place, Stamp, Storage};
 
 /// How much of what is found on the disk is believed.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -28,6 +28,15 @@ pub enum Trust {
     Nothing,
     /// Every file whose length fits (`--skip-check`).
     Sizes,
+}
+
+/// What was hashed a moment ago, by [`crate::publish`].
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Verified {
+    /// The pieces.
+    pub record: ResumeRecord,
+    /// How each file of the title looked from before the first byte was hashed until after the last.
+    pub stamps: Vec<Stamp>,
 }
 
 /// How far a check of stored data is.
@@ -133,17 +142,18 @@ impl TitleStore {
         }
         Ok(found.record)
     }
-    /// Believes `record` without looking: the bytes were hashed a moment ago by [`crate::publish`].
+    /// Believes `verified` of files that still look as they did when they were hashed.
     ///
     /// # Errors
-    /// When the record cannot be written.
-    pub fn vouch(&self, record: &ResumeRecord) -> Result<(), DriveError> {
-        for file in 0..self.storage.info().files.len() {
-            if let Some(stamp) = self.storage.stamp_now(file)? {
-                self.storage.vouch(file, stamp);
-            }
+    /// When a file is gone, or the record cannot be written.
+    pub fn vouch(&self, verified: &Verified) -> Result<(), DriveError> {
+        let files = self.storage.info().files.len();
+        for (file, stamp) in verified.stamps.iter().enumerate().take(files) {
+            self.storage.vouch(file, *stamp);
+            // The save looks at it again, and what was hashed may still be in the memory of the system.
+            self.storage.mark_dirty(file);
         }
-        self.save(record)
+        self.save(&verified.record)
     }
     /// Reads stored bytes.
     ///
