@@ -65,6 +65,13 @@ pub struct SwarmConfig {
     pub choke_interval: Duration,
     /// Time between two optimistic choices (BEP 3: 30 s).
     pub optimistic_interval: Duration,
+    /// Pieces that a choked beginner may ask for at most (BEP 6: ten).
+    pub allowed_fast_pieces: u32,
+    /// Film in these pieces at most, bytes; but one piece always. Ten large pieces would be a download without any trade.
+    pub allowed_fast_bytes: u32,
+    /// Choked peers of one title that are served side by side; requests of more are turned down meanwhile. With many, those
+    /// who trade would notice.
+    pub allowed_fast_peers: usize,
     /// A peer that owes blocks and sends none for this long is snubbed.
     pub snub_after: Duration,
     /// Pieces of which some blocks are held or on their way, besides those in a window.
@@ -141,6 +148,9 @@ impl Default for SwarmConfig {
             optimistic_slots: 1,
             choke_interval: Duration::from_secs(10),
             optimistic_interval: Duration::from_secs(30),
+            allowed_fast_pieces: 10,
+            allowed_fast_bytes: 4 << 20,
+            allowed_fast_peers: 2,
             snub_after: Duration::from_secs(20),
             partial_pieces_max: 64,
             memory_max: 24 << 20,
@@ -257,3 +267,6 @@ impl Default for Config {
         }
     }
 }
+
+/// Pieces of one peer that it allows us while it chokes us of which a note is taken; others allow ten at most (BEP 6).
+pub(crate) const ALLOWED_FAST_KEPT_MAX: usize = 64;

@@ -84,6 +84,7 @@ enum Say {
     Metadata { kind: u8, piece: u32, length: u16 },
     Hello { port: u16, size: u32, queue: u32, shoal: bool },
     DontHave(u32),
+    Allow(u32),
     Exchange(u16),
 }
 
@@ -114,6 +115,7 @@ fn say() -> impl Strategy<Value = Say> {
         2 => (any::<u16>(), number(2000), number(600), any::<bool>())
             .prop_map(|(port, size, queue, shoal)| Say::Hello { port, size, queue, shoal }),
         1 => number(10).prop_map(Say::DontHave),
+        2 => number(10).prop_map(Say::Allow),
         1 => any::<u16>().prop_map(Say::Exchange),
     ]
 }
@@ -395,6 +397,7 @@ impl Script {
             }
             Say::Cancel { piece, block: index } => return Message::Cancel(block(piece, index)),
             Say::Reject { piece, block: index } => return Message::Reject(block(piece, index)),
+            Say::Allow(piece) => return Message::AllowedFast { piece: *piece },
             Say::Have(piece) => return Message::Have { piece: *piece },
             Say::Bits(bits) => return Message::Bitfield(bits.clone().into()),
             Say::Blocks(spans) => {

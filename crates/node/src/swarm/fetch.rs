@@ -118,6 +118,9 @@ impl Swarm {
         if self.halted.is_some() {
             return;
         }
+        if self.peer(slot).is_some_and(|peer| peer.chokes_us) {
+            return self.fill_choked(turn, slot);
+        }
         let config = &turn.config.swarm;
         // In bulk, requests are made a batch at a time: one message and one wake-up of the peer for many blocks.
         if let Some((peer, content)) = self.both(slot)
@@ -130,7 +133,7 @@ impl Swarm {
             let outstanding = self.outstanding as usize;
             let Some((peer, content)) = self.both(slot) else { return };
             let room = peer.queue_max.min(config.requests_out_max) as usize;
-            if peer.chokes_us || !peer.interested || peer.asked.len() >= room {
+            if !peer.interested || peer.asked.len() >= room {
                 break;
             }
             let key = if content.pieces.memory() + outstanding >= config.memory_max {
@@ -538,10 +541,10 @@ fn pick_nearest(content: &Content, giver: Giver<'_>, config: &SwarmConfig) -> Op
 
 /// A peer that could be asked for something outside the windows.
 #[derive(Clone, Copy)]
-struct Giver<'a> {
-    peer: &'a Peer,
-    slot: u16,
-    gate: Gate<'a>,
+pub(super) struct Giver<'a> {
+    pub(super) peer: &'a Peer,
+    pub(super) slot: u16,
+    pub(super) gate: Gate<'a>,
 }
 
 impl Giver<'_> {
@@ -557,7 +560,7 @@ impl Giver<'_> {
 }
 
 /// First free block of a begun piece that the peer has.
-fn free_block(content: &Content, giver: Giver<'_>, piece: u32) -> Option<BlockKey> {
+pub(super) fn free_block(content: &Content, giver: Giver<'_>, piece: u32) -> Option<BlockKey> {
     let Giver { peer, slot, .. } = giver;
     let active = content.pieces.active(piece).filter(|active| active.free > 0)?;
     let whole = peer.has_piece(piece);

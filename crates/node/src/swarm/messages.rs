@@ -60,6 +60,7 @@ impl Swarm {
             Message::Interested => {
                 peer.wants_us = true;
                 self.give_free_slot(turn, slot);
+                self.offer_allowed(turn, slot);
             }
             Message::NotInterested => {
                 peer.wants_us = false;
@@ -78,12 +79,10 @@ impl Swarm {
             Message::HashRequest(range) => self.on_hash_request(turn, slot, &range),
             Message::Hashes { range, hashes } => self.on_hashes(turn, hub, slot, &range, &hashes),
             Message::HashReject(range) => self.on_hash_reject(turn, slot, &range),
+            Message::AllowedFast { piece } => self.on_allowed_fast(turn, slot, piece),
             Message::Extended(extended) => self.on_extended(turn, hub, slot, *extended),
             // Hints that we do not follow, and the signs of life that `heard` has noted.
-            Message::KeepAlive
-            | Message::Port(_)
-            | Message::Suggest { .. }
-            | Message::AllowedFast { .. } => {}
+            Message::KeepAlive | Message::Port(_) | Message::Suggest { .. } => {}
         }
         self.judge(turn, hub, slot);
     }
@@ -293,7 +292,9 @@ impl Swarm {
             return self.on_turned_down(turn, slot, key);
         }
         peer.record.hear_noise(1);
-        if !chokes {
+        if chokes {
+            peer.disallow(key.piece());
+        } else {
             peer.record.rejected += 1;
             // What it rejects it does not seem to have.
             let counts = !peer.is_source();

@@ -3,8 +3,9 @@
 //! [`Swarms`] owns what titles share: the table of links, the uplink, the pace of dialing. A [`title::Swarm`] is one title:
 //! its peers, its pieces, its plan. Reading order: `pieces` (states of pieces and blocks), `windows` (what is needed when),
 //! `fetch` (who is asked for what: the scheduler), `verify` (proof, storing, blame), `serve` and `upload` (giving),
-//! `connect` (links and handshakes), `messages` (what each message does).
+//! `allowed` (what passes a choke), `connect` (links and handshakes), `messages` (what each message does).
 
+mod allowed;
 mod audience;
 mod audit;
 mod availability;

@@ -11,6 +11,7 @@ use shoal_wire::PeerId;
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
 
+use super::allowed::Grant;
 use super::audience::Said;
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
@@ -139,6 +140,10 @@ pub(crate) struct Peer {
     /// The piece it goes on with in bulk.
     pub(crate) current: Option<u32>,
     pub(crate) uploads: Uploads,
+    /// What it may have while we choke it (BEP 6).
+    pub(super) granted: Vec<Grant>,
+    /// Pieces that it gives us while it chokes us (BEP 6).
+    pub(super) allowed: Vec<u32>,
     pub(crate) down: Meter,
     pub(crate) up: Meter,
     pub(crate) service: Service,
@@ -200,6 +205,8 @@ impl Peer {
             earned: 0,
             current: None,
             uploads: Uploads::default(),
+            granted: Vec::new(),
+            allowed: Vec::new(),
             down: Meter::default(),
             up: Meter::default(),
             service: Service::new(now),

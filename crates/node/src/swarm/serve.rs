@@ -34,15 +34,18 @@ impl Swarm {
         let piece = content.pieces.info.layout.contains(&request).filter(|_| fits);
         let here = piece
             .is_some_and(|piece| content.pieces.can_give(piece, request.offset, request.length));
-        let accepted = here && !peer.choked && peer.uploads.len() < config.requests_in_max as usize;
+        let has_room = peer.uploads.len() < config.requests_in_max as usize;
+        let choked = peer.choked;
+        let accepted = here && has_room && (!choked || self.is_allowed(config, slot, &request));
+        let Some(peer) = self.peer_mut(slot) else { return };
         if !accepted {
             // A request that crossed our choke on the way is nobody's fault; one for what was never offered is.
-            if !here || peer.uploads.len() >= config.requests_in_max as usize {
+            if !here || !has_room {
                 peer.record.abusive += 1;
             }
             peer.record.malformed += u32::from(piece.is_none());
             // Some cross our choke; who goes on asking makes us answer for nothing.
-            peer.record.hear_noise(u32::from(peer.choked));
+            peer.record.hear_noise(u32::from(choked));
             if peer.fast {
                 self.send(turn, slot, Message::Reject(request));
             }
@@ -297,11 +300,18 @@ impl Swarm {
         self.send(turn, slot, if choked { Message::Choke } else { Message::Unchoke });
         // BEP 6: each request that a choke drops is rejected, so that the peer can ask elsewhere at once.
         for wanted in dropped {
+            if self.is_allowed(&turn.config.swarm, slot, &wanted.request) {
+                if let Some(peer) = self.peer_mut(slot) {
+                    peer.uploads.push(wanted.request, wanted.due, wanted.repeat);
+                }
+                continue;
+            }
             self.forget_given(link, &wanted.request);
             if fast {
                 self.send(turn, slot, Message::Reject(wanted.request));
             }
         }
+        self.offer_allowed(turn, slot);
     }
     /// A round of the choker among foreign peers.
     pub(super) fn choke_round(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, optimistic: bool) {
@@ -333,6 +343,7 @@ impl Swarm {
                 peer.optimistic = lucky;
             }
             self.set_choked(turn, slot, !(lucky || choice.regular.contains(&slot)));
+            self.serve_choked(turn, hub, slot);
         }
         // Who no longer wants anything gives its slot back.
         for slot in slots {

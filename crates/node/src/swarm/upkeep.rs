@@ -126,8 +126,11 @@ impl Swarm {
     pub(super) fn snub(&mut self, turn: &mut Turn<'_>, slot: u16) {
         let Some(peer) = self.peer_mut(slot) else { return };
         peer.snubbed = true;
-        // Who chokes will not answer the first one either.
+        // Who chokes will not answer the first one either, nor give what it allowed.
         let kept = usize::from(!peer.chokes_us);
+        if peer.chokes_us {
+            peer.allowed.clear();
+        }
         self.take_back(turn, slot, kept);
     }
     /// Takes everything back from a snubbed peer but the first `kept` requests, by which it may redeem itself.

@@ -2,8 +2,9 @@
 //! extension (docs/protocol.md).
 //!
 //! [`Message`] is the whole vocabulary, typed; `codec` turns it into bytes and back. `extension` holds the vocabulary of
-//! BEP 10 messages, `payload` their bytes, `handshake` the first 68 bytes.
+//! BEP 10 messages, `payload` their bytes, `handshake` the first 68 bytes, `allowed` the pieces that a choked peer may ask for.
 
+mod allowed;
 mod codec;
 mod extension;
 mod handshake;
@@ -14,6 +15,7 @@ mod tests;
 use alloc::boxed::Box;
 use bytes::Bytes;
 
+pub use allowed::allowed_fast_set;
 pub use codec::{
     BITFIELD_MAX, BLOCK_MESSAGE_MAX, Decoded, EXTENDED_MAX, ExtensionIds, FRAME_MAX, Framing,
     HASHES_MAX, Prefix, decode, encode_prefix, encoded_len, whole_frames,
