@@ -6,6 +6,8 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use shoal_node::io::Family;
+
 /// Where an address lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Zone {
@@ -64,6 +66,8 @@ pub struct Allow {
     pub local_names: bool,
     /// The URL was typed by the user: any path of a local literal address is fine.
     pub typed: bool,
+    /// Only addresses of this family, where one is named.
+    pub family: Option<Family>,
 }
 
 /// Whether a connection to `address` may be made for a URL with `host` (as written in it) and `path`.
@@ -160,7 +164,7 @@ mod tests {
         ));
         assert!(may_connect("127.0.0.1", "/film.torrent", local, Allow { typed: true, ..strict }));
         let metadata: IpAddr = "169.254.169.254".parse().expect("literal");
-        let all = Allow { local_names: true, typed: true };
+        let all = Allow { local_names: true, typed: true, family: None };
         assert!(!may_connect("169.254.169.254", "/announce", metadata, all));
     }
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
-use shoal_node::io::{CloseReason, Command, Event, Failure, FailureKind, Job, Outcome};
+use shoal_node::io::{CloseReason, Command, Event, Failure, FailureKind, Family, Job, Outcome};
 use shoal_node::link::{LinkId, ReaderId, Ticket};
 use shoal_node::stack::Socket;
 use shoal_node::stats::TitleView;
@@ -24,7 +24,7 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::address::{Allow, Zone, zone};
-use crate::fetch::{TRACKER_BODY_MAX, fetch};
+use crate::fetch::{Fetched, TRACKER_BODY_MAX, fetch};
 use crate::hub::Hub;
 use crate::inbox::Arrival;
 use crate::link::{Commons, Link, dial};
@@ -310,7 +310,7 @@ impl Engine {
             }
             StackEffect::Submit { ticket, job } => match *job {
                 Job::Resolve { host, port } => self.resolve(ticket, host, port),
-                Job::Fetch { url } => self.fetch(ticket, url),
+                Job::Fetch { url, family } => self.fetch(ticket, url, family),
                 job => self.jobs.push((ticket, Box::new(job))),
             },
             StackEffect::Dial { link, remote } => {
@@ -464,11 +464,11 @@ impl Engine {
             }
         });
     }
-    fn fetch(&mut self, ticket: Ticket, url: String) {
-        let allow = Allow { local_names: self.parts.local_names, typed: false };
+    fn fetch(&mut self, ticket: Ticket, url: String, family: Option<Family>) {
+        let allow = Allow { local_names: self.parts.local_names, typed: false, family };
         self.network_job(ticket, async move {
             match fetch(&url, TRACKER_BODY_MAX, allow).await {
-                Ok(fetched) => Outcome::Fetched { status: fetched.status, body: fetched.body },
+                Ok(Fetched { status, body, family }) => Outcome::Fetched { status, body, family },
                 Err(error) => Outcome::Failed(Failure {
                     kind: FailureKind::Network,
                     message: error.to_string(),

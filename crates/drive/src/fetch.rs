@@ -12,6 +12,7 @@ use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
 use hyper::client::conn::http1;
 use hyper::header::{ACCEPT_ENCODING, CONNECTION, HOST, LOCATION, USER_AGENT};
 use hyper_util::rt::TokioIo;
+use shoal_node::io::Family;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -45,6 +46,8 @@ pub struct Fetched {
     pub status: u16,
     /// Body.
     pub body: Bytes,
+    /// Over what it came.
+    pub family: Family,
 }
 
 /// Gets `url`, with at most `limit` bytes of body.
@@ -67,8 +70,8 @@ pub async fn fetch(url: &str, limit: usize, allow: Allow) -> Result<Fetched, Dri
 /// # Errors
 /// As [`fetch`]; any status but 200.
 pub async fn fetch_torrent(url: &str) -> Result<Bytes, DriveError> {
-    let allow = Allow { local_names: false, typed: true };
-    let Fetched { status, body } = fetch(url, TORRENT_BODY_MAX, allow).await?;
+    let allow = Allow { local_names: false, typed: true, family: None };
+    let Fetched { status, body, .. } = fetch(url, TORRENT_BODY_MAX, allow).await?;
     match status {
         200 => Ok(body),
         _ => Err(DriveError::Fetch { url: shorten(url), why: format!("it answers {status}") }),
@@ -109,8 +112,10 @@ async fn get(url: &Url, limit: usize, allow: Allow) -> Result<(Fetched, Option<S
         return Err(format!("port {port} is not one of web servers"));
     }
     let stream = connect(host, port, url.path(), allow).await?;
+    let remote = stream.peer_addr().map_err(|error| error.to_string())?;
+    let family = Family::of(remote.ip());
     if !secure {
-        return request(stream, url, limit).await;
+        return request(stream, url, limit, family).await;
     }
     let name = match url.host() {
         Some(Host::Domain(name)) => {
@@ -122,12 +127,18 @@ async fn get(url: &Url, limit: usize, allow: Allow) -> Result<(Fetched, Option<S
     };
     let connector = TlsConnector::from(tls()?);
     let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
-    request(stream, url, limit).await
+    request(stream, url, limit, family).await
 }
 
 /// Connects to the first address of `host` that answers, all of them judged before.
 async fn connect(host: &str, port: u16, path: &str, allow: Allow) -> Result<TcpStream, String> {
     let addresses = resolve(host, port).await.map_err(|error| error.to_string())?;
+    let of_family =
+        |address: &SocketAddr| allow.family.is_none_or(|family| family == Family::of(address.ip()));
+    let addresses: Vec<SocketAddr> = addresses.into_iter().filter(of_family).collect();
+    if addresses.is_empty() {
+        return Err("it has no address of that kind".to_owned());
+    }
     let allowed: Vec<SocketAddr> = addresses
         .into_iter()
         .filter(|address| may_connect(host, path, address.ip(), allow))
@@ -150,6 +161,7 @@ async fn request(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     url: &Url,
     limit: usize,
+    family: Family,
 ) -> Result<(Fetched, Option<String>), String> {
     let mut target = url.path().to_owned();
     if let Some(query) = url.query() {
@@ -184,7 +196,7 @@ async fn request(
             }
             Err(error) => return Err(error.to_string()),
         };
-        Ok((Fetched { status: status.as_u16(), body }, location))
+        Ok((Fetched { status: status.as_u16(), body, family }, location))
     };
     // The connection makes progress only while it is polled; dropping both ends it.
     let mut connection = std::pin::pin!(connection);
@@ -259,6 +271,17 @@ mod tests {
         let asked = task.await.expect("served");
         assert!(asked[0].starts_with("GET /announce?info_hash=%00%ff%41&left=0 HTTP/1.1\r\n"));
         assert!(asked[0].contains(&format!("host: 127.0.0.1:{port}\r\n")), "{}", asked[0]);
+    }
+
+    #[tokio::test]
+    async fn one_family_can_be_asked_for() {
+        let (port, _task) = server(vec![ok("e")]).await;
+        let url = format!("http://127.0.0.1:{port}/announce");
+        let over = |family| Allow { family: Some(family), ..Allow::default() };
+        let error = fetch(&url, 100, over(Family::V6)).await.expect_err("IPv4 only").to_string();
+        assert!(error.contains("no address of that kind"), "{error}");
+        let fetched = fetch(&url, 100, over(Family::V4)).await.expect("answered");
+        assert_eq!(fetched.family, Family::V4);
     }
 
     #[tokio::test]

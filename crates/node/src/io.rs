@@ -8,7 +8,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::SocketAddr;
+use core::net::{IpAddr, SocketAddr};
 
 use shoal_wire::bitfield::Bitfield;
 pub use shoal_wire::lsd::LocalAnnounce;
@@ -391,7 +391,34 @@ pub enum Job {
     Fetch {
         /// The address, http or https.
         url: String,
+        /// Only over this family, where one is named.
+        family: Option<Family>,
     },
+}
+
+/// Kind of an internet address.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Family {
+    /// IPv4.
+    V4,
+    /// IPv6.
+    V6,
+}
+
+impl Family {
+    /// The kind of an address; one of IPv4 that is written as IPv6 counts as what it is.
+    #[must_use]
+    pub fn of(ip: IpAddr) -> Self {
+        if ip.to_canonical().is_ipv4() { Self::V4 } else { Self::V6 }
+    }
+    /// The other kind.
+    #[must_use]
+    pub fn other(self) -> Self {
+        match self {
+            Self::V4 => Self::V6,
+            Self::V6 => Self::V4,
+        }
+    }
 }
 
 /// What a title's resume data says.
@@ -422,6 +449,8 @@ pub enum Outcome {
         status: u16,
         /// Body.
         body: Bytes,
+        /// Over what it came.
+        family: Family,
     },
     /// It could not be done; the sentence is for the user.
     Failed(Failure),

@@ -50,7 +50,7 @@ fn announce(hash: u8, port: u16, left: u64) -> Announce {
 
 /// Path and query of the address that our own client would use.
 fn path(announce: &Announce) -> String {
-    announce_url("/announce", announce, &[])
+    announce_url("/announce", announce)
 }
 
 #[tokio::test]

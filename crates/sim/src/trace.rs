@@ -214,7 +214,7 @@ impl Digest {
                     Job::Prepare { .. } => (6, 0),
                     Job::Save { record, .. } => (7, u64::from(record.have.ones())),
                     Job::Resolve { port, .. } => (8, u64::from(*port)),
-                    Job::Fetch { url } => (9, url.len() as u64),
+                    Job::Fetch { url, .. } => (9, url.len() as u64),
                 };
                 self.add_two(53, (u64::from(ticket.0) << 8) ^ kind);
                 self.add(number);

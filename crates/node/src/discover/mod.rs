@@ -203,17 +203,32 @@ impl Discover {
             self.rounds.iter().filter(|(_, round)| round.is_over()).map(|(id, _)| *id).collect();
         for id in over {
             let Some(round) = self.rounds.remove(&id) else { continue };
+            self.follow(turn, &round);
             let (Some(tier), Some(known)) = (round.tier, self.titles.get_mut(&round.title)) else {
                 continue;
             };
-            let peers = known.exchange.len();
-            known.tiers.finish(tier, &round, turn.now, peers, &turn.config.discover);
+            if round.only.is_none() {
+                let peers = known.exchange.len();
+                known.tiers.finish(tier, &round, turn.now, peers, &turn.config.discover);
+            }
             if let Some(answer) = round.answer {
                 found(turn, round.title, Found::Tracker, answer.peers);
             }
         }
         self.work(turn);
         self.plan(turn);
+    }
+
+    /// After a round that was answered the tracker is told of us over the other family too, if anybody can come to us.
+    fn follow(&mut self, turn: &mut Turn<'_>, round: &Round) {
+        let id = self.last_round.wrapping_add(1);
+        if turn.config.listen_port != 0
+            && let Some(mut aside) = round.aside(id)
+        {
+            self.last_round = id;
+            aside.start(turn);
+            self.rounds.insert(id, aside);
+        }
     }
 
     /// Begins what is due: rounds with trackers, datagrams to the local network.

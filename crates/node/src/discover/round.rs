@@ -3,6 +3,10 @@
 //! A hybrid title is announced under both info-hashes at once and the answers are merged. Over UDP (BEP 15) a round
 //! resolves the host, gets a connection id unless one is still valid (60 s), and repeats what is not answered after
 //! `udp_timeout`, doubling, [`TRIES`] times in all; then it goes on to the host's next address.
+//!
+//! A tracker knows a peer by the address that an announce came from, so who listens on both families announces itself over
+//! both (BEP 7): a round that was answered is followed by an *aside*, the same announce over the other family. Whatever comes
+//! of an aside changes nothing about when and whom to ask next; it adds peers.
 
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -14,7 +18,7 @@ use shoal_wire::tracker::http::{self, HttpAnswer, Retry};
 use shoal_wire::tracker::{Announce, AnnounceAnswer, UdpTracker};
 
 use super::Task;
-use crate::io::{Effect, Job, Outcome, Packet};
+use crate::io::{Effect, Family, Job, Outcome, Packet};
 use crate::link::TitleId;
 use crate::time::{Instant, earlier};
 use crate::turn::{Owner, Turn};
@@ -99,6 +103,10 @@ pub(super) struct Round {
     pub(super) title: TitleId,
     /// Index of the tier; `None` for a farewell.
     pub(super) tier: Option<usize>,
+    /// Only over this family: an aside.
+    pub(super) only: Option<Family>,
+    /// The family over which it was answered.
+    came: Option<Family>,
     target: Target,
     /// What is announced, its hash replaced by each of `hashes`.
     pub(super) announce: Announce,
@@ -130,6 +138,8 @@ impl Round {
             id,
             title,
             tier,
+            only: None,
+            came: None,
             target,
             announce,
             hashes,
@@ -148,8 +158,11 @@ impl Round {
             Target::Http(url) => {
                 for &info_hash in &self.hashes {
                     let announce = Announce { info_hash, ..self.announce };
-                    let url = http::announce_url(url, &announce, &[]);
-                    turn.submit(Owner::Discover(Task::Announce(self.id)), Job::Fetch { url });
+                    let url = http::announce_url(url, &announce);
+                    turn.submit(
+                        Owner::Discover(Task::Announce(self.id)),
+                        Job::Fetch { url, family: self.only },
+                    );
                     self.jobs += 1;
                 }
             }
@@ -163,6 +176,25 @@ impl Round {
                 }
             }
         }
+    }
+    /// The same announce over the other family, where the tracker may have an address of it.
+    pub(super) fn aside(&self, id: u32) -> Option<Self> {
+        let family = self.came?.other();
+        let mut addrs = self.contact.addrs.clone();
+        addrs.retain(|addr| Family::of(addr.ip()) == family);
+        let may_have = match &self.target {
+            Target::Http(url) => !is_literal(url),
+            Target::Udp { .. } => !addrs.is_empty(),
+        };
+        if self.only.is_some() || !may_have {
+            return None;
+        }
+        let place = (self.title, self.tier);
+        let contact = Contact { addrs, connection: None };
+        let (target, hashes) = (self.target.clone(), self.hashes.clone());
+        let mut aside = Self::new(id, place, target, self.announce, hashes, contact);
+        (aside.only, aside.give_up) = (Some(family), self.give_up);
+        Some(aside)
     }
     /// Nothing is under way any more.
     pub(super) fn is_over(&self) -> bool {
@@ -178,12 +210,13 @@ impl Round {
         match outcome {
             Outcome::Resolved(mut addrs) => {
                 addrs.retain(|addr| !super::address::is_silly(addr));
-                addrs.truncate(ADDRS_MAX);
+                keep_some(&mut addrs);
                 self.contact = Contact { addrs, connection: None };
                 self.call(turn);
             }
-            Outcome::Fetched { status, body } => match http::decode_announce(&body) {
+            Outcome::Fetched { status, body, family } => match http::decode_announce(&body) {
                 Ok(HttpAnswer::Success(answer)) if (200..300).contains(&status) => {
+                    self.came = Some(family);
                     self.merge(answer);
                 }
                 Ok(HttpAnswer::Failure { reason, retry }) => {
@@ -230,6 +263,7 @@ impl Round {
             }
             (UdpTracker::Announced { answer, .. }, Some(_)) => {
                 self.exchanges.remove(found);
+                self.came = Some(Family::of(remote.ip()));
                 self.merge(answer.clone());
             }
             (UdpTracker::Error { message, .. }, _) => {
@@ -321,6 +355,24 @@ impl Round {
             }
         }
     }
+}
+
+/// Keeps the first few addresses of a host, and one of the other family among them where there is one.
+fn keep_some(addrs: &mut Vec<SocketAddr>) {
+    let Some(first) = addrs.first().map(|addr| Family::of(addr.ip())) else { return };
+    let other = addrs.iter().position(|addr| Family::of(addr.ip()) != first);
+    if let Some(other) = other.filter(|&other| other >= ADDRS_MAX) {
+        addrs.swap(other, ADDRS_MAX - 1);
+    }
+    addrs.truncate(ADDRS_MAX);
+}
+
+/// Whether the host of a URL is an address and no name: then it has one family.
+fn is_literal(url: &str) -> bool {
+    let authority = url.split("://").nth(1).and_then(|rest| rest.split(['/', '?', '#']).next());
+    let host = authority.unwrap_or_default().rsplit('@').next().unwrap_or_default();
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    host.starts_with('[') || name.parse::<core::net::Ipv4Addr>().is_ok()
 }
 
 #[cfg(test)]

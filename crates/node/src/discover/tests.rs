@@ -15,7 +15,7 @@ use shoal_wire::tracker::{AnnounceAnswer, AnnounceEvent, UdpTracker};
 
 use super::Discover;
 use crate::config::Config;
-use crate::io::{Effect, Failure, FailureKind, Job, LocalAnnounce, Outcome, Packet};
+use crate::io::{Effect, Failure, FailureKind, Family, Job, LocalAnnounce, Outcome, Packet};
 use crate::link::{LinkId, Ticket, TitleId};
 use crate::testing::{Desk, hashes, info};
 use crate::turn::{Found, Note, Owner};
@@ -32,6 +32,8 @@ struct Stage {
 #[derive(Debug, Default)]
 struct Said {
     fetches: Vec<(Ticket, String)>,
+    /// Fetches over one family only.
+    asides: Vec<(Ticket, Family, String)>,
     resolves: Vec<(Ticket, String, u16)>,
     datagrams: Vec<(SocketAddr, UdpTracker)>,
     locals: Vec<LocalAnnounce>,
@@ -72,7 +74,7 @@ impl Stage {
         let peers = peers.iter().map(|peer| peer.parse().expect("an address")).collect();
         let answer = AnnounceAnswer { interval_s, peers, ..AnnounceAnswer::default() };
         let body = Bytes::from(http::encode_announce(&answer, PeerForm::Compact));
-        self.done(ticket, Outcome::Fetched { status: 200, body })
+        self.done(ticket, Outcome::Fetched { status: 200, body, family: Family::V4 })
     }
     fn fail(&mut self, ticket: Ticket) -> Said {
         let message = String::from("no route");
@@ -102,7 +104,10 @@ impl Stage {
         for effect in self.desk.take_effects() {
             match effect {
                 Effect::Submit { ticket, job } => match *job {
-                    Job::Fetch { url } => said.fetches.push((ticket, url)),
+                    Job::Fetch { url, family: None } => said.fetches.push((ticket, url)),
+                    Job::Fetch { url, family: Some(family) } => {
+                        said.asides.push((ticket, family, url));
+                    }
                     Job::Resolve { host, port } => said.resolves.push((ticket, host, port)),
                     other => panic!("{other:?}"),
                 },
@@ -130,6 +135,7 @@ impl Stage {
 impl Said {
     fn add(&mut self, more: Self) {
         self.fetches.extend(more.fetches);
+        self.asides.extend(more.asides);
         self.resolves.extend(more.resolves);
         self.datagrams.extend(more.datagrams);
         self.locals.extend(more.locals);
@@ -165,6 +171,71 @@ fn a_hybrid_title_is_announced_at_once_under_both_names_and_the_answers_are_merg
     let said = stage.pass(1);
     assert_eq!(said.fetches.len(), 2);
     assert!(!said.fetches[0].1.contains("event="));
+}
+
+#[test]
+fn a_tracker_that_answered_hears_of_us_over_the_other_family_too() {
+    let mut stage = Stage::new();
+    let said = stage.join(Some(false), &[&["http://a/x"], &["http://b/x"]]);
+    assert!(said.asides.is_empty());
+    stage.answer(said.fetches[0].0, 120, &["10.0.0.1:5"]);
+    let said = stage.answer(said.fetches[1].0, 120, &["10.0.0.1:5"]);
+    let [(one, Family::V6, v1), (two, Family::V6, v2)] = &said.asides[..] else {
+        panic!("{said:?}")
+    };
+    assert!(v1.contains("info_hash=%01%01") && v2.contains("info_hash=%02%02"), "{v1} {v2}");
+    assert!(v1.contains("event=started") && v1.contains("port=4000"));
+    // What comes of it adds peers and changes nothing else: the other tier stays on standby.
+    stage.fail(*one);
+    let late = stage.answer(*two, 3000, &["[2001:db8::7]:5"]);
+    assert_eq!(late.found, [(Found::Tracker, vec![addr("[2001:db8::7]:5")])]);
+    assert!(late.asides.is_empty());
+    assert!(stage.discover.trackers(TITLE)[0].trouble.is_empty());
+    assert_eq!(stage.pass(120).hosts(), ["a", "a"]);
+}
+
+#[test]
+fn nobody_is_announced_over_a_family_that_cannot_be_meant() {
+    // Nobody can come to us; the tracker has one address.
+    for (port, url) in [(0, "http://a/x"), (4000, "http://10.0.0.5:80/x"), (4000, "http://[::1]/x")]
+    {
+        let config = Config { listen_port: port, ..Config::default() };
+        let mut stage = Stage { discover: Discover::default(), desk: Desk::new(config) };
+        for (ticket, _) in stage.join(Some(false), &[&[url]]).fetches {
+            assert!(stage.answer(ticket, 120, &[]).asides.is_empty(), "{url}");
+        }
+    }
+}
+
+#[test]
+fn a_udp_tracker_is_told_over_both_families() {
+    let mut stage = Stage::new();
+    let said = stage.join(Some(false), &[&["udp://t.example:80"]]);
+    let four = ["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80", "10.0.0.4:80"].map(addr);
+    let six = addr("[2001:db8::1]:80");
+    let all = four.into_iter().chain([six]).collect();
+    let mut said = stage.done(said.resolves[0].0, Outcome::Resolved(all));
+    let mut told = Vec::new();
+    // The tracker answers everything.
+    while let Some((remote, packet)) = said.datagrams.pop() {
+        let answer = match packet {
+            UdpTracker::Connect { transaction } => {
+                UdpTracker::Connected { transaction, connection: 5 }
+            }
+            UdpTracker::Announce { transaction, announce, .. } => {
+                told.push((remote, announce.info_hash.0[0], announce.event));
+                UdpTracker::Announced { transaction, answer: AnnounceAnswer::default() }
+            }
+            other => panic!("{other:?}"),
+        };
+        said.add(stage.packet(remote, answer));
+    }
+    told.sort_by_key(|(remote, hash, _)| (*remote, *hash));
+    let started = AnnounceEvent::Started;
+    let expect =
+        [(four[0], 1, started), (four[0], 2, started), (six, 1, started), (six, 2, started)];
+    assert_eq!(told, expect);
+    assert_eq!(stage.discover.trackers(TITLE)[0].trouble, "");
 }
 
 #[test]
@@ -232,7 +303,8 @@ fn a_refusal_is_shown_and_its_wish_to_be_left_alone_respected() {
     let said = stage.join(Some(false), &[&["http://a/x"]]);
     let body = Bytes::from(http::encode_failure("not here", Some(http::Retry::Never)));
     for (ticket, _) in said.fetches {
-        stage.done(ticket, Outcome::Fetched { status: 200, body: body.clone() });
+        let family = Family::V6;
+        stage.done(ticket, Outcome::Fetched { status: 200, body: body.clone(), family });
     }
     assert_eq!(stage.discover.trackers(TITLE)[0].trouble, "not here");
     assert!(stage.pass(10_000).fetches.is_empty());
@@ -325,7 +397,13 @@ fn completion_is_told_once_to_who_knows_us_and_the_end_to_all_of_them() {
     }
     stage.answer(said.fetches[0].0, 900, &[]);
     assert!(!stage.discover.is_idle());
-    stage.answer(said.fetches[1].0, 900, &[]);
+    // Over the other family it is told too.
+    let said = stage.answer(said.fetches[1].0, 900, &[]);
+    assert!(said.asides.len() == 2 && !stage.discover.is_idle());
+    for (ticket, _, url) in said.asides {
+        assert!(url.contains("event=stopped"));
+        stage.fail(ticket);
+    }
     assert!(stage.discover.is_idle() && stage.discover.deadline().is_none());
 }
 

@@ -17,7 +17,8 @@ use shoal_wire::time_index::{KeyPoint, TimeIndex};
 use shoal_wire::{DecodeError, Hash20, Hash32, InfoHashes};
 
 use crate::io::{
-    AddTitle, CloseReason, Command, Event, Failure, FailureKind, Job, Outcome, ResumeRecord, Want,
+    AddTitle, CloseReason, Command, Event, Failure, FailureKind, Family, Job, Outcome,
+    ResumeRecord, Want,
 };
 use crate::link::{LinkId, ReaderId, Ticket, TitleId};
 use crate::stack::{Socket, StackEffect, StackInput};
@@ -363,13 +364,14 @@ code_enum! {
     Want { 0 => All, 1 => Play, 2 => OnDemand }
     FailureKind { 0 => DiskFull, 1 => DiskLost, 2 => Network }
     Socket { 0 => Peer, 1 => Local }
+    Family { 0 => V4, 1 => V6 }
     Outcome {
         0 => Data(bytes),
         1 => Stored,
         2 => Checked(matches),
         3 => Prepared(record),
         4 => Resolved(addresses),
-        5 => Fetched { status, body },
+        5 => Fetched { status, body, family },
         6 => Failed(failure),
     }
     Command {
@@ -407,7 +409,7 @@ code_enum! {
         6 => Prepare { title, info },
         7 => Save { title, record },
         8 => Resolve { host, port },
-        9 => Fetch { url },
+        9 => Fetch { url, family },
         10 => CheckTree { parts, leaves, expect },
     }
     Event {

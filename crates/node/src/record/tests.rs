@@ -13,7 +13,8 @@ use shoal_wire::{Hash20, Hash32, InfoHashes};
 
 use super::*;
 use crate::io::{
-    AddTitle, CloseReason, Command, Event, Failure, FailureKind, Outcome, ResumeRecord, Want,
+    AddTitle, CloseReason, Command, Event, Failure, FailureKind, Family, Outcome, ResumeRecord,
+    Want,
 };
 use crate::link::{LinkId, ReaderId, Ticket, TitleId};
 use crate::stack::Socket;
@@ -121,7 +122,10 @@ fn outcome() -> impl Strategy<Value = Outcome> {
         (bitfield(), partial())
             .prop_map(|(have, partial)| Outcome::Prepared(ResumeRecord { have, partial }.into())),
         vec_of(addr(), 0..4).prop_map(Outcome::Resolved),
-        (any::<u16>(), data()).prop_map(|(status, body)| Outcome::Fetched { status, body }),
+        (any::<(u16, bool)>(), data()).prop_map(|((status, v4), body)| {
+            let family = if v4 { Family::V4 } else { Family::V6 };
+            Outcome::Fetched { status, body, family }
+        }),
         (kind, "[ -~é]{0,40}")
             .prop_map(|(kind, message)| Outcome::Failed(Failure { kind, message })),
     ]

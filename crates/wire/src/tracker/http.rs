@@ -7,7 +7,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::net::{IpAddr, SocketAddr};
+use core::net::SocketAddr;
 
 use super::{ANSWER_PEERS_MAX, Announce, AnnounceAnswer, AnnounceEvent, ScrapeCounts};
 use super::{MESSAGE_CHARS_MAX, SCRAPE_TITLES_MAX};
@@ -20,8 +20,6 @@ use crate::{Hash20, PeerId, text};
 const INTERVAL_DEFAULT_S: u32 = 1800;
 /// Longest query that is read, bytes.
 const QUERY_MAX: usize = 8192;
-/// Addresses that an announce may hint at.
-const HINTS_MAX: usize = 4;
 
 const ANSWER: &str = "tracker answer";
 const QUERY: &str = "tracker request";
@@ -56,8 +54,6 @@ pub struct AnnounceQuery {
     pub announce: Announce,
     /// How the peers are wanted.
     pub form: PeerForm,
-    /// BEP 3 `ip`, BEP 7 `ipv4` and `ipv6`: what the client says of itself, unchecked. At most four.
-    pub hints: Vec<IpAddr>,
 }
 
 /// How peers stand in an answer.
@@ -69,10 +65,10 @@ pub enum PeerForm {
     Dictionary,
 }
 
-/// The URL of an announce to `tracker`. `hints` are our own addresses of the families by which the request does not
-/// leave (BEP 7).
+/// The URL of an announce to `tracker`. It names no addresses: a tracker that believed them could be pointed at anybody, so
+/// BEP 7 has a client announce itself over each family instead.
 #[must_use]
-pub fn announce_url(tracker: &str, announce: &Announce, hints: &[IpAddr]) -> String {
+pub fn announce_url(tracker: &str, announce: &Announce) -> String {
     let mut url = begin_query(tracker);
     url.push_str("info_hash=");
     percent(&mut url, &announce.info_hash.0);
@@ -92,13 +88,6 @@ pub fn announce_url(tracker: &str, announce: &Announce, hints: &[IpAddr]) -> Str
         AnnounceEvent::Started => url.push_str("&event=started"),
         AnnounceEvent::Stopped => url.push_str("&event=stopped"),
         AnnounceEvent::Completed => url.push_str("&event=completed"),
-    }
-    for hint in hints.iter().take(HINTS_MAX) {
-        let name = if hint.is_ipv4() { "ipv4" } else { "ipv6" };
-        let mut value = String::new();
-        let _ = write!(value, "{hint}");
-        let _ = write!(url, "&{name}=");
-        percent(&mut url, value.as_bytes());
     }
     url
 }
@@ -224,7 +213,8 @@ fn dictionary_peer(peer: Value<'_>) -> Option<SocketAddr> {
     Some(SocketAddr::new(ip, port))
 }
 
-/// Reads the query of an announce, without its `?`. Unknown parameters are skipped; of repeated ones the last counts.
+/// Reads the query of an announce, without its `?`. Unknown parameters are skipped, and so are addresses that the client
+/// claims for itself (`ip`, `ipv4`, `ipv6`); of repeated ones the last counts.
 ///
 /// # Errors
 /// A query that is too long, or without info-hash, peer id or port.
@@ -232,7 +222,7 @@ pub fn parse_announce(query: &str) -> Result<AnnounceQuery, DecodeError> {
     let (mut info_hash, mut peer_id, mut port) = (None, None, None);
     let (mut uploaded, mut downloaded, mut left) = (0, 0, u64::MAX);
     let (mut event, mut key, mut num_want) = (AnnounceEvent::None, 0, None);
-    let (mut form, mut hints) = (PeerForm::Compact, Vec::new());
+    let mut form = PeerForm::Compact;
     for (name, value) in parameters(query)? {
         let text = core::str::from_utf8(&value).unwrap_or("");
         let count = text.parse::<u64>();
@@ -255,7 +245,6 @@ pub fn parse_announce(query: &str) -> Result<AnnounceQuery, DecodeError> {
                     _ => AnnounceEvent::None,
                 }
             }
-            "ip" | "ipv4" | "ipv6" if hints.len() < HINTS_MAX => hints.extend(hint_of(text)),
             _ => {}
         }
     }
@@ -271,7 +260,7 @@ pub fn parse_announce(query: &str) -> Result<AnnounceQuery, DecodeError> {
         key,
         num_want,
     };
-    Ok(AnnounceQuery { announce, form, hints })
+    Ok(AnnounceQuery { announce, form })
 }
 
 /// Reads the query of a scrape: at most 74 titles. None means that the client wants all, which a tracker may refuse.
@@ -321,11 +310,6 @@ fn key_of(value: &[u8]) -> u32 {
             (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
         })
     })
-}
-
-/// BEP 7 lets a hint carry a port, which says nothing that `port` does not.
-fn hint_of(text: &str) -> Option<IpAddr> {
-    text.parse().ok().or_else(|| text.parse::<SocketAddr>().ok().map(|addr| addr.ip()))
 }
 
 /// The body of an answer to an announce.

@@ -27,19 +27,19 @@ fn example() -> Announce {
 
 #[test]
 fn an_announce_url_escapes_bytes_and_keeps_the_query_of_the_tracker() {
-    let hints = [IpAddr::from([0x2001u16, 0xdb8, 0, 0, 0, 0, 0, 1])];
-    let url = announce_url("http://t.example/announce?pass=1#x", &example(), &hints);
+    let url = announce_url("http://t.example/announce?pass=1#x", &example());
     // The escaped info-hash is the example of BEP 3's companion texts.
     let expected = "http://t.example/announce?pass=1&\
         info_hash=%124Vx%9A%BC%DE%F1%23Eg%89%AB%CD%EF%124Vx%9A&peer_id=-SH0100-~._0%2B%2F%20%00abcd\
         &port=6881&uploaded=1&downloaded=2&left=3&compact=1&no_peer_id=1&key=0000BEEF&numwant=80\
-        &event=started&ipv6=2001%3Adb8%3A%3A1";
+        &event=started";
     assert_eq!(url, expected);
     let (_, query) = url.split_once('?').expect("a query");
-    let query = parse_announce(query).expect("our own");
-    let expected =
-        AnnounceQuery { announce: example(), form: PeerForm::Compact, hints: hints.to_vec() };
-    assert_eq!(query, expected);
+    let expected = AnnounceQuery { announce: example(), form: PeerForm::Compact };
+    assert_eq!(parse_announce(query), Ok(expected.clone()));
+    // Addresses that a client claims are nobody's business (BEP 7).
+    let claims = alloc::format!("{query}&ip=192.0.2.1&ipv4=192.0.2.1%3A53&ipv6=2001%3Adb8%3A%3A1");
+    assert_eq!(parse_announce(&claims), Ok(expected));
 }
 
 #[test]
@@ -107,7 +107,6 @@ fn queries_of_foreign_clients_are_read() {
     assert_eq!(query.announce.info_hash, example().info_hash);
     assert_eq!((query.announce.left, query.announce.num_want), (0, None));
     assert_eq!((query.announce.event, query.form), (AnnounceEvent::None, PeerForm::Dictionary));
-    assert_eq!(query.hints, [IpAddr::from([10, 0, 0, 1])]);
     for broken in ["", "info_hash=abc&peer_id=aaaaaaaaaaaaaaaaaaaa&port=1", "info_hash=%&port=1"] {
         assert!(parse_announce(broken).is_err(), "{broken}");
     }
@@ -215,7 +214,7 @@ proptest! {
         answer in any_answer(),
         counts in proptest::collection::btree_map(any::<[u8; 20]>(), any_counts(), 0..20),
     ) {
-        let url = announce_url("http://t/announce", &announce, &[]);
+        let url = announce_url("http://t/announce", &announce);
         let (_, query) = url.split_once('?').expect("a query");
         prop_assert_eq!(parse_announce(query).map(|query| query.announce), Ok(announce));
         for form in [PeerForm::Compact, PeerForm::Dictionary] {
@@ -279,6 +278,6 @@ proptest! {
         let _ = parse_announce(&text);
         let _ = parse_scrape(&text);
         let _ = scrape_url(&text, &[Hash20::default()]);
-        let _ = announce_url(&text, &example(), &[]);
+        let _ = announce_url(&text, &example());
     }
 }
