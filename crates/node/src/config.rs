@@ -270,3 +270,15 @@ impl Default for Config {
 
 /// Pieces of one peer that it allows us while it chokes us of which a note is taken; others allow ten at most (BEP 6).
 pub(crate) const ALLOWED_FAST_KEPT_MAX: usize = 64;
+/// Hashes that the answer to one question for hashes may take; libtorrent's largest has as many in it.
+pub(crate) const HASHES_PER_ANSWER_MAX: u64 = 8192;
+/// Hashes that are computed for such an answer in the turn in which it was asked for. Those that clients ask for take fewer.
+pub(crate) const HASHES_AT_ONCE_MAX: u64 = 512;
+/// Hashes of a step, for all answers that take more: a millisecond of a core without instructions for it.
+pub(crate) const HASHES_PER_STEP: u32 = 2048;
+/// Time between two such steps, so that most of it is left for the film.
+pub(crate) const HASHES_STEP: Duration = Duration::from_millis(4);
+/// Questions for hashes of one title that may wait, for leaves to be computed or for their step.
+pub(crate) const HASH_QUESTIONS_MAX: usize = 256;
+/// Those of them that one peer may have.
+pub(crate) const HASH_QUESTIONS_PER_PEER_MAX: usize = 64;

@@ -2,7 +2,8 @@
 //!
 //! **Does**: hashes blocks into a tree ([`FileHasher`], [`subtree_root`]), makes requests for hashes ([`TreeShape`]),
 //! answers them from what is known ([`answer`]) and checks answers ([`verify`]).
-//! **Refuses**: to keep hashes. The caller stores a file's piece layer, and the leaves of the pieces it works on.
+//! **Refuses**: to keep hashes, but for the layers above a piece layer ([`Upper`]), from which proofs are made. The caller stores
+//! a file's piece layer, and the leaves of the pieces it works on.
 //!
 //! Layers count from 0, the leaves, up to [`TreeShape::height`], the root (`pieces root`). A tree is as wide as the next
 //! power of two of its blocks; missing leaves are 32 zero bytes, so the missing nodes above are those of [`pad_hash`].
@@ -11,13 +12,18 @@
 mod hasher;
 mod proof;
 mod shape;
+mod upper;
 
 use alloc::vec::Vec;
 use sha2::{Digest, Sha256};
 
 pub use hasher::{FileHasher, FileTree, PieceHasher};
-pub use proof::{answer, answer_len, answer_top, is_valid, pieces_needed, uncle_count, verify};
-pub use shape::{MAX_REQUEST_HASHES, TreeShape};
+pub use proof::{
+    answer, answer_cost, answer_len, answer_top, answer_with, is_valid, needs_upper, pieces_needed,
+    uncle_count, verify,
+};
+pub use shape::{LAYER_REQUEST_HASHES, MAX_REQUEST_HASHES, TreeShape};
+pub use upper::Upper;
 
 use crate::Hash32;
 
@@ -61,14 +67,40 @@ pub fn hash_at(list: &[u8], index: usize) -> Option<Hash32> {
 /// is padding; what is beyond the subtree's width is ignored. O(hashes).
 #[must_use]
 pub fn subtree_root(list: &[u8], layer: u32, levels: u32) -> Hash32 {
+    let mut pad = pad_hash(layer);
+    let pads = core::iter::repeat_with(|| {
+        let above = parent(&pad, &pad);
+        core::mem::replace(&mut pad, above)
+    });
+    fold(list, levels, pads)
+}
+
+/// As [`subtree_root`], with the hashes of padding from the layer of `list` on.
+fn fold(list: &[u8], levels: u32, pads: impl IntoIterator<Item = Hash32>) -> Hash32 {
     let width = 1usize.checked_shl(levels).unwrap_or(usize::MAX);
     let mut row: Vec<Hash32> = hashes(list).take(width).collect();
-    let mut pad = pad_hash(layer);
-    for _ in 0..levels {
+    let mut pads = pads.into_iter();
+    for pad in pads.by_ref().take(levels as usize) {
         halve(&mut row, &pad);
-        pad = parent(&pad, &pad);
     }
-    row.first().copied().unwrap_or(pad)
+    row.first().copied().or_else(|| pads.next()).unwrap_or_default()
+}
+
+/// [`pad_hash`] of all layers of a tree, computed once.
+#[derive(Clone, Debug)]
+struct Pads(Vec<Hash32>);
+
+impl Pads {
+    fn new(height: u32) -> Self {
+        let up = core::iter::successors(Some(Hash32([0; 32])), |pad| Some(parent(pad, pad)));
+        Self(up.take(height as usize + 1).collect())
+    }
+    fn at(&self, layer: u32) -> Hash32 {
+        self.0.get(layer as usize).copied().unwrap_or_default()
+    }
+    fn subtree_root(&self, list: &[u8], layer: u32, levels: u32) -> Hash32 {
+        fold(list, levels, self.0.iter().copied().skip(layer as usize))
+    }
 }
 
 /// Replaces a row of nodes by the row above it, in place.

@@ -2,8 +2,10 @@
 //!
 //! A piece's leaves are proven against its hash in the file's piece layer, or up to the file's root while that layer is
 //! missing (a magnet brings none). Every peer that has a piece can serve its leaves: from memory, or computed from its disk.
-//! Peers that will not (foreign seeds may keep none) are no obstacle: the piece is then proven as a whole.
+//! Peers that will not (foreign seeds may keep none) are no obstacle: the piece is then proven as a whole. What is answered to
+//! others stands in `answers.rs`.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec;
@@ -11,34 +13,34 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 use shoal_wire::Hash32;
-use shoal_wire::merkle::{self, HASH_LEN, TreeShape};
+use shoal_wire::merkle::{self, HASH_LEN, TreeShape, Upper};
 use shoal_wire::metainfo::Info;
 use shoal_wire::peer::{HashRange, Message};
 
 use super::Hub;
+use super::answers::Question;
 use super::audit::equal;
 use super::peer::Peer;
-use super::title::{ByPiece, Swarm, Task};
-use crate::io::{CloseReason, Failure, FailureKind, Job, Outcome};
-use crate::link::LinkId;
+use super::title::{ByPiece, Content, Swarm};
+use crate::io::CloseReason;
 use crate::time::Instant;
-use crate::turn::{Owner, Turn};
+use crate::turn::Turn;
 
 /// Bytes of leaves of held pieces that are kept to be passed on.
 const KEPT_MAX: usize = 4 << 20;
-/// Answers that may wait for leaves to be computed.
-const WAITING_MAX: usize = 256;
 /// Peers asked in a row for the leaves of one piece.
 const TRIES_MAX: u8 = 3;
 
 /// One file's tree.
 #[derive(Debug)]
-struct Tree {
+pub(super) struct Tree {
     root: Hash32,
-    shape: TreeShape,
-    first_piece: u32,
+    pub(super) shape: TreeShape,
+    pub(super) first_piece: u32,
     /// Hashes of the piece layer; zero where not known. Empty when the file is one piece.
-    layer: Vec<u8>,
+    pub(super) layer: Vec<u8>,
+    /// The layers above it, once a peer has asked for a proof.
+    pub(super) upper: Option<Box<Upper>>,
     /// Pieces whose layer hash is known, and one before which all are.
     known: u32,
     all_before: u32,
@@ -69,9 +71,12 @@ pub(super) struct Hashes {
     kept_bytes: usize,
     /// Leaf requests under way: who, when, how many were tried.
     asked: ByPiece<(u16, Instant, u8)>,
-    /// Requests of peers that wait for leaves of a piece.
-    waiting: ByPiece<Vec<(LinkId, HashRange)>>,
-    waiting_count: usize,
+    /// Questions of peers that wait for leaves of a piece.
+    pub(super) waiting: ByPiece<Vec<Question>>,
+    /// Questions of peers that are answered by and by, because the answer takes many hashes.
+    pub(super) later: VecDeque<Question>,
+    /// How many there are of both.
+    pub(super) waiting_count: usize,
 }
 
 impl Hashes {
@@ -96,7 +101,16 @@ impl Hashes {
                 .map_or_else(|| vec![0; pieces as usize * HASH_LEN], |(_, layer)| layer.to_vec());
             let known = if given.is_some() { pieces } else { 0 };
             let first_piece = first.get();
-            trees.push(Tree { root, shape, first_piece, layer, known, all_before: 0, asked: None });
+            trees.push(Tree {
+                root,
+                shape,
+                first_piece,
+                layer,
+                upper: None,
+                known,
+                all_before: 0,
+                asked: None,
+            });
         }
         let mut by_root: Vec<(Hash32, usize)> =
             trees.iter().enumerate().map(|(index, tree)| (tree.root, index)).collect();
@@ -112,6 +126,7 @@ impl Hashes {
             kept_bytes: 0,
             asked: ByPiece::new(),
             waiting: ByPiece::new(),
+            later: VecDeque::new(),
             waiting_count: 0,
         }
     }
@@ -124,6 +139,18 @@ impl Hashes {
         let first = self.by_root.partition_point(|entry| entry.0 < root);
         let rest = self.by_root.get(first..).unwrap_or_default();
         rest.get(..rest.partition_point(|entry| entry.0 == root)).unwrap_or_default()
+    }
+    /// The first tree with this root: of those with the same content what is true of one is true of all.
+    pub(super) fn first_tree(&self, root: Hash32) -> Option<&Tree> {
+        self.trees.get(self.trees_of(root).first()?.1)
+    }
+    pub(super) fn first_tree_mut(&mut self, root: Hash32) -> Option<&mut Tree> {
+        let index = self.trees_of(root).first()?.1;
+        self.trees.get_mut(index)
+    }
+    /// Proven leaves of a piece.
+    pub(super) fn leaves(&self, piece: u32) -> Option<&Bytes> {
+        self.leaves.get(&piece).map(|leaves| &leaves.list)
     }
     /// Forgets questions for layers: those trees are asked about again.
     fn forget_layers(&mut self, mut over: impl FnMut(&(u16, HashRange, Instant)) -> bool) {
@@ -169,20 +196,21 @@ impl Hashes {
     }
     /// Sums against their parts.
     pub(super) fn audit(&self) -> Result<(), String> {
-        let waiting = self.waiting.values().map(|list| list.len() as u64).sum();
-        equal("requests waiting for leaves", self.waiting_count as u64, waiting)?;
+        let waiting = self.waiting.values().map(|list| list.len() as u64).sum::<u64>();
+        let later = self.later.len() as u64;
+        equal("questions for hashes that wait", self.waiting_count as u64, waiting + later)?;
         let kept = self.leaves.values().filter(|leaves| leaves.kept);
         let kept_bytes = kept.clone().map(|leaves| leaves.list.len() as u64).sum();
         equal("bytes of leaves kept", self.kept_bytes as u64, kept_bytes)?;
         equal("pieces with leaves kept", self.kept.len() as u64, kept.count() as u64)
     }
     /// Whether leaves computed here lead to the hash of their piece.
-    fn are_leaves(&self, piece: u32, list: &[u8]) -> bool {
+    pub(super) fn are_leaves(&self, piece: u32, list: &[u8]) -> bool {
         let root = self.piece_root(piece);
         root.is_some_and(|(root, leaves)| merkle::subtree_root(list, 0, leaves.ilog2()) == root)
     }
     /// Takes proven leaves in.
-    fn keep(&mut self, piece: u32, list: Bytes, held: bool) {
+    pub(super) fn keep(&mut self, piece: u32, list: Bytes, held: bool) {
         self.leaves.entry(piece).or_insert(Leaves { list, kept: false });
         if held {
             self.keep_while_room(piece);
@@ -220,7 +248,7 @@ impl Tree {
         }
         merkle::hash_at(&self.layer, inside as usize).filter(|hash| *hash != Hash32::default())
     }
-    fn is_layer_known(&self) -> bool {
+    pub(super) fn is_layer_known(&self) -> bool {
         !self.shape.has_piece_layer() || self.known == self.shape.piece_count()
     }
     /// The request for the first part of the layer that is not known. What is known stays so, so each piece is looked at once.
@@ -229,6 +257,21 @@ impl Tree {
             .find(|&piece| self.piece_hash(piece).is_none())?;
         self.all_before = missing;
         self.shape.layer_request(self.root, missing)
+    }
+}
+
+impl Content {
+    /// Whether these are the leaves of a piece that is in the making and waits for them.
+    fn wants_leaves(&self, range: &HashRange) -> bool {
+        let trees = self.hashes.trees_of(range.pieces_root).iter();
+        trees.filter_map(|entry| self.hashes.trees.get(entry.1)).any(|tree| {
+            let levels = tree.shape.piece_node_layer();
+            let inside = range.index >> levels;
+            let is_piece = range.base_layer == 0 && range.length == 1 << levels;
+            is_piece
+                && inside < tree.shape.piece_count()
+                && self.pieces.active(tree.first_piece + inside).is_some()
+        })
     }
 }
 
@@ -324,30 +367,34 @@ impl Swarm {
     ) {
         let Some((peer, content)) = self.both(slot) else { return };
         peer.hear_hashes();
+        let link = peer.link;
+        // Only what we could have asked for is looked at: proof takes hashing.
+        let Some(tree) = content.hashes.first_tree(range.pieces_root).filter(|_| {
+            content.wants_leaves(range) || range.length <= merkle::LAYER_REQUEST_HASHES
+        }) else {
+            return;
+        };
+        let shape = tree.shape;
+        if !merkle::verify(&shape, range, list, &tree.layer) {
+            let rule = "it sent hashes that do not lead to the title's root";
+            return self.ban(turn, hub, link, CloseReason::Protocol(rule));
+        }
         for (_, index) in content.hashes.trees_of(range.pieces_root).to_vec() {
-            self.on_tree_hashes(turn, hub, slot, index, range, list);
+            self.on_tree_hashes(turn, slot, index, (shape, range), list);
         }
     }
+    /// Takes proven hashes into a tree of this shape.
     fn on_tree_hashes(
         &mut self,
         turn: &mut Turn<'_>,
-        hub: &mut Hub,
         slot: u16,
         index: usize,
-        range: &HashRange,
+        (shape, range): (TreeShape, &HashRange),
         list: &Bytes,
     ) {
-        let Some((peer, content)) = self.both(slot) else { return };
-        let link = peer.link;
-        let Some(tree) = content.hashes.trees.get_mut(index) else { return };
-        if !merkle::verify(&tree.shape, range, list, &tree.layer) {
-            return self.ban(
-                turn,
-                hub,
-                link,
-                CloseReason::Protocol("it sent hashes that do not lead to the title's root"),
-            );
-        }
+        let Some(content) = self.content_mut() else { return };
+        let tree = content.hashes.trees.get_mut(index);
+        let Some(tree) = tree.filter(|tree| tree.shape == shape) else { return };
         let levels = tree.shape.piece_node_layer();
         if range.base_layer == 0 && range.length == 1 << levels {
             // The padding behind the last piece proves itself, and is no piece of this file.
@@ -462,109 +509,5 @@ impl Swarm {
             self.want_leaves(turn, u16::MAX, piece);
         }
         self.ask_layers(turn);
-    }
-    /// A peer asks for hashes.
-    pub(super) fn on_hash_request(&mut self, turn: &mut Turn<'_>, slot: u16, range: &HashRange) {
-        if self.is_fair_question(slot) {
-            self.answer_hashes(turn, slot, range);
-        } else {
-            self.send(turn, slot, Message::HashReject((*range).into()));
-        }
-    }
-    /// Answers a question for hashes that was counted, at once or when the leaves it needs were computed.
-    fn answer_hashes(&mut self, turn: &mut Turn<'_>, slot: u16, range: &HashRange) {
-        let title = self.title;
-        let reject = Message::HashReject((*range).into());
-        let Some((peer, content)) = self.both(slot) else { return };
-        let link = peer.link;
-        let trees = content.hashes.trees_of(range.pieces_root);
-        let tree = trees.first().and_then(|entry| content.hashes.trees.get(entry.1));
-        let Some(tree) = tree else {
-            return self.send(turn, slot, reject);
-        };
-        let mut missing = merkle::pieces_needed(&tree.shape, range)
-            .map(|piece| tree.first_piece + piece)
-            .filter(|piece| !content.hashes.leaves.contains_key(piece));
-        let needs_layer = range.proof_layers > 0 || range.base_layer >= tree.shape.piece_layer();
-        let layer_ready = tree.is_layer_known() || !needs_layer;
-        match (missing.next(), missing.next()) {
-            (None, _) if layer_ready => {
-                let leaves = |piece: u32| {
-                    let leaves = content.hashes.leaves.get(&(tree.first_piece + piece));
-                    leaves.map(|leaves| &leaves.list)
-                };
-                match merkle::answer(&tree.shape, range, &tree.layer, leaves) {
-                    Some(list) => self.send(
-                        turn,
-                        slot,
-                        Message::Hashes { range: (*range).into(), hashes: list.into() },
-                    ),
-                    None => self.send(turn, slot, reject),
-                }
-            }
-            (Some(piece), None)
-                if layer_ready
-                    && content.pieces.is_held(piece)
-                    && content.hashes.waiting_count < WAITING_MAX
-                    && merkle::is_valid(&tree.shape, range) =>
-            {
-                content.hashes.waiting_count += 1;
-                let waiting = content.hashes.waiting.entry(piece).or_default();
-                waiting.push((link, *range));
-                if waiting.len() == 1 {
-                    turn.submit(
-                        Owner::Swarm(title, Task::Leaves { piece }),
-                        Job::Leaves { title, piece },
-                    );
-                }
-            }
-            _ => self.send(turn, slot, reject),
-        }
-    }
-    /// The leaves of a stored piece were computed.
-    pub(super) fn on_leaves(&mut self, turn: &mut Turn<'_>, piece: u32, outcome: Outcome) {
-        let Some(content) = self.content_mut() else { return };
-        let waiting = content.hashes.waiting.remove(&piece).unwrap_or_default();
-        content.hashes.waiting_count -= waiting.len();
-        let computed = match outcome {
-            Outcome::Data(list) if content.hashes.are_leaves(piece, &list) => {
-                let held = content.pieces.is_held(piece);
-                if held {
-                    content.hashes.keep(piece, list, true);
-                }
-                held
-            }
-            // The bytes on the disk are not those that were proven.
-            Outcome::Data(_) => {
-                self.on_read_failed(turn, piece, &changed());
-                false
-            }
-            Outcome::Failed(failure) => {
-                self.on_read_failed(turn, piece, &failure);
-                false
-            }
-            _ => false,
-        };
-        for (link, range) in waiting {
-            let slot = self
-                .slots()
-                .into_iter()
-                .find(|&slot| self.peer(slot).is_some_and(|peer| peer.link == link));
-            let Some(slot) = slot else { continue };
-            if computed {
-                self.answer_hashes(turn, slot, &range);
-            } else {
-                self.send(turn, slot, Message::HashReject(range.into()));
-            }
-        }
-    }
-}
-
-fn changed() -> Failure {
-    Failure {
-        kind: FailureKind::DiskLost,
-        message:
-            "Stored bytes are not what they were when they were verified; they are fetched again."
-                .into(),
     }
 }

@@ -347,7 +347,7 @@ impl Swarm {
     ) {
         match message {
             MetadataMessage::Request { piece } => {
-                let is_fair = self.is_fair_question(slot);
+                let is_fair = self.is_fair_question(slot, 1);
                 let raw = self.info.as_ref().map(|info| &info.raw).filter(|_| is_fair);
                 let answer = metadata::answer(raw, piece);
                 self.send_metadata(turn, slot, answer);
@@ -380,12 +380,13 @@ impl Swarm {
             }
         }
     }
-    /// Whether a peer may ask for one more part of the info dictionary or run of hashes. All of them twice is enough.
-    pub(super) fn is_fair_question(&mut self, slot: u16) -> bool {
+    /// Whether a peer may ask for one more part of the info dictionary or run of hashes, which counts as `weight` of them. All
+    /// of them twice is enough.
+    pub(super) fn is_fair_question(&mut self, slot: u16, weight: u32) -> bool {
         let known = self.info.as_ref();
         let parts = known.map_or(0, |info| metadata::parts(&info.raw) + info.layout.piece_count());
         let Some(peer) = self.peer_mut(slot) else { return false };
-        peer.record.questions += 1;
+        peer.record.questions = peer.record.questions.saturating_add(weight);
         let is_fair =
             peer.record.questions <= parts.saturating_mul(2).saturating_add(QUESTIONS_MIN);
         peer.record.hear_noise(if is_fair { 0 } else { LARGE_NOISE });

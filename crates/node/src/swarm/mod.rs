@@ -6,6 +6,7 @@
 //! `allowed` (what passes a choke), `connect` (links and handshakes), `messages` (what each message does).
 
 mod allowed;
+mod answers;
 mod audience;
 mod audit;
 mod availability;

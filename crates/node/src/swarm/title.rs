@@ -125,6 +125,8 @@ pub(super) struct Timers {
     pub(super) announce: Option<Instant>,
     pub(super) save: Option<Instant>,
     pub(super) audience: Option<Instant>,
+    /// Peers wait for hashes that are computed in steps.
+    pub(super) hashes: Option<Instant>,
 }
 
 /// One title.
@@ -192,6 +194,7 @@ impl Swarm {
                 announce: None,
                 save: None,
                 audience: None,
+                hashes: None,
             },
             starved: false,
             halted: None,
@@ -437,7 +440,7 @@ impl Swarm {
         let own = timers.choke.min(timers.optimistic).min(timers.sweep);
         let hedge =
             self.content().and_then(|content| content.plan.next_hedge()).map(|entry| entry.0);
-        let told = earlier(timers.announce, timers.audience);
+        let told = earlier(earlier(timers.announce, timers.audience), timers.hashes);
         earlier(earlier(Some(own), hedge), earlier(told, timers.save))
     }
     pub(super) fn on_wake(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {
@@ -450,6 +453,9 @@ impl Swarm {
         }
         if self.timers.audience.is_some_and(|at| at <= now) {
             self.tell_audience(turn);
+        }
+        if self.timers.hashes.is_some_and(|at| at <= now) {
+            self.step_hashes(turn);
         }
         self.hedge(turn);
         if self.timers.save.is_some_and(|at| at <= now) {

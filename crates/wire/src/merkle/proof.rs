@@ -9,7 +9,7 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use super::shape::{MAX_REQUEST_HASHES, TreeShape};
-use super::{HASH_LEN, hash_at, hashes, pad_hash, parent, subtree_root};
+use super::{HASH_LEN, Pads, Upper, hash_at, hashes, pad_hash, parent, subtree_root};
 use crate::Hash32;
 use crate::peer::HashRange;
 
@@ -56,7 +56,7 @@ pub fn pieces_needed(shape: &TreeShape, range: &HashRange) -> Range<u32> {
 /// that [`pieces_needed`] names: `leaves` gives those of one piece, as many as it has blocks. `None` when the request makes
 /// no sense or something is missing: then a hash reject is due.
 ///
-/// Costs O(hashes of the layers involved); above the piece layer that is the whole layer.
+/// Costs O(hashes of the layers involved); above the piece layer that is the whole layer, unless [`answer_with`] has it kept.
 #[must_use]
 pub fn answer<L: AsRef<[u8]>>(
     shape: &TreeShape,
@@ -64,10 +64,23 @@ pub fn answer<L: AsRef<[u8]>>(
     piece_layer: &[u8],
     leaves: impl Fn(u32) -> Option<L>,
 ) -> Option<Vec<u8>> {
+    answer_with(shape, range, piece_layer, None, leaves)
+}
+
+/// As [`answer`]. With `upper` made of the same piece layer it costs [`answer_cost`].
+#[must_use]
+pub fn answer_with<L: AsRef<[u8]>>(
+    shape: &TreeShape,
+    range: &HashRange,
+    piece_layer: &[u8],
+    upper: Option<&Upper>,
+    leaves: impl Fn(u32) -> Option<L>,
+) -> Option<Vec<u8>> {
     if !is_valid(shape, range) {
         return None;
     }
-    let store = Store { shape, piece_layer, leaves };
+    let pads = Pads::new(shape.height());
+    let store = Store { shape, piece_layer, upper, pads, leaves };
     let mut out = Vec::with_capacity(answer_len(range));
     for index in range.index..range.index + range.length {
         out.extend_from_slice(&store.node(range.base_layer, index)?.0);
@@ -81,10 +94,39 @@ pub fn answer<L: AsRef<[u8]>>(
     Some(out)
 }
 
+/// Whether the answer to `range` needs nodes that [`Upper`] keeps: without them it costs up to the whole piece layer.
+#[must_use]
+pub fn needs_upper(shape: &TreeShape, range: &HashRange) -> bool {
+    let joined = range.base_layer + range.length.max(1).ilog2();
+    let highest = match uncle_count(range) {
+        0 => range.base_layer,
+        uncles => joined + uncles - 1,
+    };
+    is_valid(shape, range) && shape.has_piece_layer() && Upper::keeps(shape, highest)
+}
+
+/// Hashes that [`answer_with`] computes at most for the answer to `range`, once the layers above the piece layer are made.
+#[must_use]
+pub fn answer_cost(shape: &TreeShape, range: &HashRange) -> u64 {
+    if !is_valid(shape, range) {
+        return 0;
+    }
+    let pieces = shape.piece_node_layer();
+    let node = |layer: u32| match layer.checked_sub(pieces) {
+        Some(levels) if shape.has_piece_layer() => Upper::node_cost(levels),
+        _ => (1u64 << layer) - 1,
+    };
+    let joined = range.base_layer + range.length.ilog2();
+    let uncles = (joined..joined + uncle_count(range)).map(node).sum::<u64>();
+    u64::from(range.length) * node(range.base_layer) + uncles
+}
+
 /// What is known of one tree.
 struct Store<'a, F> {
     shape: &'a TreeShape,
     piece_layer: &'a [u8],
+    upper: Option<&'a Upper>,
+    pads: Pads,
     leaves: F,
 }
 
@@ -98,18 +140,21 @@ impl<L: AsRef<[u8]>, F: Fn(u32) -> Option<L>> Store<'_, F> {
             let from = (index as usize).checked_mul(width)?.checked_mul(HASH_LEN)?;
             if from >= self.piece_layer.len() {
                 // Beyond the last piece: padding, unless the layer is not known.
-                return (!self.piece_layer.is_empty()).then(|| pad_hash(layer));
+                return (!self.piece_layer.is_empty()).then(|| self.pads.at(layer));
             }
-            return Some(subtree_root(self.piece_layer.get(from..)?, pieces, levels));
+            return match self.upper.and_then(|upper| upper.node(layer, index)) {
+                Some(kept) => Some(kept),
+                None => Some(self.pads.subtree_root(self.piece_layer.get(from..)?, pieces, levels)),
+            };
         }
         let piece = index >> (pieces.checked_sub(layer)?);
         if piece >= self.shape.piece_count() {
-            return Some(pad_hash(layer));
+            return Some(self.pads.at(layer));
         }
         let leaves = (self.leaves)(piece)?;
         let from = ((index - (piece << (pieces - layer))) as usize) << layer;
         let have = leaves.as_ref().get(from.checked_mul(HASH_LEN)?..).unwrap_or(&[]);
-        Some(subtree_root(have, 0, layer))
+        Some(self.pads.subtree_root(have, 0, layer))
     }
 }
 

@@ -6,7 +6,7 @@ use crate::peer::{BLOCK_LEN, HashRange};
 /// Most hashes of the base layer in one request. 8,192 is what libtorrent serves at most.
 pub const MAX_REQUEST_HASHES: u32 = 8192;
 /// Hashes of a piece layer asked for at once: small enough to be answered by several peers side by side.
-const LAYER_REQUEST_HASHES: u32 = 512;
+pub const LAYER_REQUEST_HASHES: u32 = 512;
 
 /// Form of the tree of one file.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

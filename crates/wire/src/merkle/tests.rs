@@ -204,6 +204,27 @@ fn the_piece_layer_is_fetched_in_parts_each_proven_to_the_root() {
 }
 
 #[test]
+fn the_cost_of_an_answer_is_known_before() {
+    // 100,000 pieces of four blocks.
+    let shape = TreeShape::new(100_000 << 16, 1 << 16).unwrap();
+    assert_eq!((shape.height(), shape.piece_layer()), (19, 2));
+    let pieces_root = Hash32::default();
+    let cost = |base_layer, length, proof_layers| {
+        let range = HashRange { pieces_root, base_layer, index: 0, length, proof_layers };
+        (answer_cost(&shape, &range), needs_upper(&shape, &range))
+    };
+    // A part of the piece layer with its proof; the leaves of a piece without; the same with a proof to the root.
+    assert_eq!(cost(2, 512, 16), (0, true));
+    assert_eq!(cost(0, 4, 0), (0, false));
+    assert_eq!(cost(0, 4, 18), (1 + 3 + 7, true));
+    // What nobody asks for.
+    assert_eq!(cost(5, 8192, 0), (8192 * 7, false));
+    assert_eq!(cost(6, 8192, 0), (0, true));
+    assert_eq!(cost(1, 8192, 0), (8192, false));
+    assert_eq!(cost(30, 8192, 0), (0, false));
+}
+
+#[test]
 fn v1_pieces_are_hashed_with_their_padding() {
     let mut hasher = PieceHasher::new();
     hasher.update(b"abc");
@@ -230,6 +251,12 @@ proptest! {
             assert!(pieces_needed(&shape, &range).contains(&piece));
             Some(leaves_of(&whole, &shape, piece))
         });
+        let mut upper = Upper::new(shape);
+        while !upper.build(&tree.piece_layer, 16) {}
+        let kept = answer_with(&shape, &range, &tree.piece_layer, Some(&upper), |piece| {
+            Some(leaves_of(&whole, &shape, piece))
+        });
+        prop_assert_eq!(&kept, &reply);
         prop_assert_eq!(reply.is_some(), is_valid(&shape, &range));
         let Some(mut list) = reply else { return Ok(()) };
         prop_assert_eq!(&list, &whole.answer(&range));
