@@ -1,4 +1,7 @@
-//! Every limit and every tunable of a node, by name, with its reason.
+//! Every limit and every tunable of a node, by name, with its reason: here what a scenario or an operator may change, in
+//! `config/limits.rs` the rest.
+
+pub(crate) mod limits;
 
 use core::time::Duration;
 
@@ -28,6 +31,12 @@ pub struct SwarmConfig {
     pub dials_per_s: u32,
     /// Known peers of one title that are kept to dial later.
     pub known_peers_max: usize,
+    /// First pause after a failed dial or a lost link; doubles with each failure in a row.
+    pub dial_retry: Duration,
+    /// An address is forgotten after this many failures in a row, unless the user named it.
+    pub dial_failures_max: u8,
+    /// A peer that has nothing for us (both seeds, a duplicate) is not tried again for this long.
+    pub not_needed_pause: Duration,
     /// Links from one IP address to one title (loopback and private addresses are not counted).
     pub links_per_ip_max: usize,
     /// Liars of one title that are remembered, by name and by address each; the oldest make room.
@@ -65,6 +74,14 @@ pub struct SwarmConfig {
     pub choke_interval: Duration,
     /// Time between two optimistic choices (BEP 3: 30 s).
     pub optimistic_interval: Duration,
+    /// A peer that was asked and never sent anything is dropped after this long.
+    pub silent_after: Duration,
+    /// A peer that says nothing at all after its handshake is given up after this long.
+    pub mute_after: Duration,
+    /// A peer that is interesting to nobody, in either direction, makes room after this long when links are scarce.
+    pub useless_after: Duration,
+    /// A withdrawn request is given up after this long without an answer.
+    pub withdrawn_after: Duration,
     /// Pieces that a choked beginner may ask for at most (BEP 6: ten).
     pub allowed_fast_pieces: u32,
     /// Film in these pieces at most, bytes; but one piece always. Ten large pieces would be a download without any trade.
@@ -88,6 +105,8 @@ pub struct SwarmConfig {
     pub announce_delay_bulk: Duration,
     /// Resume data is recorded at most this often, and only after something was stored.
     pub save_interval: Duration,
+    /// A full disk is tried again after this long.
+    pub disk_retry: Duration,
     /// Leaf hashes of a piece are asked again after this long.
     pub hash_timeout: Duration,
     /// Which piece is taken next outside the windows.
@@ -131,6 +150,9 @@ impl Default for SwarmConfig {
             dials_max: 20,
             dials_per_s: 25,
             known_peers_max: 1000,
+            dial_retry: Duration::from_secs(5),
+            dial_failures_max: 6,
+            not_needed_pause: Duration::from_secs(600),
             links_per_ip_max: 3,
             bans_max: 1000,
             bans_per_host_max: 4,
@@ -148,6 +170,10 @@ impl Default for SwarmConfig {
             optimistic_slots: 1,
             choke_interval: Duration::from_secs(10),
             optimistic_interval: Duration::from_secs(30),
+            silent_after: Duration::from_secs(45),
+            mute_after: Duration::from_secs(30),
+            useless_after: Duration::from_secs(60),
+            withdrawn_after: Duration::from_secs(5),
             allowed_fast_pieces: 10,
             allowed_fast_bytes: 4 << 20,
             allowed_fast_peers: 2,
@@ -159,6 +185,7 @@ impl Default for SwarmConfig {
             announce_delay: Duration::from_millis(75),
             announce_delay_bulk: Duration::from_millis(500),
             save_interval: Duration::from_secs(5),
+            disk_retry: Duration::from_secs(10),
             hash_timeout: Duration::from_secs(5),
             order: Order::Rarest,
             scheduler: Scheduler::Deadline,
@@ -233,6 +260,12 @@ pub struct DiscoverConfig {
     pub num_want: u32,
     /// First pause after a tracker failed; doubles up to the upper bound of `tracker_interval`.
     pub tracker_retry: Duration,
+    /// A tier of trackers waits this long for each tier before it (BEP 12 has it wait until they fail, but viewers wait too).
+    pub tier_stagger: Duration,
+    /// Below this many connected peers a tracker is asked as often as it allows.
+    pub few_peers: usize,
+    /// How often one datagram is sent to one address of a tracker.
+    pub udp_tries: u32,
     /// UDP trackers: first time-out (BEP 15: 15 s, doubling); ours is shorter since film viewers wait.
     pub udp_timeout: Duration,
     /// Time given to trackers for the last announce at shutdown.
@@ -250,6 +283,9 @@ impl Default for DiscoverConfig {
             tracker_interval: (Duration::from_secs(30), Duration::from_secs(3600)),
             num_want: 80,
             tracker_retry: Duration::from_secs(5),
+            tier_stagger: Duration::from_secs(2),
+            few_peers: 4,
+            udp_tries: 3,
             udp_timeout: Duration::from_secs(3),
             farewell: Duration::from_secs(2),
         }
@@ -267,18 +303,3 @@ impl Default for Config {
         }
     }
 }
-
-/// Pieces of one peer that it allows us while it chokes us of which a note is taken; others allow ten at most (BEP 6).
-pub(crate) const ALLOWED_FAST_KEPT_MAX: usize = 64;
-/// Hashes that the answer to one question for hashes may take; libtorrent's largest has as many in it.
-pub(crate) const HASHES_PER_ANSWER_MAX: u64 = 8192;
-/// Hashes that are computed for such an answer in the turn in which it was asked for. Those that clients ask for take fewer.
-pub(crate) const HASHES_AT_ONCE_MAX: u64 = 512;
-/// Hashes of a step, for all answers that take more: a millisecond of a core without instructions for it.
-pub(crate) const HASHES_PER_STEP: u32 = 2048;
-/// Time between two such steps, so that most of it is left for the film.
-pub(crate) const HASHES_STEP: Duration = Duration::from_millis(4);
-/// Questions for hashes of one title that may wait, for leaves to be computed or for their step.
-pub(crate) const HASH_QUESTIONS_MAX: usize = 256;
-/// Those of them that one peer may have.
-pub(crate) const HASH_QUESTIONS_PER_PEER_MAX: usize = 64;

@@ -7,6 +7,7 @@ use shoal_wire::PeerId;
 use shoal_wire::peer::{Extended, Message};
 
 use crate::config::Config;
+use crate::config::limits::NOTES_PER_TURN_MAX;
 use crate::discover::Discover;
 use crate::io::{Command, Effect, Event, Input, Machine};
 use crate::play::Play;
@@ -15,9 +16,6 @@ use crate::stats::{Counters, TitleView};
 use crate::swarm::Swarms;
 use crate::time::{Instant, earlier};
 use crate::turn::{Note, Owner, Tickets, Turn};
-
-/// Notes one turn may cause before the node gives up on itself: a loop between rooms is a bug, not a load.
-const NOTES_PER_TURN_MAX: usize = 100_000;
 
 /// One whole peer. See the crate's page.
 #[derive(Debug)]

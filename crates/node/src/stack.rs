@@ -23,6 +23,7 @@ use shoal_wire::peer::{Decoded, Extended, ExtensionIds, Message, decode, encode_
 use shoal_wire::tracker::UdpTracker;
 
 use crate::config::Config;
+use crate::config::limits::{WRITE_BUFFER, WRITE_ROOM_MIN};
 use crate::io::{
     CloseReason, Command, Effect, Event, Input, Job, LocalAnnounce, Machine, Outcome, Packet,
 };
@@ -30,11 +31,6 @@ use crate::link::{LinkId, Ticket};
 use crate::node::Node;
 use crate::rng::Seed;
 use crate::time::Instant;
-
-/// Room that is made for the small messages of a link at a time, bytes: a few dozen requests.
-const WRITE_BUFFER: usize = 1024;
-/// More room is made when there is less than this: a request and a few more.
-const WRITE_ROOM_MIN: usize = 64;
 
 /// Which of our UDP sockets a datagram came by or leaves by.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]

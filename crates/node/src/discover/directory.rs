@@ -8,7 +8,7 @@
 //!
 //! **Cost**: an announce is O(peers wanted), whatever the size of the swarm. Peers lie in plain arrays, found by keyed
 //! hashes; a sample takes one random peer from each of as many equal stretches as peers are wanted. Peers that were
-//! silent for twice the interval are forgotten: each announce looks at [`SWEEP`] entries of the whole directory in turn,
+//! silent for twice the interval are forgotten: each announce looks at [`DIRECTORY_SWEEP`] entries of the whole directory in turn,
 //! so that as many go as come, and no pass over everything is ever needed.
 //!
 //! All choices come from the seed: the same calls give the same answers.
@@ -25,17 +25,12 @@ use shoal_wire::Hash20;
 use shoal_wire::tracker::{Announce, AnnounceAnswer, AnnounceEvent, ScrapeCounts, UdpTracker};
 
 use super::sip::SipKey;
+use crate::config::limits::{DIRECTORY_SWEEP, DIRECTORY_SWEEP_FULL, DIRECTORY_UDP_PEERS_MAX};
 use crate::rng::{Rng, Seed};
 use crate::time::Instant;
 
-/// Entries that each announce examines for having expired.
-const SWEEP: u32 = 8;
-/// Entries that are examined before a request is refused for want of room.
-const SWEEP_FULL: u32 = 256;
 /// A UDP connection id is valid in the period in which it was given and the next one (BEP 15: two minutes), seconds.
 const CONNECTION_PERIOD_S: u64 = 60;
-/// Peers in a datagram that stays below common path limits.
-const UDP_PEERS_MAX: (usize, usize) = (200, 70);
 
 /// Limits of a directory.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -198,8 +193,8 @@ impl Directory {
                     return Some(stale(transaction));
                 }
                 let (families, room) = match ip {
-                    IpAddr::V4(_) => ([true, false], UDP_PEERS_MAX.0),
-                    IpAddr::V6(_) => ([false, true], UDP_PEERS_MAX.1),
+                    IpAddr::V4(_) => ([true, false], DIRECTORY_UDP_PEERS_MAX.0),
+                    IpAddr::V6(_) => ([false, true], DIRECTORY_UDP_PEERS_MAX.1),
                 };
                 let room = room.min(self.config.peers_answer_max);
                 Some(match self.serve(now, ip, &announce, families, room) {
@@ -234,7 +229,7 @@ impl Directory {
     ) -> Result<AnnounceAnswer, Refusal> {
         let now_s = seconds(now);
         let own = Entry::new(from, announce.port, now_s);
-        self.sweep(now_s, SWEEP);
+        self.sweep(now_s, DIRECTORY_SWEEP);
         let mut answer = self.empty_answer(from);
         if announce.event == AnnounceEvent::Stopped {
             if let Some(at) = self.find(&announce.info_hash) {
@@ -272,7 +267,7 @@ impl Directory {
             return Ok(None);
         }
         if self.titles.len() >= self.config.titles_max || self.peers >= self.config.peers_max {
-            self.sweep(now_s, SWEEP_FULL);
+            self.sweep(now_s, DIRECTORY_SWEEP_FULL);
         }
         if self.titles.len() >= self.config.titles_max {
             return Err(Refusal::TitlesFull);

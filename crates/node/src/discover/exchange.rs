@@ -7,20 +7,16 @@
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::net::SocketAddr;
-use core::time::Duration;
 
 use shoal_wire::peer::{PexMessage, PexPeer};
 
 use super::address::{is_loopback, is_silly};
 use crate::config::DiscoverConfig;
+use crate::config::limits::{EXCHANGE_GATHER, EXCHANGE_LOG_MAX};
 use crate::link::LinkId;
 use crate::rng::Rng;
 use crate::time::Instant;
 
-/// Time in which changes are gathered before they are told.
-const GATHER: Duration = Duration::from_secs(1);
-/// Changes that are remembered.
-const LOG_MAX: usize = 256;
 /// Flags of BEP 11.
 const SEED: u8 = 0x02;
 const REACHABLE: u8 = 0x10;
@@ -71,7 +67,7 @@ impl Exchange {
         (seed, exchange): (bool, bool),
     ) {
         let flags = if seed { SEED } else { 0 } | if link.is_dialed() { REACHABLE } else { 0 };
-        let next = now + GATHER;
+        let next = now + EXCHANGE_GATHER;
         let neighbour = Neighbour { listen, flags, exchange, cursor: None, next, heard: None };
         // Told twice, it is the same neighbour with news about itself: its minute goes on.
         let old = self.neighbours.insert(link, neighbour);
@@ -156,11 +152,11 @@ impl Exchange {
         for neighbour in self.neighbours.values_mut() {
             // Who was told everything hears of this after a moment, together with what follows.
             if neighbour.cursor.is_none_or(|cursor| cursor == end) {
-                neighbour.next = neighbour.next.max(now + GATHER);
+                neighbour.next = neighbour.next.max(now + EXCHANGE_GATHER);
             }
         }
         self.log.push_back(change);
-        if self.log.len() > LOG_MAX {
+        if self.log.len() > EXCHANGE_LOG_MAX {
             self.log.pop_front();
             self.first += 1;
         }
@@ -310,6 +306,6 @@ mod tests {
         let messages = desk.0.due(at(3000), &desk.1, &mut desk.2);
         assert_eq!(messages.len(), 1);
         assert_eq!(messages[0].1.added.len(), 50);
-        assert!(desk.0.log.len() <= super::LOG_MAX);
+        assert!(desk.0.log.len() <= super::EXCHANGE_LOG_MAX);
     }
 }

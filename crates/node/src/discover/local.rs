@@ -1,18 +1,13 @@
 //! Local discovery (BEP 14): titles are named to the local network when they are added and every five minutes.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use shoal_wire::Hash20;
 
+use crate::config::limits::{LOCAL_GAP, LOCAL_HEARD_PER_S_MAX};
 use crate::io::LocalAnnounce;
 use crate::rng::Rng;
 use crate::time::Instant;
-
-/// Datagrams of ours follow each other at least after this time.
-const GAP: Duration = Duration::from_secs(1);
-/// Datagrams of others that are read in a second.
-const HEARD_PER_S: u32 = 100;
 
 /// The node's part: pace and cookie.
 #[derive(Debug, Default)]
@@ -37,7 +32,7 @@ impl Local {
         info_hashes: Vec<Hash20>,
         rng: &mut Rng,
     ) -> LocalAnnounce {
-        self.next = Some(now + GAP);
+        self.next = Some(now + LOCAL_GAP);
         let cookie = Some(*self.cookie.get_or_insert_with(|| rng.next_u32()));
         LocalAnnounce { info_hashes, port, cookie }
     }
@@ -49,6 +44,6 @@ impl Local {
         }
         self.heard.1 = self.heard.1.saturating_add(1);
         let own = announce.cookie.is_some() && announce.cookie == self.cookie;
-        !own && self.heard.1 <= HEARD_PER_S
+        !own && self.heard.1 <= LOCAL_HEARD_PER_S_MAX
     }
 }

@@ -84,7 +84,7 @@ impl Discover {
                     hashes: *hashes,
                     private: *private,
                     ready: false,
-                    tiers: Tiers::new(trackers, turn.rng, now),
+                    tiers: Tiers::new(trackers, turn.rng, now, &turn.config.discover),
                     exchange: Exchange::default(),
                     local_at: Some(now),
                 };

@@ -2,7 +2,7 @@
 //!
 //! A hybrid title is announced under both info-hashes at once and the answers are merged. Over UDP (BEP 15) a round
 //! resolves the host, gets a connection id unless one is still valid (60 s), and repeats what is not answered after
-//! `udp_timeout`, doubling, [`TRIES`] times in all; then it goes on to the host's next address.
+//! `udp_timeout`, doubling, `udp_tries` times in all; then it goes on to the host's next address.
 //!
 //! A tracker knows a peer by the address that an announce came from, so who listens on both families announces itself over
 //! both (BEP 7): a round that was answered is followed by an *aside*, the same announce over the other family. Whatever comes
@@ -18,20 +18,14 @@ use shoal_wire::tracker::http::{self, HttpAnswer, Retry};
 use shoal_wire::tracker::{Announce, AnnounceAnswer, UdpTracker};
 
 use super::Task;
+use crate::config::limits::{TRACKER_ADDRS_MAX, URL_DATA_MAX};
 use crate::io::{Effect, Family, Job, Outcome, Packet};
 use crate::link::TitleId;
 use crate::time::{Instant, earlier};
 use crate::turn::{Owner, Turn};
 
-/// How often one datagram is sent to one address.
-const TRIES: u32 = 3;
 /// Life of a connection id (BEP 15).
 const CONNECTION_LIFE: Duration = Duration::from_secs(60);
-/// Addresses of one host that are tried.
-const ADDRS_MAX: usize = 4;
-/// Longest part of a URL that travels in a datagram, bytes: as several options, each of up to 255 (BEP 41). Trackers with keys
-/// of users in their path need some of it; more would make a datagram that networks cut.
-const URL_DATA_MAX: usize = 1024;
 
 /// How a tracker is reached.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -285,7 +279,11 @@ impl Round {
             return;
         }
         let late = |exchange: &Exchange| exchange.due <= turn.now;
-        if self.exchanges.iter().any(|exchange| late(exchange) && exchange.tries >= TRIES) {
+        if self
+            .exchanges
+            .iter()
+            .any(|exchange| late(exchange) && exchange.tries >= turn.config.discover.udp_tries)
+        {
             self.exchanges.clear();
             self.trouble = String::from("it does not answer");
             self.contact.connection = None;
@@ -361,10 +359,10 @@ impl Round {
 fn keep_some(addrs: &mut Vec<SocketAddr>) {
     let Some(first) = addrs.first().map(|addr| Family::of(addr.ip())) else { return };
     let other = addrs.iter().position(|addr| Family::of(addr.ip()) != first);
-    if let Some(other) = other.filter(|&other| other >= ADDRS_MAX) {
-        addrs.swap(other, ADDRS_MAX - 1);
+    if let Some(other) = other.filter(|&other| other >= TRACKER_ADDRS_MAX) {
+        addrs.swap(other, TRACKER_ADDRS_MAX - 1);
     }
-    addrs.truncate(ADDRS_MAX);
+    addrs.truncate(TRACKER_ADDRS_MAX);
 }
 
 /// Whether the host of a URL is an address and no name: then it has one family.

@@ -2,7 +2,7 @@
 //!
 //! Trackers of a tier are shuffled once; one of them is asked, the next one when it fails, and the one that works moves to
 //! the front. BEP 12 asks a tier only when those before it fail. Viewers of a film wait meanwhile, so a later tier also
-//! begins when [`STAGGER`] has passed for each tier before it and none of them has answered; a tier that has begun goes
+//! begins when `tier_stagger` has passed for each tier before it and none of them has answered; a tier that has begun goes
 //! on. The first announce is made at once when a title is added.
 
 use alloc::string::String;
@@ -14,16 +14,10 @@ use shoal_wire::tracker::http::Retry;
 
 use super::round::{Contact, Round, Target};
 use crate::config::DiscoverConfig;
+use crate::config::limits::TRACKERS_MAX;
 use crate::rng::Rng;
 use crate::stats::TrackerView;
 use crate::time::Instant;
-
-/// A tier waits this long for each tier before it.
-const STAGGER: Duration = Duration::from_secs(2);
-/// Trackers of a title that are used.
-const TRACKERS_MAX: usize = 64;
-/// Below this many connected peers a tracker is asked as often as it allows.
-const FEW_PEERS: usize = 4;
 
 /// One tracker.
 #[derive(Debug)]
@@ -68,7 +62,12 @@ pub(super) struct Tiers(Vec<Tier>);
 
 impl Tiers {
     /// Tiers as a torrent lists them, to be asked from `now` on.
-    pub(super) fn new(lists: &[Vec<String>], rng: &mut Rng, now: Instant) -> Self {
+    pub(super) fn new(
+        lists: &[Vec<String>],
+        rng: &mut Rng,
+        now: Instant,
+        config: &DiscoverConfig,
+    ) -> Self {
         let mut tiers = Vec::new();
         let mut room = TRACKERS_MAX;
         let mut seen: Vec<&String> = Vec::new();
@@ -83,7 +82,7 @@ impl Tiers {
             }
             if !trackers.is_empty() {
                 rng.shuffle(&mut trackers);
-                let wait = STAGGER * u32::try_from(tiers.len()).unwrap_or(u32::MAX);
+                let wait = config.tier_stagger * u32::try_from(tiers.len()).unwrap_or(u32::MAX);
                 tiers.push(Tier {
                     trackers,
                     current: 0,
@@ -187,7 +186,7 @@ impl Tiers {
         tier.trackers.insert(0, front);
         (tier.current, tier.failures, tier.works) = (0, 0, true);
         let seconds = match answer.min_interval_s {
-            Some(least) if peers < FEW_PEERS => least,
+            Some(least) if peers < config.few_peers => least,
             least => answer.interval_s.max(least.unwrap_or(0)),
         };
         let (low, high) = config.tracker_interval;

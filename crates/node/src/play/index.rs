@@ -10,14 +10,12 @@ use bytes::Bytes;
 use shoal_wire::metainfo::Info;
 use shoal_wire::time_index::TimeIndex;
 
+use crate::config::limits::TIME_INDEX_MAX;
 use crate::link::{ReaderId, TitleId};
 use crate::time::Instant;
 use crate::turn::{Note, Turn, Window};
 
 use super::{Play, Player};
-
-/// Longest index that is fetched, bytes: days of film.
-const INDEX_MAX: u64 = 1 << 20;
 
 /// Set in the ids of the node's own readers.
 const OWN_READERS: u32 = 1 << 31;
@@ -61,7 +59,7 @@ impl IndexFetch {
     ) -> Option<Self> {
         let place = info.time_indexes.iter().find(|place| place.film == film)?;
         let file = info.files.get(usize::try_from(place.index).ok()?)?;
-        if file.length == 0 || file.length > INDEX_MAX {
+        if file.length == 0 || file.length > TIME_INDEX_MAX {
             return None;
         }
         turn.note(Note::Watch { title, reader: id, from: file.start });

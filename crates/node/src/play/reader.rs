@@ -14,6 +14,9 @@ use bytes::Bytes;
 use core::time::Duration;
 
 use crate::config::PlayConfig;
+use crate::config::limits::{
+    PROBE_MOMENTS_MAX, READ_MAX, READER_METER_RANGE, READER_METER_TIME, READER_STEP_BYTES,
+};
 use crate::io::Event;
 use crate::link::{ReaderId, TitleId};
 use crate::time::{Instant, bytes_in, time_of};
@@ -21,17 +24,6 @@ use crate::turn::{Note, Turn, Window};
 
 use super::playback::{Moment, Playback};
 use super::timeline::Timeline;
-
-/// Longest answer to one read, bytes.
-const READ_MAX: u32 = 1 << 20;
-/// A reader moves at least this far before its windows are told again, bytes.
-const STEP_BYTES: u64 = 128 * 1024;
-/// The rate of a film without an index is taken from a reader that was never short of bytes for this long.
-const METER_TIME: Duration = Duration::from_secs(8);
-/// How far, as a factor, a measured rate may be from the assumed one.
-const METER_RANGE: u64 = 8;
-/// Moments of a probe that are kept until it is known to be a viewer.
-const MOMENTS_MAX: usize = 16;
 
 /// What a reader may ask of the swarm.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -187,7 +179,7 @@ impl Reader {
         let reach = stage.line.time_at(next).max(stage.model.reach());
         stage.model.reaches(turn.now, reach, &mut stage.moments);
         stage.model.hungry(turn.now, false, &mut stage.moments);
-        stage.moments.truncate(MOMENTS_MAX);
+        stage.moments.truncate(PROBE_MOMENTS_MAX);
         self.measure(turn);
         true
     }
@@ -200,7 +192,7 @@ impl Reader {
         } else {
             bytes_in(config.step, self.rate)
         };
-        self.position.saturating_sub(self.mark) >= step.max(STEP_BYTES)
+        self.position.saturating_sub(self.mark) >= step.max(READER_STEP_BYTES)
     }
     /// It took so much in a row that it is a viewer and not a probe.
     pub(crate) fn is_sequential(&self, config: &PlayConfig) -> bool {
@@ -333,17 +325,17 @@ impl Reader {
     /// Learns the rate of a film without an index from a reader that was never short.
     fn measure(&mut self, turn: &Turn<'_>) {
         let elapsed = turn.now.since(self.meter.since);
-        if elapsed < METER_TIME {
+        if elapsed < READER_METER_TIME {
             return;
         }
         if !self.meter.short {
             let bytes = self.position.saturating_sub(self.meter.from);
             let nanos = elapsed.as_nanos().max(1);
             let rate = u128::from(bytes) * 1_000_000_000 / nanos;
-            let assumed = turn.config.play.default_rate.max(METER_RANGE);
+            let assumed = turn.config.play.default_rate.max(READER_METER_RANGE);
             self.rate = u64::try_from(rate)
                 .unwrap_or(u64::MAX)
-                .clamp(assumed / METER_RANGE, assumed.saturating_mul(METER_RANGE));
+                .clamp(assumed / READER_METER_RANGE, assumed.saturating_mul(READER_METER_RANGE));
         }
         self.meter = Meter { since: turn.now, from: self.position, short: false };
     }

@@ -9,6 +9,7 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use crate::config::limits::{READER_CONTINUES_WITHIN, STALL_MIN};
 use crate::io::Event;
 use crate::link::ReaderId;
 use crate::time::Instant;
@@ -16,10 +17,6 @@ use crate::time::Instant;
 use super::playback::{Moment, Playback};
 use super::reader::Reader;
 use super::timeline::millis;
-
-/// A reader that begins this little before the end of what was taken goes on there: the bytes between were lost with the
-/// buffers of the old connection.
-const CONTINUE_BYTES: u64 = 1 << 20;
 
 /// One viewer of one file.
 #[derive(Debug)]
@@ -47,9 +44,6 @@ struct Tail {
     model: Option<Playback>,
 }
 
-/// Shortest pause that is told as a stall of a reader: a frame at 25 a second.
-const STALL_LEAST: Duration = Duration::from_millis(40);
-
 impl Session {
     /// A session that begins now.
     pub(crate) fn new(now: Instant) -> Self {
@@ -73,7 +67,7 @@ impl Session {
         };
         let Some(tail) = tail else { return false };
         let behind = tail.position.checked_sub(reader.position);
-        if behind.is_none_or(|behind| behind > CONTINUE_BYTES.min(tail.run)) {
+        if behind.is_none_or(|behind| behind > READER_CONTINUES_WITHIN.min(tail.run)) {
             self.tail = if leader.is_none() { Some(tail) } else { None };
             return false;
         }
@@ -121,7 +115,7 @@ impl Session {
                     });
                 }
                 // A player's bytes come in gulps: a pause shorter than a frame is the model's, not the viewer's.
-                Moment::Stalled { waited, .. } if waited < STALL_LEAST => {}
+                Moment::Stalled { waited, .. } if waited < STALL_MIN => {}
                 Moment::Stalled { position, waited } => events.push(Event::Stall {
                     title,
                     reader,

@@ -6,19 +6,11 @@ use core::time::Duration;
 
 use shoal_wire::time_index::TimeIndex;
 
+use crate::config::limits::{
+    BOOT_RANGES_MAX, STRETCH_MERGE_ERROR, STRETCH_MIN, STRETCH_SLACK, STRETCHES_MAX,
+};
 use crate::time::{Instant, bytes_in, time_of};
 use crate::turn::Window;
-
-/// Windows that one playhead makes at most.
-const STRETCHES_MAX: u32 = 15;
-/// Shortest stretch of film that gets a window of its own.
-const STRETCH_MIN: Duration = Duration::from_secs(2);
-/// A stretch ends at a key frame if there is one within this many shortest stretches.
-const STRETCH_SLACK: u32 = 2;
-/// Two stretches become one when no due time changes by more than this.
-const MERGE_ERROR: Duration = Duration::from_millis(20);
-/// Boot ranges of an index that are believed.
-const BOOT_RANGES_MAX: usize = 16;
 
 /// Where a film lies in its title, and which byte is needed when.
 #[derive(Clone, Debug)]
@@ -182,7 +174,7 @@ fn merge(first: &Window, second: &Window) -> Option<Window> {
     let rate = u64::try_from(u128::from(bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX).max(1);
     let middle = first.due + time_of(first.end - first.start, rate);
     let error = middle.since(second.due).max(second.due.since(middle));
-    (error <= MERGE_ERROR).then_some(Window { end: second.end, rate, ..*first })
+    (error <= STRETCH_MERGE_ERROR).then_some(Window { end: second.end, rate, ..*first })
 }
 
 /// Whole milliseconds of a film time.

@@ -15,7 +15,8 @@ use super::fetch::{Giver, free_block};
 use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::Swarm;
-use crate::config::{ALLOWED_FAST_KEPT_MAX, SwarmConfig};
+use crate::config::SwarmConfig;
+use crate::config::limits::ALLOWED_FAST_KEPT_MAX;
 use crate::io::Want;
 use crate::turn::Turn;
 

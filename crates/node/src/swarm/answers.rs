@@ -11,7 +11,7 @@ use shoal_wire::peer::{HashRange, Message};
 
 use super::hashes::Tree;
 use super::title::{Swarm, Task};
-use crate::config::{
+use crate::config::limits::{
     HASH_QUESTIONS_MAX, HASH_QUESTIONS_PER_PEER_MAX, HASHES_AT_ONCE_MAX, HASHES_PER_ANSWER_MAX,
     HASHES_PER_STEP, HASHES_STEP,
 };

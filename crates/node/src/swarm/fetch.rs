@@ -20,13 +20,12 @@ use super::pieces::{Active, BlockKey, BlockState};
 use super::source::{Gate, due_for_source};
 use super::title::{Content, Phase, Swarm};
 use super::windows::due_in_ms;
+use crate::config::limits::{RAREST_SCAN_MAX, SPARSE_SCAN_MAX, WINDOW_SCAN_MAX};
 use crate::config::{Order, Scheduler, SwarmConfig};
 use crate::io::Want;
 use crate::time::{Instant, time_of};
 use crate::turn::{Turn, Window, WindowCause};
 
-/// Free window blocks looked at for one peer.
-const SCAN_MAX: usize = 256;
 /// Requests for blocks that nobody else has which wait at a source on top of what is on its way.
 const SPARE_AT_SOURCE: usize = 4;
 /// Blocks due within this time are urgent.
@@ -37,12 +36,8 @@ const THIN: Duration = Duration::from_secs(6);
 const WITHDRAWN_WAIT: Duration = Duration::from_millis(500);
 /// A block is asked of a second peer only when it is due within this time.
 pub(super) const HEDGE_AHEAD: Duration = Duration::from_secs(1);
-/// Pieces looked at for the rarest one that a peer has.
-const RAREST_SCAN: u32 = 512;
 /// In bulk a peer is given work when one part in this many of its queue is empty.
 const BATCH: usize = 8;
-/// Pieces of a peer looked at when the rarest ones are not among them.
-const SPARSE_SCAN: usize = 8192;
 
 /// Who would deliver soonest, kept for a few milliseconds: asking every peer at every event would cost O(peers).
 #[derive(Debug, Default)]
@@ -193,7 +188,7 @@ impl Swarm {
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
         let mut reached = other.unwrap_or(now);
         let mut last = None;
-        for (due, key) in content.plan.free().take(SCAN_MAX) {
+        for (due, key) in content.plan.free().take(WINDOW_SCAN_MAX) {
             let theirs = reached;
             reached = reached + step;
             if !peer.has_block(key) {
@@ -612,14 +607,14 @@ fn begin_piece(
         _ if !has_missing(content, peer) => None,
         Order::Rarest => content
             .availability
-            .rarest(random, RAREST_SCAN, takes)
+            .rarest(random, RAREST_SCAN_MAX, takes)
             .or_else(|| sparse(peer, random, takes)),
         Order::InOrder => (0..count).find(|&piece| takes(piece)),
         Order::Random => {
             let start = random % count.max(1);
             (start..count)
                 .chain(0..start)
-                .take(RAREST_SCAN as usize)
+                .take(RAREST_SCAN_MAX as usize)
                 .find(|&piece| takes(piece))
                 .or_else(|| sparse(peer, random, takes))
         }
@@ -629,7 +624,7 @@ fn begin_piece(
         peer.blocks
             .iter()
             .filter(|(piece, _)| begun(piece))
-            .take(RAREST_SCAN as usize)
+            .take(RAREST_SCAN_MAX as usize)
             .find_map(|(piece, bits)| bits.next(0, true).map(|block| BlockKey::new(*piece, block)))
     })
 }
@@ -656,5 +651,5 @@ fn sparse(peer: &Peer, random: u32, takes: impl Fn(u32) -> bool) -> Option<u32> 
     let from = |from: u32| {
         core::iter::successors(bits.next(from, true), |&piece| bits.next(piece + 1, true))
     };
-    from(start).chain(from(0)).take(SPARSE_SCAN).find(|&piece| takes(piece))
+    from(start).chain(from(0)).take(SPARSE_SCAN_MAX).find(|&piece| takes(piece))
 }

@@ -22,14 +22,10 @@ use super::answers::Question;
 use super::audit::equal;
 use super::peer::Peer;
 use super::title::{ByPiece, Content, Swarm};
+use crate::config::limits::{LEAF_TRIES_MAX, LEAVES_KEPT_MAX};
 use crate::io::CloseReason;
 use crate::time::Instant;
 use crate::turn::Turn;
-
-/// Bytes of leaves of held pieces that are kept to be passed on.
-const KEPT_MAX: usize = 4 << 20;
-/// Peers asked in a row for the leaves of one piece.
-const TRIES_MAX: u8 = 3;
 
 /// One file's tree.
 #[derive(Debug)]
@@ -223,7 +219,7 @@ impl Hashes {
         leaves.kept = true;
         self.kept.push_back(piece);
         self.kept_bytes += leaves.list.len();
-        while self.kept_bytes > KEPT_MAX {
+        while self.kept_bytes > LEAVES_KEPT_MAX {
             let Some(oldest) = self.kept.pop_front() else { return };
             self.kept_bytes -= self.leaves.remove(&oldest).map_or(0, |leaves| leaves.list.len());
         }
@@ -345,7 +341,7 @@ impl Swarm {
         let range = content.hashes.leaf_request(piece);
         let other = self.leaf_source(turn, piece, refused);
         match (range, other) {
-            (Some(range), Some(slot)) if tries < TRIES_MAX => {
+            (Some(range), Some(slot)) if tries < LEAF_TRIES_MAX => {
                 self.ask_leaves(turn, slot, piece, range, tries + 1)
             }
             _ => {

@@ -12,34 +12,26 @@ use super::peer::{Asked, Peer};
 use super::pieces::{BlockKey, BlockState};
 use super::title::{Content, Swarm};
 use crate::config::Scheduler;
+use crate::config::limits::{
+    BROKEN_SNUB, HEDGE_AGAIN, HEDGE_BUDGET_BASE, HEDGE_GAIN, HEDGE_ROUND_MAX,
+};
 use crate::time::Instant;
 use crate::turn::Turn;
 use shoal_wire::peer::BLOCK_LEN;
-
-/// Blocks looked at in one turn; the rest follow in the next.
-const ROUND_MAX: usize = 64;
-/// A late block for which no better peer is free is looked at again after this long.
-const AGAIN: Duration = Duration::from_millis(100);
-/// Duplicates that are always allowed, bytes: the budget of a short film's start.
-const BUDGET_BASE: u64 = 2 * BLOCK_LEN as u64;
-/// Broken promises since a peer's last block after which it is snubbed.
-const BROKEN_SNUB: u32 = 4;
-/// A second peer must be this much earlier than the first to be worth a duplicate in the end game.
-const GAIN: Duration = Duration::from_millis(1000);
 
 impl Swarm {
     fn has_budget(&self, turn: &mut Turn<'_>) -> bool {
         let permille = u64::from(turn.config.swarm.hedge_permille);
         let counters = turn.counters(self.title);
         let spent = counters.duplicate.max(counters.hedged * u64::from(BLOCK_LEN));
-        spent < counters.received * permille / 1000 + BUDGET_BASE
+        spent < counters.received * permille / 1000 + HEDGE_BUDGET_BASE
     }
     /// Looks at the blocks whose time to be hedged has come.
     pub(super) fn hedge(&mut self, turn: &mut Turn<'_>) {
         if turn.config.swarm.scheduler != Scheduler::Deadline {
             return self.put_off_all(turn);
         }
-        for _ in 0..ROUND_MAX {
+        for _ in 0..HEDGE_ROUND_MAX {
             let Some((at, key)) = self.content().and_then(|content| content.plan.next_hedge())
             else {
                 return;
@@ -56,7 +48,7 @@ impl Swarm {
         let now = turn.now;
         let Some(content) = self.content_mut() else { return };
         while let Some((_, key)) = content.plan.next_hedge().filter(|(at, _)| *at <= now) {
-            content.plan.put_off(key, now + AGAIN);
+            content.plan.put_off(key, now + HEDGE_AGAIN);
         }
     }
     fn hedge_block(&mut self, turn: &mut Turn<'_>, key: BlockKey) {
@@ -79,7 +71,7 @@ impl Swarm {
         let second = if alone || !is_free { None } else { self.best_for(turn, key) };
         let Some(second) = second else {
             if let Some(content) = self.content_mut() {
-                content.plan.put_off(key, now + AGAIN);
+                content.plan.put_off(key, now + HEDGE_AGAIN);
             }
             return;
         };
@@ -108,8 +100,9 @@ impl Swarm {
     /// answered in time: then it will hardly come any more.
     fn is_overdue(&self, now: Instant, slot: u16, key: BlockKey) -> bool {
         let Some(peer) = self.peer(slot) else { return false };
-        let late = |asked: &Asked| asked.expected.since(asked.sent) * 3 + AGAIN;
-        let unanswered = |asked: &Asked| now.since(asked.sent) > peer.service.rtt() * 3 + AGAIN;
+        let late = |asked: &Asked| asked.expected.since(asked.sent) * 3 + HEDGE_AGAIN;
+        let unanswered =
+            |asked: &Asked| now.since(asked.sent) > peer.service.rtt() * 3 + HEDGE_AGAIN;
         peer.asked.iter().any(|asked| asked.key == key && now.since(asked.sent) > late(asked))
             || peer.withdrawn.iter().any(|asked| asked.key == key && unanswered(asked))
     }
@@ -153,12 +146,12 @@ impl Swarm {
             .filter_map(|(index, other)| Some((index, other.as_deref()?)))
             .filter_map(|(index, other)| Some((still_to_wait(now, other)?, index, other)))
             .max_by_key(|(wait, index, _)| (*wait, *index))?;
-        if wait < arrival.since(now) + GAIN {
+        if wait < arrival.since(now) + HEDGE_GAIN {
             return None;
         }
         let candidates = holder.asked.iter().rev().map(|asked| asked.key);
         let key = candidates
-            .take(ROUND_MAX)
+            .take(HEDGE_ROUND_MAX)
             .find(|key| peer.has_block(*key) && is_single(content, *key))?;
         if self.has_budget(turn) {
             turn.counters(self.title).hedged += 1;

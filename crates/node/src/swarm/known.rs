@@ -3,7 +3,6 @@
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
-use core::time::Duration;
 
 use shoal_wire::PeerId;
 
@@ -11,13 +10,6 @@ use super::bans::Bans;
 use crate::config::SwarmConfig;
 use crate::time::Instant;
 use crate::turn::Found;
-
-/// First pause after a failed dial or a lost link; doubles with each failure in a row.
-const RETRY_FIRST: Duration = Duration::from_secs(5);
-/// An address is forgotten after this many failures in a row, unless the user named it.
-const FAILURES_MAX: u8 = 6;
-/// A peer that has nothing for us (both seeds, a duplicate) is not tried again for this long.
-const NOT_NEEDED: Duration = Duration::from_secs(600);
 
 #[derive(Clone, Copy, Debug)]
 struct Entry {
@@ -158,15 +150,15 @@ impl Known {
             self.queue.remove(&(ready, entry.source, addr));
         }
         let pause = match ending {
-            Ending::NotNeeded => NOT_NEEDED,
-            Ending::Never | Ending::Lost => RETRY_FIRST,
+            Ending::NotNeeded => config.not_needed_pause,
+            Ending::Never | Ending::Lost => config.dial_retry,
             Ending::Failed => {
                 entry.failures = entry.failures.saturating_add(1);
-                if entry.failures > FAILURES_MAX && entry.source != Found::User {
+                if entry.failures > config.dial_failures_max && entry.source != Found::User {
                     self.entries.remove(&addr);
                     return;
                 }
-                RETRY_FIRST * (1 << entry.failures.saturating_sub(1).min(6))
+                config.dial_retry * (1 << entry.failures.saturating_sub(1).min(6))
             }
         };
         entry.ready = Some(now + pause);

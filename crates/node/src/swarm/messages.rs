@@ -13,22 +13,12 @@ use super::peer::Have;
 use super::pieces::{BlockKey, BlockState};
 use super::title::{Phase, Swarm, Task};
 use super::windows::due_from_ms;
+use crate::config::limits::{
+    BEGUN_PIECES_MAX, LARGE_NOISE, QUESTIONS_MIN, SPAN_BLOCKS_MAX, SPANS_MAX, STALE_BLOCKS,
+};
 use crate::io::{CloseReason, Job};
 use crate::link::LinkId;
 use crate::turn::{Owner, Turn};
-
-/// Requests in one message of ours; a frame stays far below a megabyte.
-const SPANS_MAX: usize = 4096;
-/// Blocks of which one message may speak: more than any honest one has news of.
-const SPAN_BLOCKS_MAX: u32 = 65_536;
-/// This many blocks that were known already, or were too many, weigh as much as a small message that says nothing new.
-const STALE_BLOCKS: u32 = 1024;
-/// A message that makes us look at all pieces of a peer, or at a table of addresses, weighs as much as this many small ones.
-const LARGE_NOISE: u32 = 100;
-/// Questions that any peer may ask, for the smallest titles.
-const QUESTIONS_MIN: u32 = 64;
-/// Begun pieces of one peer of which a note is taken: many times what an honest one has.
-const BEGUN_MAX: usize = 1024;
 
 impl Swarm {
     pub(super) fn on_message(
@@ -226,7 +216,7 @@ impl Swarm {
             if (content.pieces.is_held(span.piece) && !source)
                 || peer.has_piece(span.piece)
                 || length == 0
-                || (!known && peer.blocks.len() >= BEGUN_MAX)
+                || (!known && peer.blocks.len() >= BEGUN_PIECES_MAX)
             {
                 continue;
             }

@@ -1,7 +1,7 @@
 //! The info dictionary by BEP 9, for titles that came by magnet; and serving it.
 //!
 //! One peer is asked for the whole dictionary at a time, so that a wrong one has one author; while nobody will be done
-//! soon, up to [`ATTEMPTS_MAX`] are asked side by side, and when all places are taken the slowest gives its up to somebody
+//! soon, up to [`METADATA_PEERS_MAX`] are asked side by side, and when all places are taken the slowest gives its up to somebody
 //! else: whatever others do, who sends at a good pace finishes. Memory grows with what arrives, not with what a peer says.
 
 use alloc::vec::Vec;
@@ -10,21 +10,14 @@ use core::time::Duration;
 
 use shoal_wire::peer::MetadataMessage;
 
+use crate::config::limits::{
+    METADATA_PEERS_MAX, METADATA_PIPELINE, METADATA_REFUSED_FOR, METADATA_SILENT, METADATA_SLOW,
+    METADATA_SOON,
+};
 use crate::time::Instant;
 
 /// Bytes in a piece of the dictionary (BEP 9).
 const PIECE: u32 = 16 * 1024;
-/// Peers asked at the same time.
-const ATTEMPTS_MAX: usize = 3;
-/// Requests outstanding per peer.
-const PIPELINE: u32 = 8;
-/// A peer that says nothing for this long is joined by another, and given up after [`SILENT`].
-const SLOW: Duration = Duration::from_millis(1500);
-const SILENT: Duration = Duration::from_secs(6);
-/// So is one that at its pace needs longer than this for what is left.
-const SOON: Duration = Duration::from_secs(3);
-/// A peer that refused or gave its place up is not asked again for this long.
-const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 #[derive(Debug)]
 struct Attempt {
@@ -45,8 +38,8 @@ impl Attempt {
     }
     /// Whether it should not be waited for alone.
     fn is_slow(&self, now: Instant) -> bool {
-        let is_tried = now.since(self.began) >= SLOW;
-        now.since(self.heard) >= SLOW || (is_tried && self.left(now) > SOON)
+        let is_tried = now.since(self.began) >= METADATA_SLOW;
+        now.since(self.heard) >= METADATA_SLOW || (is_tried && self.left(now) > METADATA_SOON)
     }
 }
 
@@ -63,15 +56,16 @@ pub(crate) struct Metadata {
 impl Metadata {
     /// Whether `slot` should be asked now.
     pub(crate) fn wants(&self, now: Instant, slot: u16) -> bool {
-        let refused = |&(other, at): &(u16, Instant)| other == slot && now.since(at) < REFUSED_FOR;
+        let refused =
+            |&(other, at): &(u16, Instant)| other == slot && now.since(at) < METADATA_REFUSED_FOR;
         !self.checking
-            && self.attempts.len() < ATTEMPTS_MAX
+            && self.attempts.len() < METADATA_PEERS_MAX
             && !self.refused.iter().any(refused)
             && self.attempts.iter().all(|attempt| attempt.slot != slot && attempt.is_slow(now))
     }
     /// Begins to ask `slot`, whose dictionary has `size` bytes. Returns the pieces to ask for.
     pub(crate) fn begin(&mut self, now: Instant, slot: u16, size: u32) -> Vec<u32> {
-        let asked = size.div_ceil(PIECE).min(PIPELINE);
+        let asked = size.div_ceil(PIECE).min(METADATA_PIPELINE);
         self.attempts.push(Attempt {
             slot,
             size,
@@ -140,11 +134,11 @@ impl Metadata {
     }
     /// Gives up attempts that are silent, and when all places are taken the slowest. Called by the sweep.
     pub(crate) fn sweep(&mut self, now: Instant) {
-        let silent = |attempt: &&Attempt| now.since(attempt.heard) >= SILENT;
+        let silent = |attempt: &&Attempt| now.since(attempt.heard) >= METADATA_SILENT;
         let mut over: Vec<u16> = self.attempts.iter().filter(silent).map(|a| a.slot).collect();
-        if over.is_empty() && self.attempts.len() >= ATTEMPTS_MAX {
+        if over.is_empty() && self.attempts.len() >= METADATA_PEERS_MAX {
             // Who has just begun has had no time to show its pace.
-            let tried = self.attempts.iter().filter(|a| now.since(a.began) >= SILENT);
+            let tried = self.attempts.iter().filter(|a| now.since(a.began) >= METADATA_SILENT);
             let slow = tried.filter(|attempt| attempt.is_slow(now));
             over.extend(slow.max_by_key(|attempt| attempt.left(now)).map(|a| a.slot));
         }
@@ -179,7 +173,7 @@ mod tests {
         let mut metadata = Metadata::default();
         let mut ask: Vec<u32> = metadata.begin(now, 3, raw.len() as u32);
         assert!(!metadata.wants(now, 3) && !metadata.wants(now, 4));
-        assert!(metadata.wants(now + SLOW, 4), "a slow peer is joined by another");
+        assert!(metadata.wants(now + METADATA_SLOW, 4), "a slow peer is joined by another");
         let mut done = None;
         while let Some(piece) = ask.pop() {
             let MetadataMessage::Data { data, .. } = answer(Some(&raw), piece) else {

@@ -17,6 +17,7 @@ use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
 use super::upload::Uploads;
 use crate::config::SwarmConfig;
+use crate::config::limits::{CANCELLED_MAX, HURRY_SOONER, RAW_HAVE_MAX, UNASKED_HASHES_NOISE};
 use crate::link::LinkId;
 use crate::time::Instant;
 
@@ -37,9 +38,6 @@ pub(crate) enum Have {
     /// These.
     Bits(Bitfield),
 }
-
-/// Announcements kept while the metadata is unknown; a peer that sends more is asked again later by its other ones.
-const RAW_HAVE_MAX: usize = 4096;
 
 /// A request of ours that is not answered.
 #[derive(Clone, Copy, Debug)]
@@ -156,13 +154,6 @@ pub(crate) struct Peer {
     pub(crate) first_asked: Option<Instant>,
     pub(crate) record: Record,
 }
-
-/// A block that is needed this much sooner than was said is hurried.
-const SOONER: Duration = Duration::from_secs(2);
-/// Weight of hashes without a question, as noise.
-const UNASKED_HASHES: u32 = 20;
-/// Cancelled requests remembered per peer.
-const CANCELLED_MAX: usize = 512;
 
 impl Peer {
     pub(crate) fn new(now: Instant, link: LinkId, remote: SocketAddr, id: PeerId) -> Self {
@@ -292,7 +283,7 @@ impl Peer {
         let mut urgent = Vec::new();
         for asked in &mut self.asked {
             let Some(due) = due(asked.key) else { continue };
-            if asked.due.is_none_or(|said| said > due + SOONER) {
+            if asked.due.is_none_or(|said| said > due + HURRY_SOONER) {
                 asked.due = Some(due);
                 urgent.push((asked.key, due));
             }
@@ -315,7 +306,7 @@ impl Peer {
     pub(crate) fn hear_hashes(&mut self) {
         match self.hashes_owed.checked_sub(1) {
             Some(left) => self.hashes_owed = left,
-            None => self.record.hear_noise(UNASKED_HASHES),
+            None => self.record.hear_noise(UNASKED_HASHES_NOISE),
         }
     }
     /// Turns a request into one that we would rather not have answered. False when it must be taken back for good instead.

@@ -4,6 +4,7 @@
 
 use core::time::Duration;
 
+use crate::config::limits::{METER_STEP, RATE_MEMORY, RATE_UNKNOWN, RTT_UNKNOWN};
 use crate::time::{Instant, time_of};
 
 /// Mean rate over about the last five seconds.
@@ -14,9 +15,6 @@ pub(crate) struct Meter {
     rate: u64,
     since: Option<Instant>,
 }
-
-/// A meter looks at its fresh bytes once this much time has passed.
-const METER_STEP: Duration = Duration::from_millis(1000);
 
 impl Meter {
     /// Counts `bytes` at `now`.
@@ -49,13 +47,6 @@ impl Meter {
         self.total
     }
 }
-
-/// Rate assumed of a peer that has delivered nothing yet, bytes/s: a small home uplink.
-const RATE_UNKNOWN: u64 = 128 * 1024;
-/// Round trip assumed before the first sample.
-const RTT_UNKNOWN: Duration = Duration::from_millis(100);
-/// Bytes and busy time are halved when this much busy time was gathered: the memory of the estimate.
-const MEMORY: Duration = Duration::from_secs(2);
 
 /// How fast a peer answers: a round trip and a rate measured only while it owed something.
 #[derive(Clone, Copy, Debug)]
@@ -143,7 +134,7 @@ impl Service {
         self.bytes += u64::from(length);
         self.total += u64::from(length);
         self.busy += spent;
-        if self.busy > MEMORY {
+        if self.busy > RATE_MEMORY {
             self.bytes /= 2;
             self.busy /= 2;
         }

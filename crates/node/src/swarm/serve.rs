@@ -12,6 +12,9 @@ use super::source::Verdict;
 use super::title::{Swarm, Task, is_full};
 use super::verify::failure_of;
 use super::windows::due_from_ms;
+use crate::config::limits::{
+    ABUSIVE_MAX, BROKEN_AFTER, BROKEN_MAX, MALFORMED_MAX, NOISE_MAX, REJECTED_MAX, UNSOLICITED_MAX,
+};
 use crate::io::{CloseReason, Event, Failure, Job, Outcome};
 use crate::link::LinkId;
 use crate::time::Instant;
@@ -390,19 +393,3 @@ impl Swarm {
 fn key_of(request: &BlockRequest) -> BlockKey {
     BlockKey::new(request.piece, request.offset / BLOCK_LEN)
 }
-
-/// Weight of messages that tell nothing new which a peer may send at once, and each second on top.
-const NOISE_MAX: u32 = 2000;
-pub(super) const NOISE_PER_S: u32 = 100;
-/// Blocks without a request that a peer may send: some clients answer after a choke.
-const UNSOLICITED_MAX: u32 = 64;
-/// Requests that fit into no piece, or are longer than any client may ask for.
-const MALFORMED_MAX: u32 = 16;
-/// Requests above the limit or for what is not here that a peer may make.
-const ABUSIVE_MAX: u32 = 2000;
-/// Requests that a peer which never sent a block may reject.
-const REJECTED_MAX: u32 = 64;
-/// Requests that a peer which never sent a block may leave unanswered until others were asked.
-const BROKEN_MAX: u32 = 3;
-/// Time that such a peer has for its first block: the slowest that is of any use needs less.
-const BROKEN_AFTER: Duration = Duration::from_secs(10);

@@ -31,6 +31,7 @@ use super::source::Copies;
 use super::verify::{Suspects, failure_of};
 use super::watch::Watch;
 use super::windows::Plan;
+use crate::config::limits::SWEEP_INTERVAL;
 use crate::io::{
     AddTitle, CloseReason, Effect, Event, Failure, FailureKind, Job, Outcome, ResumeRecord, Want,
 };
@@ -167,11 +168,6 @@ pub(crate) struct Swarm {
     saving: bool,
 }
 
-/// A sweep looks at every link of a title: silence, snubs, meters, old unwritten blocks.
-const SWEEP: Duration = Duration::from_secs(1);
-/// A full disk is tried again after this long.
-pub(super) const DISK_RETRY: Duration = Duration::from_secs(10);
-
 impl Swarm {
     pub(super) fn new(turn: &mut Turn<'_>, hub: &mut Hub, setup: AddTitle) -> Self {
         let jitter = Duration::from_millis(turn.rng.below(1000));
@@ -190,7 +186,7 @@ impl Swarm {
             timers: Timers {
                 choke: turn.now + turn.config.swarm.choke_interval,
                 optimistic: turn.now + turn.config.swarm.optimistic_interval,
-                sweep: turn.now + SWEEP + jitter,
+                sweep: turn.now + SWEEP_INTERVAL + jitter,
                 announce: None,
                 save: None,
                 audience: None,
@@ -419,7 +415,7 @@ impl Swarm {
             return;
         }
         // Nothing new is asked for while links go one by one.
-        self.halted = Some(turn.now + DISK_RETRY);
+        self.halted = Some(turn.now + turn.config.swarm.disk_retry);
         for slot in self.slots() {
             self.disconnect(turn, hub, slot, CloseReason::Stopped);
         }
@@ -473,7 +469,7 @@ impl Swarm {
             self.timers.optimistic = self.timers.choke;
         }
         if self.timers.sweep <= now {
-            self.timers.sweep = now + SWEEP;
+            self.timers.sweep = now + SWEEP_INTERVAL;
             self.sweep(turn, hub);
         }
     }

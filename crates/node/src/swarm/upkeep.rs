@@ -7,19 +7,10 @@ use shoal_wire::peer::Message;
 
 use super::Hub;
 use super::pieces::BlockState;
-use super::serve::NOISE_PER_S;
-use super::title::{DISK_RETRY, Phase, Swarm};
+use super::title::{Phase, Swarm};
+use crate::config::limits::NOISE_PER_S;
 use crate::io::{CloseReason, Event};
 use crate::turn::Turn;
-
-/// A peer that is interesting to nobody, in either direction, makes room after this long when links are scarce.
-const USELESS_AFTER: Duration = Duration::from_secs(60);
-/// A withdrawn request is given up after this long without an answer.
-const WITHDRAWN_AFTER: Duration = Duration::from_secs(5);
-/// A peer that says nothing at all after its handshake is given up after this long.
-const MUTE_AFTER: Duration = Duration::from_secs(30);
-/// A peer that was asked and never sent anything is dropped after this long.
-const SILENT_AFTER: Duration = Duration::from_secs(45);
 
 impl Swarm {
     /// O(links + begun pieces).
@@ -32,7 +23,7 @@ impl Swarm {
             let waits = self
                 .content()
                 .is_some_and(|content| content.pieces.actives().any(|active| active.unwritten > 0));
-            self.halted = waits.then(|| now + DISK_RETRY);
+            self.halted = waits.then(|| now + turn.config.swarm.disk_retry);
             self.flush_all(turn);
             self.fill_all(turn);
         }
@@ -64,13 +55,14 @@ impl Swarm {
         peer.record.noise = peer.record.noise.saturating_sub(NOISE_PER_S);
         // BEP 6 and 10 make the first word a duty.
         let is_mute = (peer.fast || peer.extended) && peer.heard == peer.opened;
-        if is_mute && now.since(peer.opened) >= MUTE_AFTER {
+        if is_mute && now.since(peer.opened) >= config.mute_after {
             return self.give_up(turn, hub, slot);
         }
         if now.since(peer.heard) >= config.idle_timeout {
             return self.give_up(turn, hub, slot);
         }
-        let idle = !peer.interested && !peer.wants_us && now.since(peer.opened) >= USELESS_AFTER;
+        let idle =
+            !peer.interested && !peer.wants_us && now.since(peer.opened) >= config.useless_after;
         if idle && crowded {
             return self.disconnect(turn, hub, slot, CloseReason::NotNeeded);
         }
@@ -82,7 +74,7 @@ impl Swarm {
                 silent >= config.snub_after || (now > late && silent >= config.snub_after / 4);
             if owes && !peer.snubbed {
                 self.snub(turn, slot);
-            } else if peer.snubbed && silent >= SILENT_AFTER {
+            } else if peer.snubbed && silent >= config.silent_after {
                 if peer.down.total() > 0 {
                     self.take_back(turn, slot, 0);
                     return self.fill(turn, slot);
@@ -116,7 +108,7 @@ impl Swarm {
     fn forget_withdrawn(&mut self, turn: &mut Turn<'_>, slot: u16) {
         while let Some(peer) = self.peer_mut(slot)
             && let Some(asked) = peer.withdrawn.front().copied()
-            && turn.now.since(asked.sent) >= WITHDRAWN_AFTER
+            && turn.now.since(asked.sent) >= turn.config.swarm.withdrawn_after
         {
             peer.remember_cancelled(asked.key);
             self.release(turn, slot, asked.key);

@@ -22,6 +22,7 @@ use shoal_wire::peer::{BLOCK_LEN, BlockRequest};
 
 use super::audit::equal;
 use super::pieces::BlockKey;
+use crate::config::limits::{READ_AHEAD_MAX, READ_RUN_MAX};
 use crate::link::TitleId;
 use crate::time::{Instant, bytes_in, time_of};
 
@@ -68,10 +69,6 @@ pub(crate) struct Uploads {
     place: Option<(Class, u64)>,
 }
 
-/// Longest read for consecutive requests, bytes.
-const RUN_MAX: u32 = 256 * 1024;
-/// Read ahead of what can be sent, bytes.
-const AHEAD_MAX: usize = 512 * 1024;
 /// A request due within this time is served before all others.
 const URGENT: Duration = Duration::from_secs(2);
 /// A request that is there moves forward when it is needed this much sooner than was said: each only so many times.
@@ -159,7 +156,7 @@ impl Uploads {
         &mut self,
         mut memory: impl FnMut(&BlockRequest) -> Option<Bytes>,
     ) -> Option<BlockRequest> {
-        if self.ahead >= AHEAD_MAX / 2 && !matches!(self.queue.front()?.stage, Stage::Queued) {
+        if self.ahead >= READ_AHEAD_MAX / 2 && !matches!(self.queue.front()?.stage, Stage::Queued) {
             return None;
         }
         let mut run: Option<BlockRequest> = None;
@@ -173,7 +170,7 @@ impl Uploads {
             let request = wanted.request;
             // What was cancelled meanwhile is read all the same: it counts until the disk is done with it.
             let begun = self.ahead.max(self.reading);
-            if begun > 0 && begun + request.length as usize > AHEAD_MAX {
+            if begun > 0 && begun + request.length as usize > READ_AHEAD_MAX {
                 break;
             }
             match &mut run {
@@ -188,7 +185,7 @@ impl Uploads {
                 Some(run)
                     if run.piece == request.piece
                         && run.offset + run.length == request.offset
-                        && run.length + request.length <= RUN_MAX
+                        && run.length + request.length <= READ_RUN_MAX
                         && memory(&request).is_none() =>
                 {
                     run.length += request.length;
@@ -596,7 +593,7 @@ mod tests {
             uploads.push(request(1, block), None, false);
         }
         let run = uploads.next_read(|_| None).expect("something to read");
-        assert_eq!((run.offset, run.length), (0, RUN_MAX));
+        assert_eq!((run.offset, run.length), (0, READ_RUN_MAX));
     }
 
     #[test]

@@ -6,7 +6,6 @@
 
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::time::Duration;
 
 use shoal_wire::metainfo::PieceIndex;
 use shoal_wire::peer::{BLOCK_LEN, BlockSpan, Extended, Message, ShoalMessage};
@@ -14,20 +13,12 @@ use shoal_wire::peer::{BLOCK_LEN, BlockSpan, Extended, Message, ShoalMessage};
 use super::Hub;
 use super::peer::{Have, Peer};
 use super::pieces::{BlockKey, BlockState, Pieces};
-use super::title::{ByPiece, DISK_RETRY, Swarm, Task, is_full};
+use super::title::{ByPiece, Swarm, Task, is_full};
+use crate::config::limits::{ENOUGH_PIECES, SUSPECT_BYTES_MAX, SUSPECTS_MAX, VIEWER_KEPT};
 use crate::io::{CloseReason, Event, Failure, FailureKind, Job, Outcome};
 use crate::link::LinkId;
 use crate::time::Instant;
 use crate::turn::{Note, Owner, Turn};
-
-/// Failed pieces whose bytes are kept for the smart ban.
-const SUSPECTS_MAX: usize = 4;
-/// Bytes of them all, but for the last one.
-const SUSPECT_BYTES_MAX: usize = 16 << 20;
-/// A peer that asked for something by a time is taken for a viewer for this long.
-const HURRY_KEPT: Duration = Duration::from_secs(30);
-/// A peer that lacks this many whole pieces that we hold has enough to ask of us.
-const ENOUGH_PIECES: u32 = 8;
 
 /// Wrong pieces: what each contributor sent.
 #[derive(Debug, Default)]
@@ -586,7 +577,7 @@ impl Swarm {
     ) {
         let Some(content) = self.content_mut() else { return };
         content.pieces.written(piece, first, count, false);
-        let was_halted = self.halted.replace(turn.now + DISK_RETRY).is_some();
+        let was_halted = self.halted.replace(turn.now + turn.config.swarm.disk_retry).is_some();
         if !was_halted {
             let fatal = !is_full(failure);
             turn.tell(Event::Trouble {
@@ -666,7 +657,7 @@ impl Swarm {
 
 /// Whether a peer asked lately for something that it needs by a time.
 fn is_hurried(peer: &Peer, now: Instant) -> bool {
-    peer.hurried.is_some_and(|at| now.since(at) < HURRY_KEPT)
+    peer.hurried.is_some_and(|at| now.since(at) < VIEWER_KEPT)
 }
 
 /// Whether a peer lacks so many whole pieces that we hold that it needs no blocks of others. O(pieces / 8).

@@ -13,11 +13,9 @@ use shoal_wire::peer::BLOCK_LEN;
 
 use super::audit::equal;
 use super::pieces::{BlockKey, BlockState, Pieces};
+use crate::config::limits::WINDOW_BLOCKS_MAX;
 use crate::time::{Instant, time_of};
 use crate::turn::Window;
-
-/// Blocks that windows may hold together: 64 MiB of film, more than 30 s at 16 Mbit/s.
-const BLOCKS_MAX: usize = 4096;
 
 /// Due times of the blocks inside windows.
 #[derive(Debug, Default)]
@@ -82,7 +80,7 @@ impl Plan {
                     }
                     start + u64::from(block) * u64::from(BLOCK_LEN) + u64::from(BLOCK_LEN)
                 };
-                if self.due.len() >= BLOCKS_MAX {
+                if self.due.len() >= WINDOW_BLOCKS_MAX {
                     break 'windows;
                 }
                 at = next.max(at + 1);
