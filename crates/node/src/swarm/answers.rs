@@ -147,7 +147,8 @@ impl Swarm {
         {
             let tree = content.hashes.first_tree_mut(range.pieces_root);
             let Some(tree) = tree else { return };
-            let cost = merkle::answer_cost(&tree.shape, &range).max(1);
+            // Long answers count for their length: they are copied and sent.
+            let cost = merkle::answer_cost(&tree.shape, &range).max(u64::from(range.length / 4));
             // One is answered in any case.
             let is_enough = cost > left && left < u64::from(HASHES_PER_STEP);
             let is_made = tree.is_made(&range);
