@@ -25,6 +25,9 @@ pub struct Config {
 pub struct SwarmConfig {
     /// Links of one title, both directions.
     pub links_max: usize,
+    /// With this many links nobody more is dialed, once there is a seed among them: each more costs every peer
+    /// announcements, and a window of congestion control that has to open again for each block.
+    pub links_wanted: usize,
     /// Links of one title that may be opening at once.
     pub dials_max: usize,
     /// Dials per second over all titles, so that a poisoned peer list does not make us a weapon.
@@ -101,6 +104,9 @@ pub struct SwarmConfig {
     pub metadata_max: u32,
     /// Verified blocks are announced this long after the first one that was not (one-copy model: 75 ms).
     pub announce_delay: Duration,
+    /// Where there are so many links that announcements would cost more than a hundredth of the film's rate they wait longer,
+    /// but not longer than this.
+    pub announce_delay_max: Duration,
     /// The same where neither we nor a peer of ours needs anything by a time.
     pub announce_delay_bulk: Duration,
     /// Resume data is recorded at most this often, and only after something was stored.
@@ -147,6 +153,7 @@ impl Default for SwarmConfig {
     fn default() -> Self {
         Self {
             links_max: 80,
+            links_wanted: 16,
             dials_max: 20,
             dials_per_s: 25,
             known_peers_max: 1000,
@@ -183,6 +190,7 @@ impl Default for SwarmConfig {
             hedge_permille: 15,
             metadata_max: 16 << 20,
             announce_delay: Duration::from_millis(75),
+            announce_delay_max: Duration::from_secs(2),
             announce_delay_bulk: Duration::from_millis(500),
             save_interval: Duration::from_secs(5),
             disk_retry: Duration::from_secs(10),
@@ -199,7 +207,8 @@ impl Default for SwarmConfig {
 /// Limits of playback.
 #[derive(Clone, Debug)]
 pub struct PlayConfig {
-    /// Film ahead of a playhead that is fetched by due time (one-copy model: 20-30 s).
+    /// Film ahead of a playhead that is fetched by due time. Long, so that who came late fetches some of what only those far
+    /// ahead of him need, and has something for them (docs/decisions/0033).
     pub window: Duration,
     /// Film that must be there before a playback starts or goes on.
     pub preroll: Duration,
@@ -226,7 +235,7 @@ pub struct PlayConfig {
 impl Default for PlayConfig {
     fn default() -> Self {
         Self {
-            window: Duration::from_secs(30),
+            window: Duration::from_secs(90),
             preroll: Duration::from_secs(1),
             probe_bytes: 512 * 1024,
             reader_idle: Duration::from_secs(3),

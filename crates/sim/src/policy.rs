@@ -48,6 +48,8 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     swarm.admit_shoal = false;
     swarm.hedge_permille = 0;
     swarm.announce_delay = Duration::ZERO;
+    // They dial for as long as there is room.
+    swarm.links_wanted = swarm.links_max;
 }
 
 /// All of them: Shoal, the baselines, then Shoal with one thing changed.

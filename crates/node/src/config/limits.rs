@@ -36,6 +36,10 @@ pub(crate) const LOCAL_HEARD_PER_S_MAX: u32 = 100;
 pub(crate) const DIRECTORY_SWEEP: u32 = 8;
 /// Entries that are examined before a request is refused for want of room.
 pub(crate) const DIRECTORY_SWEEP_FULL: u32 = 256;
+/// In an answer so many seeds come first: who asks dials the first ones first.
+pub(crate) const DIRECTORY_SEEDS_FIRST: usize = 2;
+/// After them come so many of those that announced themselves last.
+pub(crate) const DIRECTORY_NEWEST: usize = 13;
 /// Peers in a datagram that stays below common path limits: over IPv4, over IPv6.
 pub(crate) const DIRECTORY_UDP_PEERS_MAX: (usize, usize) = (200, 70);
 
@@ -77,6 +81,15 @@ pub(crate) const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 pub(crate) const WINDOW_BLOCKS_MAX: usize = 4096;
 /// Free window blocks looked at for one peer.
 pub(crate) const WINDOW_SCAN_MAX: usize = 256;
+/// Peers among which a sooner one is looked for.
+pub(crate) const FASTEST_TOP: usize = 16;
+/// A Shoal peer that turned us down is asked for nothing that is needed by a time for this long, twice as long each time until
+/// it sends a block.
+pub(crate) const TURNED_DOWN_FOR: Duration = Duration::from_millis(500);
+/// Most doublings of that.
+pub(crate) const TURNED_DOWN_DOUBLINGS: u32 = 4;
+/// The rate of a peer that was asked for nothing for this long is taken to be unknown again: who was busy may be idle.
+pub(crate) const RATE_KEPT: Duration = Duration::from_secs(10);
 /// Pieces looked at for the rarest one that a peer has.
 pub(crate) const RAREST_SCAN_MAX: u32 = 512;
 /// Pieces of a peer looked at when the rarest ones are not among them.
@@ -153,6 +166,10 @@ pub(crate) const READ_RUN_MAX: u32 = 256 * 1024;
 pub(crate) const READ_AHEAD_MAX: usize = 512 * 1024;
 /// A peer that asked for something by a time is taken for a viewer for this long.
 pub(crate) const VIEWER_KEPT: Duration = Duration::from_secs(30);
+/// Bytes that an announcement of blocks costs on its way, headers included.
+pub(crate) const ANNOUNCEMENT_COST: u64 = 80;
+/// Where somebody watches, announcements may take one part in this many of the film's rate.
+pub(crate) const ANNOUNCEMENT_PART: u64 = 100;
 /// A peer that lacks this many whole pieces that we hold has enough to ask of us.
 pub(crate) const ENOUGH_PIECES: u32 = 8;
 

@@ -25,7 +25,10 @@ use shoal_wire::Hash20;
 use shoal_wire::tracker::{Announce, AnnounceAnswer, AnnounceEvent, ScrapeCounts, UdpTracker};
 
 use super::sip::SipKey;
-use crate::config::limits::{DIRECTORY_SWEEP, DIRECTORY_SWEEP_FULL, DIRECTORY_UDP_PEERS_MAX};
+use crate::config::limits::{
+    DIRECTORY_NEWEST, DIRECTORY_SEEDS_FIRST, DIRECTORY_SWEEP, DIRECTORY_SWEEP_FULL,
+    DIRECTORY_UDP_PEERS_MAX,
+};
 use crate::rng::{Rng, Seed};
 use crate::time::Instant;
 
@@ -324,7 +327,7 @@ impl Directory {
         }
     }
 
-    /// Others of a title: an even share of each shelf that the asker may see.
+    /// Others of a title: an even share of each shelf that the asker may see, the best to begin with first.
     fn sample(
         &mut self,
         at: usize,
@@ -340,6 +343,7 @@ impl Directory {
         let total: usize =
             (0..4).filter(|&index| visible(index)).map(|index| title.shelves[index].len()).sum();
         let mut peers = Vec::with_capacity(wanted.min(total));
+        let mut leechers = 0;
         if wanted == 0 {
             return peers;
         }
@@ -361,11 +365,40 @@ impl Directory {
                 });
                 peers.extend(fresh.map(Entry::addr));
             }
+            if index < 2 {
+                leechers = peers.len();
+            }
         }
+        let mut seeds = peers.split_off(leechers);
         // The shelves lie one after the other: without this the last one would always lose the surplus peer.
         self.rng.shuffle(&mut peers);
-        peers.truncate(wanted);
-        peers
+        self.rng.shuffle(&mut seeds);
+        let newest = self.newest(at, own, families, DIRECTORY_NEWEST.min(wanted / 4));
+        peers.retain(|addr| !newest.contains(addr));
+        peers.extend(seeds.split_off(seeds.len().min(DIRECTORY_SEEDS_FIRST)));
+        self.rng.shuffle(&mut peers);
+        // Who asks dials the first ones first.
+        let mut named = seeds;
+        named.extend(newest);
+        named.extend(peers);
+        named.truncate(wanted);
+        named
+    }
+
+    /// Those that came last, at most `most`. They play just ahead of a viewer that comes now, and few ask them yet.
+    fn newest(&self, at: usize, own: &Entry, families: [bool; 2], most: usize) -> Vec<SocketAddr> {
+        let life_s = self.life_s();
+        let shelves = self.titles[at].shelves.iter().take(2).zip(families);
+        let mut newest: Vec<SocketAddr> = shelves
+            .filter(|(_, visible)| *visible)
+            .flat_map(|(shelf, _)| shelf.entries.iter().rev().take(most + 1))
+            .filter(|entry| {
+                !entry.is_same(own) && own.seen_s.saturating_sub(entry.seen_s) <= life_s
+            })
+            .map(Entry::addr)
+            .collect();
+        newest.truncate(most);
+        newest
     }
 
     /// Examines `steps` entries after those that were examined last.

@@ -31,6 +31,12 @@ fn directory(config: DirectoryConfig) -> Directory {
 fn ip(last: u8) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(10, 0, 0, last))
 }
+fn host_of(addr: &SocketAddr) -> u8 {
+    match addr.ip() {
+        IpAddr::V4(ip) => ip.octets()[3],
+        IpAddr::V6(_) => 0,
+    }
+}
 fn at(seconds: u64) -> Instant {
     Instant::from_millis(seconds * 1000)
 }
@@ -41,14 +47,7 @@ fn peers_meet_seeds_are_not_given_to_seeds_and_who_stops_is_gone() {
     let none = AnnounceEvent::None;
     let ask = |dir: &mut Directory, host, left, event| {
         let answer = dir.announce(at(1), ip(host), &announce(1, 100, left, event)).expect("room");
-        let mut peers: Vec<u8> = answer
-            .peers
-            .iter()
-            .map(|peer| match peer.ip() {
-                IpAddr::V4(ip) => ip.octets()[3],
-                IpAddr::V6(_) => 0,
-            })
-            .collect();
+        let mut peers: Vec<u8> = answer.peers.iter().map(host_of).collect();
         peers.sort_unstable();
         (peers, answer.complete, answer.incomplete)
     };
@@ -115,25 +114,31 @@ fn full_means_refused_or_a_random_place_never_more_memory() {
 }
 
 #[test]
-fn samples_are_distinct_and_reach_everybody_alike() {
+fn who_asks_gets_seeds_then_the_newest_then_anybody_alike() {
     let mut dir = directory(DirectoryConfig::default());
     for host in 0..200 {
         let left = u64::from(host % 4 != 0);
         dir.announce(at(0), ip(host), &announce(1, 9, left, AnnounceEvent::None)).expect("room");
     }
-    let mut seen: BTreeMap<SocketAddr, u32> = BTreeMap::new();
+    let is_seed = |addr: &SocketAddr| host_of(addr).is_multiple_of(4);
+    let newest: BTreeSet<u8> =
+        (0..200).rev().filter(|host: &u8| !host.is_multiple_of(4)).take(12).collect();
+    let mut seen: BTreeMap<u8, u32> = BTreeMap::new();
     for _ in 0..1000 {
         let asked = announce(1, 9, 1, AnnounceEvent::None);
         let peers = dir.announce(at(1), ip(1), &asked).expect("room").peers;
         assert_eq!(peers.len(), 50);
         assert_eq!(peers.iter().collect::<BTreeSet<_>>().len(), 50);
-        for peer in peers {
-            *seen.entry(peer).or_default() += 1;
+        assert!(peers[..2].iter().all(is_seed) && !is_seed(&peers[2]), "two seeds first");
+        assert_eq!(peers[2..14].iter().map(host_of).collect::<BTreeSet<_>>(), newest);
+        for peer in &peers {
+            *seen.entry(host_of(peer)).or_default() += 1;
         }
     }
     assert_eq!(seen.len(), 199, "everybody but the asker");
-    // 250 expected; five standard deviations are 68.
-    assert!(seen.values().all(|count| (182..320).contains(count)), "{seen:?}");
+    // The other 38 of each answer: 203 times each is expected, five standard deviations are 64.
+    seen.retain(|host, _| !newest.contains(host));
+    assert!(seen.values().all(|count| count.abs_diff(203) < 65), "{seen:?}");
 }
 
 #[test]

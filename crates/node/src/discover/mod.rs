@@ -88,8 +88,8 @@ impl Discover {
                     exchange: Exchange::default(),
                     local_at: Some(now),
                 };
+                // It is announced when all that this turn tells of it is known: a seed must not be taken for a leecher.
                 self.titles.insert(*title, new);
-                self.work(turn);
             }
             Note::Ready { title, info } => {
                 if let Some(known) = self.titles.get_mut(title) {

@@ -47,19 +47,18 @@ impl Stage {
         Self { discover: Discover::default(), desk: Desk::new(config) }
     }
     fn join(&mut self, private: Option<bool>, tiers: &[&[&str]]) -> Said {
-        let trackers =
-            tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
-        self.note(Note::Joined {
-            title: TITLE,
-            hashes: hashes(),
-            private,
-            trackers,
-            time_indexes: vec![],
-        })
+        self.note(joined(private, tiers))
     }
     fn note(&mut self, note: Note) -> Said {
+        self.notes(&[note])
+    }
+    /// What one turn brings: as in a node, what is due is done when all is known.
+    fn notes(&mut self, notes: &[Note]) -> Said {
         let Self { discover, desk } = self;
-        desk.turn(|turn| discover.on_note(turn, &note));
+        desk.turn(|turn| {
+            notes.iter().for_each(|note| discover.on_note(turn, note));
+            discover.on_wake(turn);
+        });
         self.said()
     }
     fn done(&mut self, ticket: Ticket, outcome: Outcome) -> Said {
@@ -149,6 +148,20 @@ impl Said {
 
 fn addr(text: &str) -> SocketAddr {
     text.parse().expect("an address")
+}
+
+fn joined(private: Option<bool>, tiers: &[&[&str]]) -> Note {
+    let trackers =
+        tiers.iter().map(|tier| tier.iter().map(ToString::to_string).collect()).collect();
+    Note::Joined { title: TITLE, hashes: hashes(), private, trackers, time_indexes: vec![] }
+}
+
+#[test]
+fn who_has_everything_at_once_is_announced_as_a_seed_at_once() {
+    let mut stage = Stage::new();
+    let joined = joined(Some(false), &[&["http://a/announce"]]);
+    let said = stage.notes(&[joined, Note::Ready { title: TITLE, info: info(&[1000], false) }]);
+    assert!(said.fetches[0].1.contains("&left=0&"), "{said:?}");
 }
 
 #[test]

@@ -39,13 +39,20 @@ impl Swarm {
     /// When the next dial should be made; `None` when there is nobody, or no room.
     pub(super) fn dial_ready(&self, turn: &Turn<'_>) -> Option<Instant> {
         let config = &turn.config.swarm;
+        let links = self.peer_count() + self.dialing;
         if matches!(self.phase, Phase::Left)
             || self.dialing >= config.dials_max
-            || self.peer_count() + self.dialing >= config.links_max
+            || links >= config.links_max
+            || (links >= config.links_wanted
+                && (self.dialing > 0 || links >= config.links_wanted * 3 / 2 || self.has_seed()))
         {
             return None;
         }
         self.known.next()
+    }
+    /// Whether somebody who has everything is linked. O(links), and only asked while nobody more would be dialed otherwise.
+    fn has_seed(&self) -> bool {
+        self.peers.iter().flatten().any(|peer| peer.is_source() || peer.has_all())
     }
     pub(super) fn dial_take(&mut self, now: Instant) -> Option<SocketAddr> {
         let addr = self.known.take(now)?;

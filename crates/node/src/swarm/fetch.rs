@@ -23,7 +23,7 @@ use super::windows::due_in_ms;
 use crate::config::limits::{RAREST_SCAN_MAX, SPARSE_SCAN_MAX, WINDOW_SCAN_MAX};
 use crate::config::{Order, Scheduler, SwarmConfig};
 use crate::io::Want;
-use crate::time::{Instant, time_of};
+use crate::time::{Instant, bytes_in, time_of};
 use crate::turn::{Turn, Window, WindowCause};
 
 /// Requests for blocks that nobody else has which wait at a source on top of what is on its way.
@@ -36,59 +36,14 @@ const THIN: Duration = Duration::from_secs(6);
 const WITHDRAWN_WAIT: Duration = Duration::from_millis(500);
 /// A block is asked of a second peer only when it is due within this time.
 pub(super) const HEDGE_AHEAD: Duration = Duration::from_secs(1);
+/// Of what is not urgent no more is on its way than this much film: what more peers are asked for waits in their uplinks.
+const AHEAD: Duration = Duration::from_millis(2000);
+/// As many blocks may always be on their way.
+const AHEAD_LEAST: u64 = 4 * BLOCK_LEN as u64;
+/// Better peers that are given work one after the other, instead of the one that had room.
+const HOPS: usize = 3;
 /// In bulk a peer is given work when one part in this many of its queue is empty.
 const BATCH: usize = 8;
-
-/// Who would deliver soonest, kept for a few milliseconds: asking every peer at every event would cost O(peers).
-#[derive(Debug, Default)]
-pub(super) struct Fastest {
-    as_of: Option<Instant>,
-    best: Option<(Instant, u16)>,
-    second: Option<Instant>,
-    /// Sum of the rates of peers that serve us, bytes/s.
-    rate: u64,
-}
-
-/// How long an answer of [`Fastest`] is good.
-const FASTEST_KEPT: Duration = Duration::from_millis(5);
-
-impl Fastest {
-    pub(super) fn forget(&mut self) {
-        self.as_of = None;
-    }
-    /// Earliest arrival at any peer but `slot`, and the rate of all.
-    fn other(
-        &mut self,
-        now: Instant,
-        slot: u16,
-        peers: &[Option<alloc::boxed::Box<Peer>>],
-    ) -> (Option<Instant>, u64) {
-        if self.as_of.is_none_or(|at| now.since(at) >= FASTEST_KEPT) {
-            *self = Self { as_of: Some(now), ..Self::default() };
-            for (index, peer) in peers.iter().enumerate() {
-                let Some(peer) = peer.as_deref().filter(|peer| peer.is_reliable()) else {
-                    continue;
-                };
-                let arrival = peer.service.arrival(now, BLOCK_LEN);
-                self.rate += peer.service.rate();
-                match self.best {
-                    Some((best, _)) if arrival >= best => {
-                        self.second =
-                            Some(self.second.map_or(arrival, |second| second.min(arrival)));
-                    }
-                    _ => {
-                        self.second = self.best.map(|best| best.0);
-                        self.best = Some((arrival, index as u16));
-                    }
-                }
-            }
-        }
-        let other = self
-            .best
-            .and_then(|(arrival, best)| if best == slot { self.second } else { Some(arrival) });
-        (other, self.rate.max(1))
-    }
-}
 
 impl Swarm {
     /// Gives work to every peer with room. O(peers): for rare events.
@@ -108,13 +63,22 @@ impl Swarm {
             }
         }
     }
-    /// Gives work to a peer while it has room.
+    /// Gives work to a peer while it has room, or to those that are better for it.
     pub(super) fn fill(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let mut next = Some(slot);
+        for _ in 0..HOPS {
+            let Some(slot) = next else { break };
+            next = self.fill_one(turn, slot);
+        }
+    }
+    /// Gives work to a peer while it has room. A peer that is better for it.
+    fn fill_one(&mut self, turn: &mut Turn<'_>, slot: u16) -> Option<u16> {
         if self.halted.is_some() {
-            return;
+            return None;
         }
         if self.peer(slot).is_some_and(|peer| peer.chokes_us) {
-            return self.fill_choked(turn, slot);
+            self.fill_choked(turn, slot);
+            return None;
         }
         let config = &turn.config.swarm;
         // In bulk, requests are made a batch at a time: one message and one wake-up of the peer for many blocks.
@@ -122,18 +86,21 @@ impl Swarm {
             && !content.plan.is_live()
             && peer.asked.len() * BATCH > peer.bulk_depth(config) as usize * (BATCH - 1)
         {
-            return;
+            return None;
         }
+        let mut other = None;
         loop {
             let outstanding = self.outstanding as usize;
-            let Some((peer, content)) = self.both(slot) else { return };
+            let (peer, content) = self.both(slot)?;
             let room = peer.queue_max.min(config.requests_out_max) as usize;
             if !peer.interested || peer.asked.len() >= room {
                 break;
             }
             let key = if content.pieces.memory() + outstanding >= config.memory_max {
                 let gate = self.gate(turn);
-                let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else { return };
+                let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
+                    return None;
+                };
                 let nearest = pick_nearest(content, Giver { peer, slot, gate }, config);
                 self.starved = true;
                 match nearest {
@@ -144,6 +111,10 @@ impl Swarm {
                 match self.pick_windowed(turn, slot) {
                     Pick::Block(key) => key,
                     Pick::Wait => break,
+                    Pick::Other(slot) => {
+                        other = Some(slot);
+                        break;
+                    }
                     Pick::Nothing => match self.pick_rest(turn, slot) {
                         Some(key) => key,
                         None => break,
@@ -155,6 +126,7 @@ impl Swarm {
             }
         }
         self.send_requests(turn, slot);
+        other
     }
     /// The block inside a window that this peer should bring.
     fn pick_windowed(&mut self, turn: &mut Turn<'_>, slot: u16) -> Pick {
@@ -169,6 +141,9 @@ impl Swarm {
         let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
             return Pick::Nothing;
         };
+        if peer.is_busy(now) {
+            return Pick::Wait;
+        }
         let gate = self.gate(turn);
         // Those to rely on instead of one that broke its promises.
         let reliable = |other: &(u16, &Peer)| other.0 != slot && other.1.is_reliable();
@@ -187,6 +162,9 @@ impl Swarm {
         let deep = shallow.max(peer.bulk_depth(config) as usize / 2);
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
         let mut reached = other.unwrap_or(now);
+        let mut better = None;
+        let ahead = content.plan.rate().map_or(0, |rate| bytes_in(AHEAD, rate));
+        let is_ample = self.outstanding >= ahead.max(AHEAD_LEAST);
         let mut last = None;
         for (due, key) in content.plan.free().take(WINDOW_SCAN_MAX) {
             let theirs = reached;
@@ -203,15 +181,25 @@ impl Swarm {
             if peer.asked.len() >= depth {
                 return Pick::Wait;
             }
+            if is_ample && !is_only && due > now + URGENT {
+                return Pick::Wait;
+            }
             if config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key) {
                 continue;
             }
-            if peer.is_source() && !gate.admits_due(content, key, due) {
+            if peer.is_source() && !gate.admits_due(content, peer, key, due) {
                 continue;
             }
             if !admits(content, peer, slot, key.piece())
                 || (peer.snubbed && others.iter().any(|(_, other)| other.has_block(key)))
             {
+                continue;
+            }
+            if !is_only
+                && due > now + URGENT
+                && let Some(index) = self.sooner(slot, key, arrival, config.requests_out_start)
+            {
+                better = better.or(Some(index));
                 continue;
             }
             if is_only || other.is_none() || arrival <= due.max(theirs + slack) {
@@ -220,10 +208,22 @@ impl Swarm {
             last = Some(key);
         }
         // Too slow for everything in sight: what is due last harms least, and idleness helps nobody.
-        match last {
-            Some(key) => Pick::Block(key),
-            None => Pick::Nothing,
+        match (last, better) {
+            (Some(key), _) => Pick::Block(key),
+            (None, Some(better)) => Pick::Other(better),
+            (None, None) => Pick::Nothing,
         }
+    }
+    /// A peer with room that would bring the block well before `arrival`, among the soonest.
+    fn sooner(&self, slot: u16, key: BlockKey, arrival: Instant, start: u32) -> Option<u16> {
+        self.fastest.before(arrival).find(|&index| {
+            index != slot
+                && self.peer(index).is_some_and(|other| {
+                    !other.is_source()
+                        && other.asked.len() < other.shallow_depth(start) as usize
+                        && other.has_block(key)
+                })
+        })
     }
     /// The block outside all windows that this peer should bring.
     fn pick_rest(&mut self, turn: &mut Turn<'_>, slot: u16) -> Option<BlockKey> {
@@ -476,6 +476,8 @@ impl Swarm {
 /// What `pick_windowed` found.
 enum Pick {
     Block(BlockKey),
+    /// What it could bring, this peer would bring sooner.
+    Other(u16),
     /// There is work for this peer, but its queue is full enough for now.
     Wait,
     /// No window needs this peer.

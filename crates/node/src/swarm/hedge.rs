@@ -115,7 +115,7 @@ impl Swarm {
         let is_urgent = due.is_some_and(|due| due <= now + HEDGE_AHEAD);
         let gate = self.gate(turn);
         let admits = |peer: &Peer| {
-            !peer.is_source() || due.is_none_or(|due| gate.admits_due(content, key, due))
+            !peer.is_source() || due.is_none_or(|due| gate.admits_due(content, peer, key, due))
         };
         let room = |peer: &Peer| {
             let shallow = peer.shallow_depth(2) as usize + 1;
@@ -123,7 +123,7 @@ impl Swarm {
         };
         (0..self.peers.len() as u16)
             .filter_map(|slot| Some((slot, self.peer(slot)?)))
-            .filter(|(_, peer)| peer.is_reliable() && peer.has_block(key))
+            .filter(|(_, peer)| peer.is_reliable() && !peer.is_busy(now) && peer.has_block(key))
             .filter(|(_, peer)| peer.asked.len() < room(peer) && !peer.owes(key))
             .filter(|(_, peer)| admits(peer))
             .min_by_key(|(slot, peer)| (peer.service.arrival(now, BLOCK_LEN), *slot))

@@ -19,6 +19,8 @@ struct Entry {
     failures: u8,
     /// When it may be dialed; `None` while it is connected or being dialed.
     ready: Option<Instant>,
+    /// Its place among those that were heard of: who names peers names the best first.
+    heard: u32,
 }
 
 /// How a link to an address ended.
@@ -39,14 +41,19 @@ pub(crate) enum Ending {
 pub(crate) struct Known {
     entries: BTreeMap<SocketAddr, Entry>,
     /// Those that may be dialed: when, how good the source, address.
-    queue: BTreeSet<(Instant, Found, SocketAddr)>,
+    queue: BTreeSet<(Instant, Found, u32, SocketAddr)>,
+    /// Addresses heard of so far.
+    heard: u32,
     bans: Bans,
 }
 
 impl Entry {
     fn new(source: Found, ready: Option<Instant>) -> Self {
         let vouched = matches!(source, Found::User | Found::Tracker);
-        Self { source, vouched, failures: 0, ready }
+        Self { source, vouched, failures: 0, ready, heard: 0 }
+    }
+    fn place(&self, ready: Instant, addr: SocketAddr) -> (Instant, Found, u32, SocketAddr) {
+        (ready, self.source, self.heard, addr)
     }
 }
 
@@ -68,26 +75,30 @@ impl Known {
                 entry.vouched |= new.vouched;
                 // The user insists, or the network says that it is back.
                 if source == Found::User && entry.ready.is_some_and(|ready| ready > now) {
-                    self.queue.remove(&(entry.ready.unwrap_or(now), entry.source, addr));
+                    self.queue.remove(&entry.place(entry.ready.unwrap_or(now), addr));
+                    let new = Entry { heard: entry.heard, ..new };
                     *entry = new;
-                    self.queue.insert((now, source, addr));
+                    self.queue.insert(new.place(now, addr));
                 }
                 continue;
             }
             if self.entries.len() >= config.known_peers_max && source != Found::User {
                 return;
             }
+            self.heard = self.heard.wrapping_add(1);
+            let new = Entry { heard: self.heard, ..new };
             self.entries.insert(addr, new);
-            self.queue.insert((now, source, addr));
+            self.queue.insert(new.place(now, addr));
         }
     }
     /// Takes the next address to dial.
     pub(crate) fn take(&mut self, now: Instant) -> Option<SocketAddr> {
-        let &(ready, source, addr) = self.queue.first()?;
+        let &first = self.queue.first()?;
+        let (ready, .., addr) = first;
         if ready > now {
             return None;
         }
-        self.queue.remove(&(ready, source, addr));
+        self.queue.remove(&first);
         if let Some(entry) = self.entries.get_mut(&addr) {
             entry.ready = None;
         }
@@ -109,7 +120,7 @@ impl Known {
         }
         let entry = self.entries.entry(addr).or_insert_with(|| Entry::new(Found::Exchange, None));
         if let Some(ready) = entry.ready.take() {
-            self.queue.remove(&(ready, entry.source, addr));
+            self.queue.remove(&entry.place(ready, addr));
         }
         entry.failures = 0;
     }
@@ -118,8 +129,8 @@ impl Known {
         let unvouched = self.entries.iter().filter(|(_, entry)| !entry.vouched);
         let gone: Vec<SocketAddr> = unvouched.map(|(&addr, _)| addr).collect();
         for addr in &gone {
-            if let Some(Entry { ready: Some(ready), source, .. }) = self.entries.remove(addr) {
-                self.queue.remove(&(ready, source, *addr));
+            if let Some(entry @ Entry { ready: Some(ready), .. }) = self.entries.remove(addr) {
+                self.queue.remove(&entry.place(ready, *addr));
             }
         }
         gone
@@ -130,8 +141,8 @@ impl Known {
             && let Some(ready) = entry.ready
         {
             entry.ready = Some(now);
-            self.queue.remove(&(ready, entry.source, addr));
-            self.queue.insert((now, entry.source, addr));
+            self.queue.remove(&entry.place(ready, addr));
+            self.queue.insert(entry.place(now, addr));
         }
     }
     /// A link to `addr` ended.
@@ -147,7 +158,7 @@ impl Known {
         }
         let Some(entry) = self.entries.get_mut(&addr) else { return };
         if let Some(ready) = entry.ready.take() {
-            self.queue.remove(&(ready, entry.source, addr));
+            self.queue.remove(&entry.place(ready, addr));
         }
         let pause = match ending {
             Ending::NotNeeded => config.not_needed_pause,
@@ -162,7 +173,7 @@ impl Known {
             }
         };
         entry.ready = Some(now + pause);
-        self.queue.insert((now + pause, entry.source, addr));
+        self.queue.insert(entry.place(now + pause, addr));
     }
     /// The network changed: everything may be tried at once.
     pub(crate) fn retry_all(&mut self, now: Instant) {
@@ -171,7 +182,7 @@ impl Known {
             if entry.ready.is_some() {
                 entry.failures = 0;
                 entry.ready = Some(now);
-                self.queue.insert((now, entry.source, addr));
+                self.queue.insert(entry.place(now, addr));
             }
         }
     }
@@ -190,8 +201,8 @@ impl Known {
     }
     /// Nobody who can be met at an address that we dialed is wanted: a liar, or ourselves.
     fn never(&mut self, addr: SocketAddr, config: &SwarmConfig) {
-        if let Some(Entry { ready: Some(ready), source, .. }) = self.entries.remove(&addr) {
-            self.queue.remove(&(ready, source, addr));
+        if let Some(entry @ Entry { ready: Some(ready), .. }) = self.entries.remove(&addr) {
+            self.queue.remove(&entry.place(ready, addr));
         }
         self.bans.shut_out_addr(addr, config);
     }
@@ -229,6 +240,18 @@ mod tests {
     }
     fn addr(port: u16) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    #[test]
+    fn whom_a_tracker_names_first_is_dialed_first() {
+        let mut known = Known::default();
+        let config = SwarmConfig::default();
+        let named = ["20.0.0.9:1", "20.0.0.1:1", "20.0.0.5:1"]
+            .map(|addr| addr.parse().expect("an address"));
+        known.add(Instant::ZERO, Found::Tracker, &named, &config);
+        known.add(Instant::ZERO, Found::Tracker, &[named[1]], &config);
+        let dialed: Vec<_> = core::iter::from_fn(|| known.take(Instant::ZERO)).collect();
+        assert_eq!(dialed, named);
     }
 
     #[test]

@@ -284,6 +284,9 @@ impl Swarm {
         peer.record.hear_noise(1);
         if chokes {
             peer.disallow(key.piece());
+        } else if peer.is_shoal() && content.plan.due(key).is_some() {
+            peer.record.rejected += 1;
+            peer.turn_away(turn.now);
         } else {
             peer.record.rejected += 1;
             // What it rejects it does not seem to have.

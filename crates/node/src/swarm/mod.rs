@@ -13,6 +13,7 @@ mod availability;
 mod bans;
 mod choke;
 mod connect;
+mod fastest;
 mod fetch;
 mod hashes;
 mod hedge;

@@ -17,7 +17,10 @@ use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
 use super::upload::Uploads;
 use crate::config::SwarmConfig;
-use crate::config::limits::{CANCELLED_MAX, HURRY_SOONER, RAW_HAVE_MAX, UNASKED_HASHES_NOISE};
+use crate::config::limits::{
+    CANCELLED_MAX, HURRY_SOONER, RAW_HAVE_MAX, TURNED_DOWN_DOUBLINGS, TURNED_DOWN_FOR,
+    UNASKED_HASHES_NOISE,
+};
 use crate::link::LinkId;
 use crate::time::Instant;
 
@@ -152,6 +155,8 @@ pub(crate) struct Peer {
     pub(crate) spoke: Instant,
     pub(crate) last_block: Option<Instant>,
     pub(crate) first_asked: Option<Instant>,
+    /// It turned us down: until when it is asked for nothing that is needed by a time, and how often since its last block.
+    pub(crate) busy: Option<(Instant, u32)>,
     pub(crate) record: Record,
 }
 
@@ -207,6 +212,7 @@ impl Peer {
             spoke: now,
             last_block: None,
             first_asked: None,
+            busy: None,
             record: Record::default(),
         }
     }
@@ -327,6 +333,18 @@ impl Peer {
     /// How long ago it was asked for its first block.
     pub(crate) fn owed_for(&self, now: Instant) -> Duration {
         self.first_asked.map_or(Duration::ZERO, |since| now.since(since))
+    }
+    /// It has no room for what we need by a time. Requests that were turned down together count once.
+    pub(crate) fn turn_away(&mut self, now: Instant) {
+        if !self.is_busy(now) {
+            let times = self.busy.map_or(0, |(_, times)| times);
+            let pause = TURNED_DOWN_FOR * (1 << times.min(TURNED_DOWN_DOUBLINGS));
+            self.busy = Some((now + pause, times + 1));
+        }
+    }
+    /// Whether it turned us down a moment ago.
+    pub(crate) fn is_busy(&self, now: Instant) -> bool {
+        self.busy.is_some_and(|(until, _)| until > now)
     }
     /// Whether it serves us and kept its promises of late.
     pub(crate) fn is_reliable(&self) -> bool {

@@ -105,6 +105,10 @@ impl Service {
         let nanos = self.busy.as_nanos().max(1);
         u64::try_from(u128::from(self.bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX).max(1024)
     }
+    /// What was measured long ago says little.
+    pub(crate) fn forget_rate(&mut self) {
+        (self.bytes, self.busy) = (0, Duration::ZERO);
+    }
     /// How far arrivals stray from their prediction.
     pub(crate) fn deviation(&self) -> Duration {
         self.deviation

@@ -56,7 +56,12 @@ impl Swarm {
             return;
         }
         let key = key_of(&request);
-        let verdict = self.verdict(turn, slot, key, due);
+        // A source turns down by its own rule.
+        let overbooked = |due| !self.source && hub.uplink.is_overbooked(turn.now, due);
+        let verdict = match due {
+            Some(due) if overbooked(due) => Verdict::TurnDown,
+            _ => self.verdict(turn, slot, key, due),
+        };
         let Some(peer) = self.peer_mut(slot) else { return };
         if verdict == Verdict::TurnDown {
             // The asker takes it elsewhere; without the fast extension it could not know.
@@ -124,6 +129,7 @@ impl Swarm {
         self.read_ahead(turn, slot);
         let title = self.title;
         let Some(peer) = self.peer_mut(slot) else { return };
+        hub.uplink.count(&mut peer.uploads);
         if peer.uploads.sendable().is_none() {
             hub.uplink.leave(title, slot, &mut peer.uploads);
         } else {

@@ -365,7 +365,13 @@ pub(super) struct Gate<'a> {
 
 impl Gate<'_> {
     /// Whether a block in a window may be asked of a source.
-    pub(super) fn admits_due(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
+    pub(super) fn admits_due(
+        &self,
+        content: &Content,
+        source: &Peer,
+        key: BlockKey,
+        due: Instant,
+    ) -> bool {
         if !self.on {
             return true;
         }
@@ -378,7 +384,8 @@ impl Gate<'_> {
         }
         let elsewhere = content.copies.is_elsewhere(key, &content.availability);
         if content.plan.is_playing() {
-            due <= now + LAST_MOMENT || (!elsewhere && self.is_ours(content, key))
+            due <= source.service.arrival(now, BLOCK_LEN) + source.service.rtt() + LAST_MOMENT
+                || (!elsewhere && self.is_ours(content, key))
         } else {
             // Before the first frame a source that has nothing better to do may help.
             elsewhere || due + START_PATIENCE <= now || self.is_ours(content, key)

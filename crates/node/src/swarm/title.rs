@@ -161,7 +161,7 @@ pub(crate) struct Swarm {
     /// At a source: who left and was not taken leave of.
     pub(super) departed: Vec<Member>,
     /// Scratch of the scheduler: who would deliver soonest, as of when.
-    pub(super) fastest: super::fetch::Fastest,
+    pub(super) fastest: super::fastest::Fastest,
     /// From the torrent file, until content can hold them.
     layers: Vec<(Hash32, Bytes)>,
     restored: ResumeRecord,
@@ -199,7 +199,7 @@ impl Swarm {
             audience: Audience::default(),
             said: None,
             departed: Vec::new(),
-            fastest: super::fetch::Fastest::default(),
+            fastest: super::fastest::Fastest::default(),
             layers: setup.piece_layers,
             restored: ResumeRecord {
                 have: setup.have.clone().unwrap_or_default(),

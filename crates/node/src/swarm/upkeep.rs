@@ -8,7 +8,7 @@ use shoal_wire::peer::Message;
 use super::Hub;
 use super::pieces::BlockState;
 use super::title::{Phase, Swarm};
-use crate::config::limits::NOISE_PER_S;
+use crate::config::limits::{NOISE_PER_S, RATE_KEPT};
 use crate::io::{CloseReason, Event};
 use crate::turn::Turn;
 
@@ -89,7 +89,11 @@ impl Swarm {
             }
         }
         self.forget_withdrawn(turn, slot);
-        let Some(peer) = self.peer(slot) else { return };
+        let Some(peer) = self.peer_mut(slot) else { return };
+        let is_idle = peer.last_block.is_some_and(|at| now.since(at) >= RATE_KEPT);
+        if peer.asked.is_empty() && is_idle {
+            peer.service.forget_rate();
+        }
         if now.since(peer.spoke) >= config.keep_alive {
             self.send(turn, slot, Message::KeepAlive);
         }

@@ -67,6 +67,8 @@ pub(crate) struct Uploads {
     served: u64,
     /// Its place in the uplink's order, if it waits there.
     place: Option<(Class, u64)>,
+    /// How many of its requests count among those that wait for the uplink by a time.
+    counted: usize,
 }
 
 /// A request due within this time is served before all others.
@@ -253,6 +255,10 @@ impl Uploads {
         let ahead = begun.map(|wanted| u64::from(wanted.request.length)).sum();
         equal("bytes read ahead", self.ahead as u64, ahead)
     }
+    /// How many requests wait that are needed by a time.
+    fn timed(&self) -> usize {
+        self.queue.partition_point(|wanted| !wanted.repeat && wanted.due.is_some())
+    }
     fn class(&self, now: Instant) -> Class {
         let Some(front) = self.queue.front() else { return Class::Regular };
         match front.due {
@@ -294,6 +300,8 @@ pub(crate) struct Uplink {
     rtt: Duration,
     /// When somebody, here or at a peer, last needed something by a time.
     hurried: Option<Instant>,
+    /// Requests of all links that are needed by a time and wait.
+    timed: usize,
 }
 
 /// `allowed` changes at most this often.
@@ -319,6 +327,12 @@ const MEASURE: Duration = Duration::from_millis(500);
 const PATIENCE: u32 = 4;
 /// Bulk fills one part in this many of what may be in flight while somebody needs something by a time.
 const BULK_PART: u64 = 4;
+/// Requests that are needed by a time are turned down while those that wait take longer than this.
+const BOOKED: Duration = Duration::from_millis(1500);
+/// The same for what is due in a moment.
+const BOOKED_URGENT: Duration = Duration::from_millis(2000);
+/// So many may always wait.
+const BOOKED_LEAST: usize = 2;
 /// Somebody who needed something by a time is taken to be there for this long.
 const HURRY_KEPT: Duration = Duration::from_secs(10);
 
@@ -340,6 +354,7 @@ impl Default for Uplink {
             peak: PEAK_UNKNOWN,
             rtt: Duration::ZERO,
             hurried: None,
+            timed: 0,
         }
     }
 }
@@ -385,6 +400,18 @@ impl Uplink {
         }
         self.clock = self.clock.max(served);
         Some((title, slot))
+    }
+    /// Counts the requests of a link that are needed by a time, after they changed.
+    pub(crate) fn count(&mut self, uploads: &mut Uploads) {
+        let timed = uploads.timed();
+        self.timed = self.timed + timed - core::mem::replace(&mut uploads.counted, timed);
+    }
+    /// Whether what is needed by a time and waits already keeps the uplink busy for so long that one more request, `due` then,
+    /// had better be made elsewhere.
+    pub(crate) fn is_overbooked(&self, now: Instant, due: Instant) -> bool {
+        let most = if due <= now + URGENT { BOOKED_URGENT } else { BOOKED };
+        let waiting = time_of(self.timed as u64 * ALLOWED.0 + self.flying, self.peak);
+        self.timed >= BOOKED_LEAST && waiting > most
     }
     /// Somebody needs something by a time: little is kept in flight for a while.
     pub(crate) fn hurry(&mut self, now: Instant) {
@@ -478,11 +505,12 @@ impl Uplink {
     /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
     /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
     fn least(&self) -> u64 {
-        bytes_in(self.rtt * 2, self.peak).clamp(ALLOWED.0, ALLOWED.1)
+        (bytes_in(self.rtt * 2, self.peak) + ALLOWED.0).clamp(ALLOWED.0, ALLOWED.1)
     }
     /// A link is gone with all that was in flight on it.
     pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
         self.leave(title, slot, uploads);
+        self.timed -= core::mem::take(&mut uploads.counted);
         if !uploads.stuck {
             self.flying -= uploads.flying;
         }
@@ -490,18 +518,23 @@ impl Uplink {
     }
     /// Looks whether a link is stuck. For every link when the uplink is held back by what is in flight.
     pub(crate) fn look(&mut self, now: Instant, uploads: &mut Uploads) {
-        let after = self.stuck_after(now);
-        let others = self.passed - uploads.passed_at;
-        let still = uploads.progress.is_some_and(|progress| now.since(progress) >= after)
-            || others >= STUCK_PASSED * self.least();
-        if uploads.flying > 0 && still && !uploads.stuck {
+        if uploads.flying == 0 || uploads.stuck {
+            return;
+        }
+        // What it was given shares the uplink with what is in flight on the others; a dead end may hold much more.
+        let busy = self.flying - uploads.flying + uploads.flying.min(4 * ALLOWED.0);
+        let after = self.stuck_after(now, busy);
+        let passed = self.passed - uploads.passed_at;
+        if uploads.progress.is_some_and(|progress| now.since(progress) >= after)
+            || passed >= STUCK_PASSED * self.least().max(busy)
+        {
             uploads.stuck = true;
             self.flying -= uploads.flying;
         }
     }
-    fn stuck_after(&self, now: Instant) -> Duration {
+    fn stuck_after(&self, now: Instant, busy: u64) -> Duration {
         let (least, times) = STUCK_AFTER;
-        (least * self.patience(now)).max(time_of(self.least(), self.peak) * times)
+        (least * self.patience(now)).max(time_of(self.least().max(busy), self.peak) * times)
     }
     /// Whether links wait for others to pass on what is in flight.
     pub(crate) fn is_held_back(&self, now: Instant) -> bool {
@@ -513,7 +546,7 @@ impl Uplink {
             return None;
         }
         if self.is_full(now) {
-            return Some(now + self.stuck_after(now));
+            return Some(now + self.stuck_after(now, self.flying.min(self.allowed)));
         }
         let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
         self.limit.map(|limit| self.filled + time_of(owed, limit) + Duration::from_micros(1))
@@ -523,8 +556,9 @@ impl Uplink {
         &self,
         links: impl Iterator<Item = (TitleId, u16, &'a Uploads)>,
     ) -> Result<(), String> {
-        let (mut flying, mut placed) = (0, 0);
+        let (mut flying, mut placed, mut timed) = (0, 0, 0);
         for (title, slot, uploads) in links {
+            timed += uploads.counted;
             if !uploads.stuck {
                 flying += uploads.flying;
             }
@@ -536,6 +570,7 @@ impl Uplink {
             }
         }
         equal("bytes in flight", self.flying, flying)?;
+        equal("requests with a due time", self.timed as u64, timed as u64)?;
         equal("links in the uplink's order", self.order.len() as u64, placed)
     }
     fn fill(&mut self, now: Instant) {
@@ -634,9 +669,57 @@ mod tests {
     }
 
     #[test]
+    fn what_cannot_be_sent_in_time_is_taken_elsewhere() {
+        let mut uplink = Uplink::default();
+        let mut link = Uploads::default();
+        let now = Instant::from_millis(10);
+        let soon = now + Duration::from_secs(5);
+        // An unknown uplink is taken to send eight blocks a second.
+        let mut booked = 0;
+        while !uplink.is_overbooked(now, soon) {
+            assert!(link.push(request(booked, 0), Some(soon), false));
+            uplink.count(&mut link);
+            booked += 1;
+        }
+        assert_eq!(booked, 13, "a second and a half");
+        assert!(!uplink.is_overbooked(now, now), "what is urgent may wait a little longer");
+        // What nobody needs by a time waits behind all that.
+        assert!(link.push(request(900, 0), None, false));
+        uplink.count(&mut link);
+        assert_eq!(uplink.timed, 13);
+        link.cancel(&request(0, 0));
+        uplink.count(&mut link);
+        assert!(!uplink.is_overbooked(now, soon));
+        uplink.forget(TitleId(0), 0, &mut link);
+        assert_eq!(uplink.timed, 0);
+    }
+
+    #[test]
+    fn a_link_that_shares_a_slow_uplink_with_many_is_not_stuck() {
+        let mut uplink = Uplink::default();
+        let mut links: Vec<Uploads> = (0..12).map(|_| Uploads::default()).collect();
+        let now = Instant::from_millis(10);
+        uplink.hurry(now);
+        for (slot, link) in links.iter_mut().enumerate() {
+            link.open(2 << 20);
+            assert!(link.push(request(slot as u32, 0), Some(now), false));
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+            link.take(now).expect("read");
+            uplink.spend(16384, Duration::ZERO, link);
+        }
+        // Twelve blocks at eight a second: each may take twice the second and a half that all take.
+        let passed = |link: &mut Uploads, uplink: &mut Uplink, ms| {
+            uplink.look(now + Duration::from_millis(ms), link);
+            link.stuck
+        };
+        assert!(!passed(&mut links[0], &mut uplink, 2900));
+        assert!(passed(&mut links[0], &mut uplink, 3100));
+    }
+
+    #[test]
     fn little_is_in_flight_and_a_stuck_link_holds_nobody_back() {
         // Blocks in flight at most, and blocks that pass at least: with somebody who waits, and without.
-        for (hurried, blocks_max, sent_min) in [(true, 3, 30), (false, 16, 25)] {
+        for (hurried, blocks_max, sent_min) in [(true, 3, 30), (false, 24, 25)] {
             let (flying, sent) = beside_a_stuck_link(hurried);
             assert!(flying <= blocks_max * 16384, "hurried {hurried}: {flying}");
             assert!(sent >= sent_min, "hurried {hurried}: {sent}");
@@ -653,8 +736,8 @@ mod tests {
         };
         let start = Instant::from_millis(10);
         for (slot, link) in links.iter_mut().enumerate() {
-            link.open(1 << 20);
-            (0..50).for_each(|block| assert!(link.push(request(block, 0), None, false)));
+            link.open(2 << 20);
+            (0..100).for_each(|block| assert!(link.push(request(block, 0), None, false)));
             ready(link);
             uplink.wait(start, TitleId(0), slot as u16, link);
         }

@@ -14,10 +14,13 @@ use super::Hub;
 use super::peer::{Have, Peer};
 use super::pieces::{BlockKey, BlockState, Pieces};
 use super::title::{ByPiece, Swarm, Task, is_full};
-use crate::config::limits::{ENOUGH_PIECES, SUSPECT_BYTES_MAX, SUSPECTS_MAX, VIEWER_KEPT};
+use crate::config::limits::{
+    ANNOUNCEMENT_COST, ANNOUNCEMENT_PART, ENOUGH_PIECES, SUSPECT_BYTES_MAX, SUSPECTS_MAX,
+    VIEWER_KEPT,
+};
 use crate::io::{CloseReason, Event, Failure, FailureKind, Job, Outcome};
 use crate::link::LinkId;
-use crate::time::Instant;
+use crate::time::{Instant, time_of};
 use crate::turn::{Note, Owner, Turn};
 
 /// Wrong pieces: what each contributor sent.
@@ -85,6 +88,7 @@ impl Swarm {
             }
             peer.service.on_block(now, length, asked.expected, peer.asked_bytes);
             peer.last_block = Some(now);
+            peer.busy = None;
             peer.record.broken = peer.record.broken.saturating_sub(1);
             if !peer.service.is_measured() {
                 peer.earned = (peer.earned + 1).min(64);
@@ -589,14 +593,23 @@ impl Swarm {
     }
     /// Blocks are announced soon where somebody watches, here or at a peer, and later in bulk.
     fn plan_announcement(&mut self, turn: &Turn<'_>) {
-        if self.timers.announce.is_none() {
-            let now = turn.now;
-            let watched = self.content().is_some_and(|content| content.plan.is_live())
-                || self.peers.iter().flatten().any(|peer| is_hurried(peer, now));
-            let config = &turn.config.swarm;
-            let delay = if watched { config.announce_delay } else { config.announce_delay_bulk };
-            self.timers.announce = Some(now + delay);
+        if self.timers.announce.is_some() {
+            return;
         }
+        let now = turn.now;
+        let config = &turn.config.swarm;
+        let rate = self.content().and_then(|content| content.plan.rate());
+        let delay = match rate {
+            Some(rate) => {
+                let cost = self.peer_count() as u64 * ANNOUNCEMENT_COST * ANNOUNCEMENT_PART;
+                time_of(cost, rate).min(config.announce_delay_max).max(config.announce_delay)
+            }
+            None if self.peers.iter().flatten().any(|peer| is_hurried(peer, now)) => {
+                config.announce_delay
+            }
+            None => config.announce_delay_bulk,
+        };
+        self.timers.announce = Some(now + delay);
     }
     /// Tells Shoal peers which blocks of unfinished pieces can be had here. In bulk only those to whom little else can be
     /// given: an announcement of each block on each link would cost more than a tenth of an uplink.

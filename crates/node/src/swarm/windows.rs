@@ -38,6 +38,10 @@ impl Plan {
     pub(crate) fn is_playing(&self) -> bool {
         self.windows.iter().any(|window| window.playing)
     }
+    /// The rate of the window that plays fastest, bytes/s; `None` when nobody needs anything by a time.
+    pub(crate) fn rate(&self) -> Option<u64> {
+        self.windows.iter().map(|window| window.rate.max(1)).max()
+    }
     /// What is needed, most wanted first.
     pub(crate) fn windows(&self) -> &[Window] {
         &self.windows
