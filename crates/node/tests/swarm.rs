@@ -103,11 +103,13 @@ fn a_foreign_leech_that_gives_is_served_before_those_that_only_take() {
         world.hosts[other].speech = FOREIGN[0];
         world.join(other, &meta, &content, |piece| index < 4 && piece % 2 == 1, &[node], false);
     }
+    // After that the node has all, and goes round.
     world.run(MINUTE, |_| false);
     let took = |index: usize| world.hosts[others[index]].node.counters()[0].useful;
-    let giver = (0..4).map(took).min().expect("four");
-    let taker = (4..9).map(took).max().expect("five");
-    assert!(giver > taker, "{:?}", (0..9).map(took).collect::<Vec<_>>());
+    // One that takes may be lucky with the optimistic slot: together they are not.
+    let giver = (0..4).map(took).sum::<u64>() / 4;
+    let taker = (4..9).map(took).sum::<u64>() / 5;
+    assert!(giver > taker * 3 / 2, "{:?}", (0..9).map(took).collect::<Vec<_>>());
     assert!((4..9).filter(|&index| took(index) > 0).count() >= 2, "the optimistic slot goes round");
 }
 
