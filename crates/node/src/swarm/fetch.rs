@@ -26,8 +26,11 @@ use crate::io::Want;
 use crate::time::{Instant, bytes_in, time_of};
 use crate::turn::{Turn, Window, WindowCause};
 
-/// Requests for blocks that nobody else has which wait at a source on top of what is on its way.
+/// Requests for blocks that nobody else has which wait at a source on top of what is on its way, at least.
 const SPARE_AT_SOURCE: usize = 4;
+/// Where they are urgent they may be worth this much film. What its uplink holds already, bulk for others most of all, comes first, and a queue that
+/// covers only a round trip of a quiet path would bring a quarter of what is needed, for ever.
+const SPARE_TIME: Duration = Duration::from_millis(300);
 /// Blocks due within this time are urgent.
 const URGENT: Duration = Duration::from_secs(3);
 /// With something missing that is due within this time, nothing is fetched that nobody waits for.
@@ -163,8 +166,9 @@ impl Swarm {
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
         let mut reached = other.unwrap_or(now);
         let mut better = None;
-        let ahead = content.plan.rate().map_or(0, |rate| bytes_in(AHEAD, rate));
-        let is_ample = self.outstanding >= ahead.max(AHEAD_LEAST);
+        let film = |time| content.plan.rate().map_or(0, |rate| bytes_in(time, rate));
+        let spare = SPARE_AT_SOURCE.max((film(SPARE_TIME) / u64::from(BLOCK_LEN)) as usize);
+        let is_ample = self.outstanding >= film(AHEAD).max(AHEAD_LEAST);
         let mut last = None;
         for (due, key) in content.plan.free().take(WINDOW_SCAN_MAX) {
             let theirs = reached;
@@ -177,7 +181,11 @@ impl Swarm {
             let is_only = peer.is_source()
                 && gate.on
                 && !content.copies.is_elsewhere(key, &content.availability);
-            let depth = if is_only { depth + SPARE_AT_SOURCE } else { depth };
+            let depth = match is_only {
+                true if due <= now + URGENT => depth + spare,
+                true => depth + SPARE_AT_SOURCE,
+                false => depth,
+            };
             if peer.asked.len() >= depth {
                 return Pick::Wait;
             }
