@@ -8,11 +8,13 @@ nothing lost that was saved.
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import socket
 import struct
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -344,27 +346,116 @@ def unwritable(world: World) -> None:
     world.check(missing.wait(15) == 1 and "no-such-film.mp4" in missing.words(), f"a missing film: {missing.why()}")
 
 
+def clocks_told(recording: Path) -> list[int]:
+    """The wall clocks, Unix seconds, that a program told its core: what `--record` holds of them, and it is written while it runs."""
+    data, at, found = recording.read_bytes() if recording.exists() else b"", 0, []
+    while at + 4 <= len(data):
+        (length,) = struct.unpack_from("<I", data, at)
+        # An input is a kind (0), the time since the one before (u64), and a tag: 1 is a clock, in milliseconds (u64).
+        if length == 18 and data[at + 4 : at + 5] == b"\0" and data[at + 13 : at + 14] == b"\x01" and at + 22 <= len(data):
+            found.append(struct.unpack_from("<Q", data, at + 14)[0] // 1000)
+        at += 4 + length
+    return found
+
+
+def longest_pause(program: Shoal) -> float:
+    """Seconds for which a download told of nothing new, from its first byte to its last event, by our clock."""
+    steps, have = [], 0
+    for event in program.events("progress"):
+        if event["have"] > have:
+            have = event["have"]
+            steps.append(event["t_ms"] / 1000)
+    return max((after - before for before, after in zip(steps, steps[1:])), default=0.0)
+
+
+class Dial:
+    """A wall clock that is set while programs run (libfaketime, a file that is read at each look); monotonic time goes on as it is."""
+
+    def __init__(self, world: World, us):
+        self.world, self.path, self.offset = world, world.folder / "clock", 0
+        library = next(Path("/usr/lib").rglob("faketime/libfaketimeMT.so.1"))
+        self.env = {
+            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_NO_CACHE": "1",
+            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
+        }
+        self.set(0)
+        # Beside it, a program that is not ours, under the same clock: it tells that the dial works.
+        script = "import select, time\nwhile True: print(int(time.time()), flush=True); select.select([], [], [], 0.1)"
+        self.witness = world.start(us, sys.executable, "-c", script, name="witness", env=self.env)
+
+    def set(self, offset: int) -> None:
+        """Sets the clock, in one step."""
+        part = self.path.with_suffix(".new")
+        part.write_text(f"{offset:+d}\n")
+        part.rename(self.path)
+        self.offset = offset
+
+    def is_shown_by(self, clock: int) -> bool:
+        """Whether a clock is the one that stands on the dial."""
+        return abs(clock - (time.time() + self.offset)) < 30
+
+    def step(self, offset: int, program: Shoal, recording: Path) -> None:
+        """Sets the clock, and waits until the program and the witness have seen it while the download runs."""
+        self.set(offset)
+        self.world.until(3, f"the witness sees the clock at {offset:+d} s", lambda: self.is_shown_by(int((self.witness.raw_stdout().split() or [0])[-1])))
+        seen = lambda: any(self.is_shown_by(clock) for clock in clocks_told(recording)[-1:])  # noqa: E731
+        self.world.until(9, f"{program.name} sees the clock at {offset:+d} s", lambda: seen() or not program.running(), 0.2)
+        self.world.check(seen(), f"{program.name} ended before it saw the clock at {offset:+d} s: {program.why()}")
+        self.world.check(not program.last("complete"), f"{program.name} had it all before it saw the clock at {offset:+d} s")
+
+
+YEAR = 31_536_000
+
+
 @trial("crash.clock-stepped", seconds=90, quick=True, tools=("libtorrent", "faketime"))
 def clock_stepped(world: World) -> None:
-    """The wall clock jumps a day back, a year on, to 1970 and beyond 2100 during a download: nobody notices."""
-    origin, torrent, seed = origin_and_seed(world, "hybrid", rate=1_500_000)
-    us, dial = world.host("us"), world.folder / "clock"
-    library = next(Path("/usr/lib").rglob("faketime/libfaketimeMT.so.1"))
-    env = {
-        "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(dial), "FAKETIME_NO_CACHE": "1", "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-    }
-    dial.write_text("+0\n")
-    getter = world.shoal(us, "get", torrent.path, "-o", world.folder / "out", "--listen", f"{us.ip}:0", "--peer", seed.address, *QUIET, env=env)
-    getter.expect("listening")
-    for step in ("-86400\n", "+31536000\n", "-1700000000\n", "+3000000000\n", "+0\n"):
-        time.sleep(0.7)
-        dial.write_text(step)
-    summary = getter.done(40)
-    world.check(content.digest(world.folder / "out" / origin.name) == content.digest(origin), "the result differs")
-    world.check(summary["received"] <= FILM_BYTES + SLACK, f"{summary['received']} bytes were fetched")
-    times = [event["t_ms"] for event in getter.events()]
-    world.check(times == sorted(times) and times[-1] < 60_000, f"t_ms follows the wall clock: {times[:3]}..{times[-3:]}")
+    """The wall clock is set a year on, a day back, to 1973 and beyond 2100, during a download and between its runs. It goes on
+    without a pause; after `kill -9` and after Ctrl-C nothing is fetched twice, whatever year it was. A file that another program
+    changed while the clock was set back looks older than what was recorded of it: it is not believed."""
+    origin, torrent, seed = origin_and_seed(world, "hybrid", rate=350_000)
+    us, out, recordings = world.host("us"), world.folder / "out", [world.folder / f"record-{run}" for run in range(3)]
+    dial, path = Dial(world, us), out / origin.name
+
+    def start(run: int) -> Shoal:
+        getter = world.shoal(
+            us, "get", torrent.path, "-o", out, "--listen", f"{us.ip}:0", "--peer", seed.address, "--record", recordings[run], *QUIET,
+            name=f"get-{run}", env=dial.env,
+        )
+        getter.expect("listening")
+        return getter
+
+    first = start(0)
+    dial.step(+YEAR, first, recordings[0])
+    dial.step(-86_400, first, recordings[0])
+    first.kill()
+    missing = [missing_bytes(torrent, path, world.folder / "state-us")]
+    dial.set(-1_700_000_000)
+    second = start(1)
+    dial.step(+3_000_000_000, second, recordings[1])
+    world.check(second.stop() == 130, f"Ctrl-C: {second.why()}")
+    world.check(dial.is_shown_by(clocks_told(recordings[1])[-1]), "the second run did not see the clock that it ended under")
+    # Only now, so that what the second run fetched is compared with what the first one left.
+    before = missing_bytes(torrent, path, world.folder / "state-us")
+    fetched = [second.last("summary")["received"]]
+    # Blocks of a piece whose hash was still to come when it was told to end are not kept.
+    world.check(fetched[0] <= missing[0] - before + SLACK, f"{missing[0]} bytes were missing, {before} still are, {fetched[0]} were fetched")
+    # Another program writes while the clock stands a day back.
+    looked = path.stat()
+    flip_bytes(world, path)
+    os.utime(path, ns=(looked.st_atime_ns, looked.st_mtime_ns - 86_400 * 10**9))
+    missing.append(missing_bytes(torrent, path, world.folder / "state-us"))
+    world.check(missing[1] > before, "no whole piece was damaged: the trial shows nothing")
+    dial.set(0)
+    third = start(2)
+    fetched.append(third.done(60)["received"])
+    world.check(fetched[1] <= missing[1], f"{missing[1]} bytes were missing, {fetched[1]} were fetched")
+    world.check(content.digest(path) == content.digest(origin), "the result differs")
+    pause = max(longest_pause(run) for run in (first, second, third))
+    world.show(pause=f"{pause:.1f}s", extra=fetched[1] - missing[1], damaged=f"{(missing[1] - before) >> 10}KiB")
+    world.check(pause < 3, f"a download stood still for {pause:.1f} s")
+    for run in (first, second, third):
+        times = [event["t_ms"] for event in run.events()]
+        world.check(times == sorted(times) and times[-1] < 60_000, f"t_ms of {run.name} follows the wall clock: {times[:3]}..{times[-3:]}")
 
 
 @trial("crash.interrupted-get-saves-and-says-130", seconds=40, quick=True, tools=("libtorrent",))
