@@ -247,3 +247,40 @@ class ForeignPeer:
     def on_hash_request(self, link: Link, body: bytes) -> None:
         """BEP 52: it keeps no hashes."""
         link.message(HASH_REJECT, body)
+
+
+class Taker(ForeignPeer):
+    """An honest leech that checks no hash: it asks for every block once, and keeps what came, with its time."""
+
+    ahead = 32  # Questions under way.
+
+    def __init__(self, host: Host, torrent: Torrent, *, target: str):
+        self.wanted = [
+            (at // torrent.piece_length, at % torrent.piece_length, min(BLOCK, torrent.length - at)) for at in range(0, torrent.length, BLOCK)
+        ]
+        self.asked: set[tuple[int, int, int]] = set()
+        self.blocks: list[tuple[float, int, bytes]] = []
+        self.choked = True
+        super().__init__(host, torrent, target=target)
+
+    def begin(self, link: Link) -> None:
+        link.message(HAVE_NONE)
+        link.message(INTERESTED)
+
+    def on_message(self, link: Link, kind: int, body: bytes) -> None:
+        if kind in (CHOKE, UNCHOKE):
+            self.choked = kind == CHOKE
+        elif kind == REJECT:
+            question = struct.unpack(">III", body)
+            self.asked.discard(question)
+            self.wanted.append(question)
+        elif kind == PIECE:
+            piece, begin = struct.unpack(">II", body[:8])
+            self.asked.discard((piece, begin, len(body) - 8))
+            self.blocks.append((time.monotonic(), piece * self.torrent.piece_length + begin, body[8:]))
+        else:
+            super().on_message(link, kind, body)
+        while not self.choked and self.wanted and len(self.asked) < self.ahead:
+            question = self.wanted.pop(0)
+            self.asked.add(question)
+            link.message(REQUEST, struct.pack(">III", *question))
