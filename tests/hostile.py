@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from kit import bencode, content, wire
 from kit.clients import Libtorrent
-from kit.player import Reader, connect
+from kit.player import Reader, api_title, connect
 from kit.wire import ForeignPeer, Link
 from kit.world import Failed, World, trial
 
@@ -388,9 +388,10 @@ def hostile_case(mode: Mode, seconds: int):
         url = watch.expect("title", 20)["files"][0]["url"]
         leech = Libtorrent(world, "leech", torrent.path, world.folder / "leech", "--down-limit", 100_000, peers=[f"{us.ip}:{PORT}"])
         player = Reader(us, url, film.stat().st_size / seconds)
-        peak = 0
+        peak, honest = 0, Attendance(world, watch, (seed, leech), us.ip)
         while not player.over:
             peak = max(peak, watch.rss_kib())
+            honest.look()
             world.check(watch.running(), f"the watcher ended: {watch.why()}")
             world.check(time.monotonic() - began < seconds * 2 + 20, f"playback hangs at {player.taken} bytes")
             time.sleep(0.1)
@@ -402,8 +403,48 @@ def hostile_case(mode: Mode, seconds: int):
         judge_liars(world, mode, liars, watch)
         world.check(max(peak, watch.peak_kib()) <= RSS_KIB_MAX, f"memory went up to {watch.peak_kib()} KiB")
         judge_honest(world, watch, us.ip, seed, leech)
+        honest.judge()
 
     return run
+
+
+# Looks in a row, ten a second, after which a peer counts as lost: its own report is up to 0.2 s old, and a busy machine adds to it.
+LOST_LOOKS = 6
+# So long a liar that was shut out must be seen to be no peer.
+ABSENT_SECONDS = 3.0
+# Least time before we go back to one that we dropped: we wait 5 s.
+RETURN_SECONDS = 4.5
+
+
+class Attendance:
+    """Whether an honest peer sees the watcher, from its first sight until both have the film."""
+
+    def __init__(self, world: World, watch, peers: tuple[Libtorrent, ...], ip: str):
+        self.world, self.watch, self.peers, self.ip = world, watch, peers, ip
+        self.seen: set[str] = set()
+        self.missing = {peer.name: 0 for peer in peers}
+        self.lost = dict(self.missing)
+
+    def look(self) -> None:
+        """Looks once."""
+        for peer in self.peers:
+            status, name = peer.status(), peer.name
+            if any(one["ip"].startswith(self.ip + ":") for one in status.get("peers", [])):
+                self.seen.add(name)
+                self.missing[name] = 0
+            elif name in self.seen and not self.may_go(status):
+                self.missing[name] += 1
+                self.lost[name] = max(self.lost[name], self.missing[name])
+
+    def may_go(self, status: dict) -> bool:
+        """Two that have it all have nothing to say to each other."""
+        return bool(status["seeding"] and self.watch.last("complete"))
+
+    def judge(self) -> None:
+        """All came, and none was lost."""
+        for peer in self.peers:
+            self.world.check(peer.name in self.seen, f"{peer.name}, which is honest, was never connected")
+            self.world.check(self.lost[peer.name] < LOST_LOOKS, f"{peer.name}, which is honest, was lost for {self.lost[peer.name] / 10:.1f} s")
 
 
 def judge_liars(world: World, mode: Mode, liars: list[ForeignPeer], watch) -> None:
@@ -420,6 +461,7 @@ def judge_liars(world: World, mode: Mode, liars: list[ForeignPeer], watch) -> No
                 now = time.monotonic()
                 held = [f"{'it' if link.dialed else 'we'} dialed {now - link.opened:.1f} s ago" for link in liar.open_links()]
                 raise Failed(f"{who} is not dropped: {held}, {len(liar.met())} links in all") from None
+            stays_away(world, liar, watch)
             held = max((link.closed - link.opened for link in liar.met() if link.closed), default=0)
             world.show(links=len(liar.met()), held=f"{held:.1f}s")
         if mode.named:
@@ -427,11 +469,30 @@ def judge_liars(world: World, mode: Mode, liars: list[ForeignPeer], watch) -> No
             world.check(liar.host.ip in said, f"{who} at {liar.host.ip} is not named in the output")
 
 
+def stays_away(world: World, liar: ForeignPeer, watch) -> None:
+    """One that was shut out goes on knocking, and is no peer for some seconds. If it was for what it said on a link of its own, we may
+    dial it once more, and its id gives it away (docs/decisions/0030). One that was only dropped may come back by our rules, but we never
+    go to an address again at once: five seconds after the first failure, twice as long after each more."""
+    who, title = type(liar).__name__, liar.torrent.v1 or liar.torrent.v2
+    shut_out = [event["t_ms"] / 1000 for event in watch.events("error") if liar.host.ip + ":" in event["message"]]
+    end = time.monotonic() + (ABSENT_SECONDS if shut_out else 0)
+    while time.monotonic() < end:
+        peers = api_title(watch.host, "127.0.0.1:8080", title)["peers"]
+        world.check(liar.host.ip + ":" not in str(peers), f"{who} is a peer again, and was shut out before")
+        time.sleep(0.1)
+    ours = sorted((link for link in liar.met() if not link.dialed), key=lambda link: link.opened)
+    for before, after in zip(ours, ours[1:]):
+        pause = after.opened - (before.left or after.opened)
+        world.check(pause > RETURN_SECONDS, f"we went back to {who} after {pause:.1f} s")
+    again = [link for link in ours if shut_out and link.opened > watch.started + shut_out[0] + 0.5]
+    world.check(len(again) <= 1, f"we went back to {who}, which was shut out, {len(again)} times")
+
+
 def judge_honest(world: World, watch, ip: str, seed: Libtorrent, leech: Libtorrent) -> None:
-    """Seed and leech are still connected to us and accused of nothing."""
+    """The leech is still connected to us or done; neither it nor the seed was accused, or let go for a fault."""
     for peer in (leech, seed):
-        words = [event for event in watch.events() if event["event"] == "error" and peer.host.ip in str(event)]
-        world.check(not words, f"an honest peer was accused: {words[:1]}")
+        words = [event for event in watch.events() if event["event"] in ("error", "dropped") and peer.host.ip + ":" in str(event)]
+        world.check(not words, f"an honest peer was accused or let go: {words[:1]}")
     met = leech.status()["seeding"] or any(one["ip"].startswith(ip + ":") for one in leech.status()["peers"])
     world.check(met, f"the honest leech lost us: {leech.status()['peers']}")
     world.check(leech.status()["failed"] == 0, f"we passed on {leech.status()['failed']} bad bytes")

@@ -20,6 +20,7 @@ SUGGEST, HAVE_ALL, HAVE_NONE, REJECT, ALLOWED_FAST = range(13, 18)
 EXTENDED, HASH_REQUEST, HASHES, HASH_REJECT = range(20, 24)
 UT_METADATA, UT_PEX = 2, 1  # Our own numbers for the extensions.
 BLOCK = 16 * 1024
+ESTABLISHED = 1  # First byte of Linux's TCP_INFO.
 
 
 class Closed(Exception):
@@ -32,6 +33,7 @@ class Link:
     def __init__(self, sock: socket.socket, dialed: bool):
         self.sock, self.dialed = sock, dialed
         self.opened, self.closed = time.monotonic(), None
+        self.left: float | None = None  # When the other end closed it, which a liar that does not read learns late.
         self.remote = "%s:%d" % sock.getpeername()
         self.theirs: dict[bytes, int] = {}
         self.requests: list[tuple[int, int, int]] = []
@@ -82,6 +84,15 @@ class Link:
     def open(self) -> bool:
         """Whether the other end still holds it."""
         return self.closed is None
+
+    def watch(self) -> None:
+        """Notes when the kernel hears that the other end closed it, whether this one reads or not."""
+        try:
+            while self.open() and self.sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0] == ESTABLISHED:
+                time.sleep(0.05)
+        except OSError:
+            pass
+        self.left = time.monotonic()
 
 
 class ForeignPeer:
@@ -164,6 +175,7 @@ class ForeignPeer:
 
     def _start(self, link: Link) -> None:
         self.links.append(link)
+        threading.Thread(target=link.watch, daemon=True).start()
         threading.Thread(target=self._run, args=(link,), daemon=True).start()
 
     def _run(self, link: Link) -> None:
