@@ -15,12 +15,12 @@ import signal
 import socket
 import struct
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from kit import content
 from kit.clients import Libtorrent
+from kit.clock import Dial, clocks_told
 from kit.player import Reader
 from kit.program import Shoal
 from kit.wire import Taker
@@ -401,64 +401,6 @@ def unwritable(world: World) -> None:
     world.check(missing.wait(15) == 1 and "no-such-film.mp4" in missing.words(), f"a missing film: {missing.why()}")
 
 
-def clocks_told(recording: Path) -> list[int]:
-    """The wall clocks, Unix seconds, that a program told its core: what `--record` holds of them, and it is written while it runs."""
-    data, at, found = recording.read_bytes() if recording.exists() else b"", 0, []
-    while at + 4 <= len(data):
-        (length,) = struct.unpack_from("<I", data, at)
-        # An input is a kind (0), the time since the one before (u64), and a tag: 1 is a clock, in milliseconds (u64).
-        if length == 18 and data[at + 4 : at + 5] == b"\0" and data[at + 13 : at + 14] == b"\x01" and at + 22 <= len(data):
-            found.append(struct.unpack_from("<Q", data, at + 14)[0] // 1000)
-        at += 4 + length
-    return found
-
-
-def longest_pause(program: Shoal) -> float:
-    """Seconds for which a download told of nothing new, from its first byte to its last event, by our clock."""
-    steps, have = [], 0
-    for event in program.events("progress"):
-        if event["have"] > have:
-            have = event["have"]
-            steps.append(event["t_ms"] / 1000)
-    return max((after - before for before, after in zip(steps, steps[1:])), default=0.0)
-
-
-class Dial:
-    """A wall clock that is set while programs run (libfaketime, a file that is read at each look); monotonic time goes on as it is."""
-
-    def __init__(self, world: World, us):
-        self.world, self.path, self.offset = world, world.folder / "clock", 0
-        library = next(Path("/usr/lib").rglob("faketime/libfaketimeMT.so.1"))
-        self.env = {
-            "LD_PRELOAD": str(library), "FAKETIME_TIMESTAMP_FILE": str(self.path), "FAKETIME_NO_CACHE": "1",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1", "DONT_FAKE_MONOTONIC": "1", "FAKETIME_DONT_RESET": "1",
-        }
-        self.set(0)
-        # Beside it, a program that is not ours, under the same clock: it tells that the dial works.
-        script = "import select, time\nwhile True: print(int(time.time()), flush=True); select.select([], [], [], 0.1)"
-        self.witness = world.start(us, sys.executable, "-c", script, name="witness", env=self.env)
-
-    def set(self, offset: int) -> None:
-        """Sets the clock, in one step."""
-        part = self.path.with_suffix(".new")
-        part.write_text(f"{offset:+d}\n")
-        part.rename(self.path)
-        self.offset = offset
-
-    def is_shown_by(self, clock: int) -> bool:
-        """Whether a clock is the one that stands on the dial."""
-        return abs(clock - (time.time() + self.offset)) < 30
-
-    def step(self, offset: int, program: Shoal, recording: Path) -> None:
-        """Sets the clock, and waits until the program and the witness have seen it while the download runs."""
-        self.set(offset)
-        self.world.until(3, f"the witness sees the clock at {offset:+d} s", lambda: self.is_shown_by(int((self.witness.raw_stdout().split() or [0])[-1])))
-        seen = lambda: any(self.is_shown_by(clock) for clock in clocks_told(recording)[-1:])  # noqa: E731
-        self.world.until(9, f"{program.name} sees the clock at {offset:+d} s", lambda: seen() or not program.running(), 0.2)
-        self.world.check(seen(), f"{program.name} ended before it saw the clock at {offset:+d} s: {program.why()}")
-        self.world.check(not program.last("complete"), f"{program.name} had it all before it saw the clock at {offset:+d} s")
-
-
 YEAR = 31_536_000
 
 
@@ -505,7 +447,7 @@ def clock_stepped(world: World) -> None:
     fetched.append(third.done(60)["received"])
     world.check(fetched[1] <= missing[1], f"{missing[1]} bytes were missing, {fetched[1]} were fetched")
     world.check(content.digest(path) == content.digest(origin), "the result differs")
-    pause = max(longest_pause(run) for run in (first, second, third))
+    pause = max(run.longest_pause() for run in (first, second, third))
     world.show(pause=f"{pause:.1f}s", extra=fetched[1] - missing[1], damaged=f"{(missing[1] - before) >> 10}KiB")
     world.check(pause < 3, f"a download stood still for {pause:.1f} s")
     for run in (first, second, third):

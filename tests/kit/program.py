@@ -156,6 +156,19 @@ class Shoal(Program):
             raise Failed(f"{self.name} ended with status {status}: {self.why()}")
         return self.last("summary")
 
+    def longest_pause(self, since: float = 0.0, until: float = float("inf")) -> float:
+        """Seconds for which it told of no new byte between its first and its last one, or two moments of its own time."""
+        moments, have = [], 0
+        for event in self.events("progress"):
+            if event["have"] > have and since <= event["t_ms"] / 1000 <= until:
+                moments.append(event["t_ms"] / 1000)
+            have = max(have, event["have"])
+        return max((after - before for before, after in zip(moments, moments[1:])), default=0.0)
+
+    def own_time(self) -> float:
+        """Seconds since it was started: within some milliseconds the `t_ms` of its events."""
+        return time.monotonic() - self.started
+
     def address(self, face: str = "peer", seconds: float = 15) -> str:
         """HOST:PORT of a face of its `listening` event."""
         end = time.monotonic() + seconds
