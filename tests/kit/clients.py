@@ -170,13 +170,14 @@ class Opentracker(Program):
 class SmallTracker(threading.Thread):
     """An HTTP tracker in this process: to tell aria2 or transmission of peers, which take no address by hand."""
 
-    def __init__(self, host: Host, port: int = 7070, fixed: tuple[str, ...] = ()):
+    def __init__(self, host: Host, port: int = 7070, fixed: tuple[str, ...] = (), interval: int = 5):
         import http.server
         import socketserver
 
         super().__init__(daemon=True)
         self.peers: dict[bytes, dict[str, None]] = {}
         self.announces: list[dict] = []
+        self.interval = interval
         tracker = self
 
         class Answer(http.server.BaseHTTPRequestHandler):
@@ -208,7 +209,7 @@ class SmallTracker(threading.Thread):
         title = query.get("info_hash", "").encode("latin-1")
         known = self.peers.setdefault(title, {})
         me = f"{request.client_address[0]}:{query.get('port', '0')}"
-        self.announces.append({"peer": me, **query})
+        self.announces.append({"peer": me, "at": time.monotonic(), **query})
         if query.get("event") == "stopped":
             known.pop(me, None)
         else:
@@ -217,7 +218,7 @@ class SmallTracker(threading.Thread):
         compact = b"".join(
             socket.inet_aton(peer.rsplit(":", 1)[0]) + int(peer.rsplit(":", 1)[1]).to_bytes(2, "big") for peer in dict.fromkeys(others)
         )
-        body = bencode.encode({"interval": 5, "min interval": 1, "peers": compact, "complete": 1, "incomplete": 1})
+        body = bencode.encode({"interval": self.interval, "min interval": 1 if self.interval < 60 else self.interval, "peers": compact, "complete": 1, "incomplete": 1})
         request.send_response(200)
         request.send_header("Content-Length", str(len(body)))
         request.end_headers()

@@ -63,11 +63,11 @@ def api_title(host: Host, address: str, title: str) -> dict:
 
 
 class Reader(threading.Thread):
-    """Plays a URL at `rate` bytes/s: starts at `preroll` seconds of film, then every lack of bytes is a stall."""
+    """Plays a URL at `rate` bytes/s: starts at `preroll` seconds of film, then every lack of bytes is a stall; one of `patience` seconds ends it."""
 
-    def __init__(self, host: Host, url: str, rate: float, *, start: int = 0, stop: int | None = None, preroll: float = 1.0, ahead: float = 2.0):
+    def __init__(self, host: Host, url: str, rate: float, *, start: int = 0, stop: int | None = None, preroll: float = 1.0, ahead: float = 2.0, patience: float = 60):
         super().__init__(daemon=True)
-        self.host, self.url, self.rate, self.preroll, self.ahead = host, url, rate, preroll, ahead
+        self.host, self.url, self.rate, self.preroll, self.ahead, self.patience = host, url, rate, preroll, ahead, patience
         self.range = (start, stop)
         self.began = time.monotonic()
         self.first_byte: float | None = None
@@ -90,8 +90,8 @@ class Reader(threading.Thread):
 
     def _read(self) -> None:
         parts = urlsplit(self.url)
-        link = http.client.HTTPConnection(parts.hostname, parts.port, timeout=60)
-        link.sock = connect(self.host, f"{parts.hostname}:{parts.port or 80}", 60)
+        link = http.client.HTTPConnection(parts.hostname, parts.port, timeout=self.patience)
+        link.sock = connect(self.host, f"{parts.hostname}:{parts.port or 80}", self.patience)
         first, stop = self.range
         headers = {"Range": f"bytes={first}-{'' if stop is None else stop - 1}"} if first or stop else {}
         link.request("GET", parts.path, headers=headers)
