@@ -88,13 +88,13 @@ def end(world: World, program: Shoal) -> None:
         program.done(10)
 
 
-def judge_bytes(world: World, program: Shoal, twice: int) -> None:
+def judge_bytes(world: World, program: Shoal, twice: int, length: int = FILM_BYTES) -> None:
     """No more than so many bytes came twice, and none was bad."""
     summary = program.last("summary")
     world.show(twice=f"{summary['duplicate'] >> 10}KiB", wasted=summary["wasted"])
     world.check(summary["duplicate"] <= twice, f"{summary['duplicate']} of {summary['received']} bytes came twice")
     world.check(summary["wasted"] == 0, f"{summary['wasted']} bytes were wasted")
-    world.check(summary["received"] - summary["duplicate"] == FILM_BYTES, f"{summary} of a film of {FILM_BYTES} bytes")
+    world.check(summary["received"] - summary["duplicate"] == length, f"{summary} of a film of {length} bytes")
 
 
 def moved_case(command: str, kind: str):
@@ -149,12 +149,12 @@ for _command, _kind in (("get", "libtorrent"), ("get", "shoal"), ("watch", "libt
     trial(f"roaming.address-changed-{_command}-{_kind}", seconds=240, tools=("libtorrent",))(moved_case(_command, _kind))
 
 
-def asleep_case(command: str, kind: str, seconds: float, clock: bool = False):
+def asleep_case(command: str, kind: str, seconds: float, clock: bool = False, length: int = FILM_BYTES):
     """The program is stopped as a suspend stops it, and goes on; with `clock` it wakes up with the wall clock an hour further."""
 
     def run(world: World) -> None:
         us, out, recording = world.host("us"), world.folder / "out", world.folder / "record"
-        origin = content.write_random(world.folder / "origin" / "film.bin", FILM_BYTES, world.seed)
+        origin = content.write_random(world.folder / "origin" / "film.bin", length, world.seed)
         torrent = content.make_torrent(origin, world.folder / "t.torrent", "v1", PIECE)
         seeds = seeds_of(world, torrent, kind)
         dial = Dial(world, us) if clock else None
@@ -165,8 +165,8 @@ def asleep_case(command: str, kind: str, seconds: float, clock: bool = False):
         player = None
         if command == "watch":
             player = Reader(us, getter.expect("title")["files"][0]["url"], SEED_RATE, patience=150)
-        world.until(30, "four megabytes are here", lambda: have(getter) > 4 << 20)
-        world.check(have(getter) < FILM_BYTES // 2, "too much has come already: the trial shows nothing")
+        world.until(30, "a quarter is here", lambda: have(getter) > length // 4)
+        world.check(have(getter) < length // 2, "too much has come already: the trial shows nothing")
         getter.signal(signal.SIGSTOP)
         slept = getter.own_time()
         time.sleep(seconds)
@@ -193,19 +193,19 @@ def asleep_case(command: str, kind: str, seconds: float, clock: bool = False):
         if dial:
             seen = [clock - waking for clock in clocks_told(recording)]
             world.check(any(-2 < late < 10 for late in seen), f"it did not see the clock that it woke up with: {seen}")
-        judge_bytes(world, getter, TWICE[kind])
+        judge_bytes(world, getter, TWICE[kind], length)
 
     return run
 
 
 # Longer than a link may stay unconfirmed (45 s): what others sent meanwhile makes them give the sleeper up.
 for _name, _command, _kind, _seconds, _clock, _tools in (
-    ("a-moment-get-libtorrent", "get", "libtorrent", 15, False, ()),
+    ("a-moment-get-libtorrent", "get", "libtorrent", 10, False, ()),
     ("get-libtorrent", "get", "libtorrent", 70, False, ()),
     ("get-shoal", "get", "shoal", 70, False, ()),
     ("watch-libtorrent", "watch", "libtorrent", 70, True, ("faketime",)),
     ("watch-shoal", "watch", "shoal", 70, True, ("faketime",)),
 ):
     trial(f"roaming.asleep-{_name}", seconds=_seconds + 200, quick=_seconds < 20, tools=("libtorrent", *_tools))(
-        asleep_case(_command, _kind, _seconds, _clock)
+        asleep_case(_command, _kind, _seconds, _clock, 10 << 20 if _seconds < 20 else FILM_BYTES)
     )
