@@ -2,7 +2,12 @@
 
 A 60 s film of about 2 Mbit/s; one publisher and six peers that hold random halves, each limited to 100 KiB/s upload. ffmpeg reads
 the HTTP address at native speed: it starts within 2 s, never waits, and jumps within 1.5 s to a middle that was verified to be
-unfetched when it was asked for. The bytes are the film's, duplicates stay under 2 %.
+unfetched when it was asked for. The bytes are the film's, duplicates stay under 2 %. Each line shows start, jump, stalls that the
+watcher told of, the longest wait of ffmpeg, and duplicates.
+
+libtorrent peers meet the same bounds with less room: with a limited uplink one unchokes 0.6 s after it was met, takes it back, and sends
+its first block after 1.1 s, then a bunch each half second (a lone leech that asks at once, three runs alike); a Shoal peer sends after
+0.04 s, then block by block. So 1.1 s of each start with libtorrent peers are theirs.
 """
 
 from __future__ import annotations
@@ -21,6 +26,10 @@ QUIET = ("--no-dht", "--no-lsd", "--no-upnp")
 SECONDS = 60
 PIECE = 65536
 UP_LIMIT = 100 * 1024
+START_MAX, JUMP_MAX = 2.0, 1.5
+DUPLICATES_MAX = 0.02
+# ffmpeg tells where it is ten times a second: 0.05 to 0.06 s were seen, and less than this cannot be told from a steady film.
+WAIT_MAX = 0.25
 
 
 class Ffmpeg(Program):
@@ -117,8 +126,8 @@ def finish(world: World, us: Host, watch, url: str, torrent: content.Torrent) ->
     watch.stop()
     summary = watch.last("summary")
     share = summary["duplicate"] / max(1, summary["received"])
-    world.show(duplicates=f"{share:.2%}", wasted=summary["wasted"])
-    world.check(share < 0.02, f"{share:.1%} of what came were duplicates: {summary}")
+    world.show(stalls=len(stalls), duplicates=f"{share:.2%}", wasted=summary["wasted"])
+    world.check(share < DUPLICATES_MAX, f"{share:.1%} of what came were duplicates: {summary}")
     world.check(not stalls, f"the watcher itself told of stalls: {stalls[:3]}")
 
 
@@ -148,8 +157,8 @@ def whole_case(index: str, peers: str):
         world.show(start=f"{start:.2f}s", told=f"{playing.get('startup_ms')}ms", wait=f"{player.longest_wait():.2f}s", rss=f"{watch.peak_kib() // 1024}MiB")
         world.check(player.process.returncode == 0 and not player.stderr().strip(), f"ffmpeg complained: {player.stderr()[-300:]}")
         world.check(player.samples[-1][1] > SECONDS - 1, f"ffmpeg ended at {player.samples[-1][1]:.1f} s")
-        world.check(start <= 2.0, f"the first frame came {start:.2f} s after `shoal watch` was started")
-        world.check(player.longest_wait() < 0.5, f"the player waited {player.longest_wait():.2f} s")
+        world.check(start <= START_MAX, f"the first frame came {start:.2f} s after `shoal watch` was started")
+        world.check(player.longest_wait() < WAIT_MAX, f"the player waited {player.longest_wait():.2f} s")
         world.check(playing, "no `playing` event")
         finish(world, us, watch, url, torrent)
 
@@ -194,10 +203,12 @@ def jump_case(index: str, peers: str):
         first = Ffmpeg(world, us, url)
         first.first_frame(20)
         time.sleep(3)
+        start = first.samples[0][0] - watch.started
+        first.kill()
+        # Looked at last: what is unfetched now is what the next line asks for.
         held = pieces_held(world, us, torrent)
         target = unfetched_second(held, torrent)
         world.check(target is not None, f"no stretch of 6 s is unfetched after 3 s of playing: {sum(held)} of {len(held)} pieces are here")
-        first.kill()
         second = Ffmpeg(world, us, url, "-ss", target)
         latency = second.first_frame(20)
         end = time.monotonic() + 12
@@ -205,9 +216,10 @@ def jump_case(index: str, peers: str):
             second.poll()
             time.sleep(0.02)
         told = [event["latency_ms"] for event in watch.events("seek")]
-        world.show(jump=f"{latency:.2f}s", to=f"{target}s", held=f"{sum(held)}/{len(held)}", told=told, wait=f"{second.longest_wait():.2f}s")
-        world.check(latency <= 1.5, f"the first frame came {latency:.2f} s after the jump")
-        world.check(second.longest_wait() < 0.5, f"the player waited {second.longest_wait():.2f} s after the jump")
+        world.show(start=f"{start:.2f}s", jump=f"{latency:.2f}s", to=f"{target}s", held=f"{sum(held)}/{len(held)}", told=told, wait=f"{second.longest_wait():.2f}s")
+        world.check(start <= START_MAX, f"the first frame came {start:.2f} s after `shoal watch` was started")
+        world.check(latency <= JUMP_MAX, f"the first frame came {latency:.2f} s after the jump")
+        world.check(second.longest_wait() < WAIT_MAX, f"the player waited {second.longest_wait():.2f} s after the jump")
         second.kill()
         finish(world, us, watch, url, torrent)
 
@@ -232,7 +244,7 @@ def steady_reader(world: World) -> None:
 for _index in ("front", "end"):
     for _peers in ("shoal", "libtorrent"):
         _tools = ("ffmpeg", "libtorrent")
-        # The others are not met reliably yet (docs/results.md), and a gate that fails by chance is no gate.
+        # The others leave too little room below the bounds for the minutes of `./check` on a busy machine.
         _quick = _peers == "shoal"
         trial(f"playback.whole-{_index}-{_peers}", seconds=180, quick=_quick, tools=_tools)(whole_case(_index, _peers))
         trial(f"playback.jump-{_index}-{_peers}", seconds=150, quick=_quick, tools=_tools)(jump_case(_index, _peers))

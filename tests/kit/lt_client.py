@@ -65,7 +65,9 @@ def status_of(session: lt.session, handle: lt.torrent_handle, began: float) -> d
     now = handle.status()
     peers = [
         {"ip": f"{peer.ip[0]}:{peer.ip[1]}", "client": peer.client.decode(errors="replace") if isinstance(peer.client, bytes) else peer.client,
-         "down": peer.total_download, "up": peer.total_upload, "source": int(peer.source)}
+         "down": peer.total_download, "up": peer.total_upload, "source": int(peer.source),
+         # Whether it chokes this peer, how many blocks it still owes it, and what of those lies in its send buffer.
+         "choked": bool(peer.flags & lt.peer_info.choked), "owed": peer.upload_queue_length, "buffered": peer.used_send_buffer}
         for peer in handle.get_peer_info()
     ]
     return {
