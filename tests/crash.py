@@ -302,7 +302,7 @@ def overwrite_in_memory(path: Path, data: bytes) -> None:
 
 
 # Blocks that were read before the change and stand in the queue to one leech: a fifth of a second of its share of the uplink, or
-# 64 KiB while its rate is not known, and what the two sockets hold. 48 to 64 KiB were seen.
+# 64 KiB while its rate is not known, and what the two sockets hold. 16 to 80 KiB were seen.
 READ_BEFORE = 128 << 10
 
 
