@@ -62,7 +62,7 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
 /// What a caller allows besides public addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Allow {
-    /// Names may resolve to local addresses (a setting for trackers in one's own network).
+    /// The name may resolve to local addresses: its tracker was named by the user.
     pub local_names: bool,
     /// The URL was typed by the user: any path of a local literal address is fine.
     pub typed: bool,
@@ -102,6 +102,13 @@ fn is_tracker_path(path: &str) -> bool {
     last.starts_with("announce") || last.starts_with("scrape")
 }
 
+/// The host in an address like those of trackers, in lower case.
+#[must_use]
+pub fn host_of(url: &str) -> Option<String> {
+    let url = url::Url::parse(url).ok()?;
+    url.host_str().map(str::to_ascii_lowercase)
+}
+
 /// Whether `port` may be asked by HTTP: no service of a system but web servers.
 #[must_use]
 pub fn may_use_port(port: u16, host: &str) -> bool {
@@ -111,6 +118,19 @@ pub fn may_use_port(port: u16, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_host_of_a_tracker_is_found_whatever_its_scheme() {
+        for (url, host) in [
+            ("http://Tracker.Home:6969/announce", Some("tracker.home")),
+            ("udp://NAS:6969", Some("nas")),
+            ("https://[fd00::1]/announce?key=1", Some("[fd00::1]")),
+            ("nas:6969", None),
+            ("", None),
+        ] {
+            assert_eq!(host_of(url).as_deref(), host, "{url}");
+        }
+    }
 
     #[test]
     fn every_disguise_of_an_inner_address_is_seen_through() {

@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::address::{Allow, Zone, zone};
+use crate::address::{Allow, Zone, host_of, zone};
 use crate::fetch::{Fetched, TRACKER_BODY_MAX, fetch};
 use crate::hub::Hub;
 use crate::inbox::Arrival;
@@ -31,7 +31,7 @@ use crate::link::{Commons, Link, dial};
 use crate::pool::{Answered, Pool, Submitted};
 use crate::recording::Recording;
 use crate::resolve::resolve_for_node;
-use crate::sockets::Sockets;
+use crate::sockets::{Sockets, is_own_address};
 use crate::upkeep;
 
 /// Inputs between two looks at the sockets.
@@ -81,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) recording: Option<Recording>,
     pub(crate) connections_max: usize,
-    pub(crate) local_names: bool,
+    pub(crate) local_hosts: Vec<String>,
 }
 
 /// The running loop.
@@ -380,7 +380,23 @@ impl Engine {
             }
             Arrival::Done { ticket, outcome } => self.step(StackInput::Done { ticket, outcome }),
             Arrival::Clock { unix_ms } => self.step(StackInput::Clock { unix_ms }),
-            Arrival::Command(command) => self.step(StackInput::Command(command)),
+            Arrival::Look { moved } => self.look_at_network(moved),
+        }
+    }
+
+    /// Ends links from addresses that this machine does not have any more: the system would notice after most of a minute, and
+    /// the other end would take a new link for a copy. `moved`: it reaches the internet from another address.
+    fn look_at_network(&mut self, moved: bool) {
+        let mut own: HashMap<IpAddr, bool> = HashMap::new();
+        let mut is_own = |address| *own.entry(address).or_insert_with(|| is_own_address(address));
+        let is_gone = |link: &&Rc<Link>| link.local().is_some_and(|address| !is_own(address));
+        let gone: Vec<LinkId> = self.links.values().filter(is_gone).map(|link| link.id()).collect();
+        let moved = moved || !gone.is_empty();
+        for link in gone {
+            self.on_arrival(Arrival::Down { link, reason: CloseReason::Remote });
+        }
+        if moved {
+            self.step(StackInput::Command(Command::NetworkChanged));
         }
     }
 
@@ -455,8 +471,12 @@ impl Engine {
         }
     }
 
+    /// Whether the user named a tracker at this host.
+    fn is_named(&self, host: &str) -> bool {
+        self.parts.local_hosts.iter().any(|named| named.eq_ignore_ascii_case(host))
+    }
     fn resolve(&mut self, ticket: Ticket, host: String, port: u16) {
-        let local_names = self.parts.local_names;
+        let local_names = self.is_named(&host);
         self.network_job(ticket, async move {
             match resolve_for_node(&host, port, local_names).await {
                 Ok(addresses) => Outcome::Resolved(addresses),
@@ -465,7 +485,8 @@ impl Engine {
         });
     }
     fn fetch(&mut self, ticket: Ticket, url: String, family: Option<Family>) {
-        let allow = Allow { local_names: self.parts.local_names, typed: false, family };
+        let local_names = host_of(&url).is_some_and(|host| self.is_named(&host));
+        let allow = Allow { local_names, typed: false, family };
         self.network_job(ticket, async move {
             match fetch(&url, TRACKER_BODY_MAX, allow).await {
                 Ok(Fetched { status, body, family }) => Outcome::Fetched { status, body, family },

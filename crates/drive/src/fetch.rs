@@ -94,6 +94,7 @@ async fn follow(url: &str, limit: usize, mut allow: Allow) -> Result<Fetched, St
         }
         // What a server redirects to was not typed by the user, unless it stays on that server.
         allow.typed &= next.origin() == url.origin();
+        allow.local_names &= next.host_str() == url.host_str();
         url = next;
     }
     Err(format!("more than {REDIRECTS_MAX} redirects"))

@@ -54,8 +54,8 @@ pub struct EngineOptions {
     pub state: Option<PathBuf>,
     /// Write all inputs of the node to this file.
     pub record: Option<PathBuf>,
-    /// Trackers' names may lead into local networks.
-    pub local_names: bool,
+    /// Hosts of trackers whose names may lead into local networks, in lower case: those that the user named.
+    pub local_hosts: Vec<String>,
     /// Seed of all random choices; `None` takes one from the system.
     pub seed: Option<Seed>,
 }
@@ -68,7 +68,7 @@ impl Default for EngineOptions {
             config: Config::default(),
             state: None,
             record: None,
-            local_names: false,
+            local_hosts: Vec::new(),
             seed: None,
         }
     }
@@ -131,7 +131,7 @@ impl Engine {
             hub: Arc::clone(&hub),
             recording,
             connections_max: usize::try_from(connections).unwrap_or(usize::MAX),
-            local_names: options.local_names,
+            local_hosts: options.local_hosts,
         };
         let (stopped_sender, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use shoal_node::io::{CloseReason, Command, Outcome};
+use shoal_node::io::{CloseReason, Outcome};
 use shoal_node::link::{LinkId, Ticket};
 use shoal_node::stack::Socket;
 use tokio::net::TcpStream;
@@ -38,8 +38,8 @@ pub(crate) enum Arrival {
     Done { ticket: Ticket, outcome: Outcome },
     /// The wall clock, at its times and when it jumped.
     Clock { unix_ms: u64 },
-    /// Something that the world itself wants.
-    Command(Command),
+    /// Time to look whether our addresses are still ours; `moved` when another network is known to be there.
+    Look { moved: bool },
 }
 
 /// See the module's page.

@@ -5,7 +5,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IoSlice};
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::{Duration, Instant};
 
@@ -135,6 +135,10 @@ impl Link {
     }
     pub(crate) fn remote(&self) -> SocketAddr {
         self.remote
+    }
+    /// Our end's address.
+    pub(crate) fn local(&self) -> Option<IpAddr> {
+        self.socket.local_addr().ok().map(|address| address.ip())
     }
     fn set_low_water(&self) {
         let stream: &TcpStream = self.socket.as_ref();

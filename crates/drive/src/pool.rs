@@ -9,7 +9,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
@@ -63,6 +63,8 @@ pub struct Titles {
     entries: Mutex<HashMap<TitleId, Entry>>,
     descriptors: Arc<Descriptors>,
     state: Mutex<Option<Arc<StateFolder>>>,
+    /// No check is begun any more.
+    closing: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -75,7 +77,12 @@ impl Titles {
     /// No titles yet. Without `state` nothing is remembered between runs.
     #[must_use]
     pub fn new(descriptors: Arc<Descriptors>, state: Option<Arc<StateFolder>>) -> Self {
-        Self { entries: Mutex::default(), descriptors, state: Mutex::new(state) }
+        Self {
+            entries: Mutex::default(),
+            descriptors,
+            state: Mutex::new(state),
+            closing: AtomicBool::new(false),
+        }
     }
     fn lock(&self) -> MutexGuard<'_, HashMap<TitleId, Entry>> {
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
@@ -94,8 +101,9 @@ impl Titles {
     pub fn progress(&self, title: TitleId) -> CheckProgress {
         self.store(title).map_or_else(CheckProgress::default, |store| store.progress())
     }
-    /// Makes running checks end early: what they did not look at counts as absent.
+    /// Makes running checks end early, and those that wait at once: what they did not look at counts as absent.
     pub fn cancel_checks(&self) {
+        self.closing.store(true, Ordering::SeqCst);
         self.lock().values().filter_map(|entry| entry.store.as_ref()).for_each(|s| s.cancel());
     }
     /// The info dictionary of a title met in an earlier run, unchecked.
@@ -124,6 +132,10 @@ impl Titles {
         ));
         if let Some(entry) = self.lock().get_mut(&title) {
             entry.store = Some(Arc::clone(&store));
+        }
+        // After the store can be seen by who cancels: one of both notices.
+        if self.closing.load(Ordering::SeqCst) {
+            store.cancel();
         }
         store.keep_info()?;
         match options.verified {
@@ -529,6 +541,28 @@ mod tests {
         world.pool.submit(jobs(4096));
         assert!(world.pool.bulk_waiting() > 2 << 30, "{}", world.pool.bulk_waiting());
         world.pool.close(true);
+    }
+
+    #[test]
+    fn a_check_that_waits_at_the_end_is_over_at_once() {
+        let world = world();
+        let title = TitleId(0);
+        let data = film(40 << 14);
+        let files = [TestFile { path: "film", data: &data, start: 0 }];
+        let info = Arc::new(info_v1("title", &files, 4 << 14));
+        let prepare = || vec![Job::Prepare { title, info: Arc::clone(&info) }];
+        let ones = |answers: Vec<Outcome>| match &answers[..] {
+            [Outcome::Prepared(found)] => found.have.ones(),
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(ones(world.run(prepare())), 0);
+        world.run(vec![Job::Write { title, offset: 0, parts: vec![Bytes::from(data.clone())] }]);
+        let mut entries = world.pool.shared.titles.lock();
+        entries.get_mut(&title).expect("told").options.trust = Trust::Nothing;
+        drop(entries);
+        assert_eq!(ones(world.run(prepare())), 10);
+        world.pool.shared.titles.cancel_checks();
+        assert_eq!(ones(world.run(prepare())), 0, "nothing was looked at");
     }
 
     #[test]

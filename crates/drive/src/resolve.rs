@@ -35,7 +35,8 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DriveErro
     }
 }
 
-/// The addresses of a UDP tracker's host: names of strangers may not lead into local networks.
+/// The addresses of a UDP tracker's host: names of strangers may not lead into local networks, those of the user may
+/// (`local_names`).
 ///
 /// # Errors
 /// As [`resolve`]; a name with local addresses only.

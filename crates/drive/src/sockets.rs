@@ -156,9 +156,23 @@ pub(crate) fn own_addresses() -> [Option<IpAddr>; 2] {
     ]
 }
 
+/// Whether this machine has `address` now: only then can a socket be bound to it.
+pub(crate) fn is_own_address(address: IpAddr) -> bool {
+    match UdpSocket::bind((address, 0)) {
+        Ok(_) => true,
+        Err(error) => error.kind() != std::io::ErrorKind::AddrNotAvailable,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_addresses_of_this_machine_are_its_own() {
+        assert!(is_own_address(Ipv4Addr::LOCALHOST.into()));
+        assert!(!is_own_address(Ipv4Addr::new(192, 0, 2, 7).into()), "one of documentation");
+    }
 
     #[test]
     fn port_zero_becomes_one_port_for_both_families_and_protocols() {

@@ -4,7 +4,6 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
-use shoal_node::io::Command;
 
 use crate::inbox::Arrival;
 use crate::link::Commons;
@@ -14,8 +13,6 @@ use crate::sockets::own_addresses;
 const LOOK: Duration = Duration::from_secs(5);
 /// Looks between two told clocks: a minute.
 const LOOKS_PER_CLOCK: u32 = 12;
-/// Looks between two comparisons of our addresses: half a minute.
-const LOOKS_PER_ADDRESS: u32 = 6;
 /// The wall clock was set when it differs by this much from what monotonic time says.
 const JUMP_MS: u64 = 1000;
 /// The machine slept when monotonic time missed this much of real time.
@@ -62,12 +59,7 @@ pub(crate) async fn look(commons: Rc<Commons>) {
         let sleeping = slept();
         let woke = sleeping.saturating_sub(asleep) > SLEPT;
         asleep = sleeping;
-        let moved = (woke || look % LOOKS_PER_ADDRESS == 0) && {
-            let before = std::mem::replace(&mut addresses, own_addresses());
-            before != addresses
-        };
-        if woke || moved {
-            commons.inbox.push(Arrival::Command(Command::NetworkChanged));
-        }
+        let before = std::mem::replace(&mut addresses, own_addresses());
+        commons.inbox.push(Arrival::Look { moved: woke || before != addresses });
     }
 }
