@@ -148,63 +148,35 @@ impl Swarm {
             return Pick::Wait;
         }
         let gate = self.gate(turn);
-        // Those to rely on instead of one that broke its promises.
-        let reliable = |other: &(u16, &Peer)| other.0 != slot && other.1.is_reliable();
-        let others: Vec<(u16, &Peer)> = if peer.snubbed {
-            (0u16..)
-                .zip(&self.peers)
-                .filter_map(|(index, other)| Some((index, other.as_deref()?)))
-                .filter(reliable)
-                .collect()
-        } else {
-            Vec::new()
-        };
+        let room = Room::at(peer, content, self.outstanding, config);
         let arrival = peer.service.arrival(now, BLOCK_LEN);
         let slack = Duration::from_millis(50) + peer.service.deviation();
-        let shallow = peer.shallow_depth(config.requests_out_start) as usize;
-        let deep = shallow.max(peer.bulk_depth(config) as usize / 2);
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
         let mut reached = other.unwrap_or(now);
-        let mut better = None;
-        let film = |time| content.plan.rate().map_or(0, |rate| bytes_in(time, rate));
-        let spare = SPARE_AT_SOURCE.max((film(SPARE_TIME) / u64::from(BLOCK_LEN)) as usize);
-        let is_ample = self.outstanding >= film(AHEAD).max(AHEAD_LEAST);
-        let mut last = None;
+        let (mut last, mut better) = (None, None);
         for (due, key) in content.plan.free().take(WINDOW_SCAN_MAX) {
             let theirs = reached;
             reached = reached + step;
             if !peer.has_block(key) {
                 continue;
             }
-            let depth = if due <= now + URGENT { shallow } else { deep };
+            let is_urgent = due <= now + URGENT;
             // What nobody else has gets no sooner here from anybody: a source serves by due time, so it may wait there.
             let is_only = peer.is_source()
                 && gate.on
                 && !content.copies.is_elsewhere(key, &content.availability);
-            let depth = match is_only {
-                true if due <= now + URGENT => depth + spare,
-                true => depth + SPARE_AT_SOURCE,
-                false => depth,
-            };
-            if peer.asked.len() >= depth {
+            if !room.admits(is_urgent, is_only) {
                 return Pick::Wait;
             }
-            if is_ample && !is_only && due > now + URGENT {
-                return Pick::Wait;
-            }
-            if config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key) {
-                continue;
-            }
-            if peer.is_source() && !gate.admits_due(content, peer, key, due) {
-                continue;
-            }
-            if !admits(content, peer, slot, key.piece())
-                || (peer.snubbed && others.iter().any(|(_, other)| other.has_block(key)))
+            if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
+                || (peer.is_source() && !gate.admits_due(content, peer, key, due))
+                || !admits(content, peer, slot, key.piece())
+                || (peer.snubbed && self.is_left_to_others(slot, key))
             {
                 continue;
             }
             if !is_only
-                && due > now + URGENT
+                && !is_urgent
                 && let Some(index) = self.sooner(slot, key, arrival, config.requests_out_start)
             {
                 better = better.or(Some(index));
@@ -221,6 +193,13 @@ impl Swarm {
             (None, Some(better)) => Pick::Other(better),
             (None, None) => Pick::Nothing,
         }
+    }
+    /// Whether there is somebody to rely on for a block, instead of one that broke its promises.
+    fn is_left_to_others(&self, slot: u16, key: BlockKey) -> bool {
+        (0u16..).zip(&self.peers).any(|(index, other)| {
+            index != slot
+                && other.as_deref().is_some_and(|other| other.is_reliable() && other.has_block(key))
+        })
     }
     /// A peer with room that would bring the block well before `arrival`, among the soonest.
     fn sooner(&self, slot: u16, key: BlockKey, arrival: Instant, start: u32) -> Option<u16> {
@@ -478,6 +457,42 @@ impl Swarm {
             let message = Extended::Shoal(ShoalMessage::Hurry(requests));
             self.send(turn, slot, Message::Extended(message.into()));
         }
+    }
+}
+
+/// How many requests for blocks in windows may be outstanding at a peer.
+struct Room {
+    asked: usize,
+    shallow: usize,
+    deep: usize,
+    /// On top, for urgent blocks that nobody else has.
+    spare: usize,
+    /// Enough film is on its way from all peers together.
+    ample: bool,
+}
+
+impl Room {
+    fn at(peer: &Peer, content: &Content, outstanding: u64, config: &SwarmConfig) -> Self {
+        let film = |time| content.plan.rate().map_or(0, |rate| bytes_in(time, rate));
+        let shallow = peer.shallow_depth(config.requests_out_start) as usize;
+        Self {
+            asked: peer.asked.len(),
+            shallow,
+            deep: shallow.max(peer.bulk_depth(config) as usize / 2),
+            spare: SPARE_AT_SOURCE.max((film(SPARE_TIME) / u64::from(BLOCK_LEN)) as usize),
+            ample: outstanding >= film(AHEAD).max(AHEAD_LEAST),
+        }
+    }
+    /// Whether there is room for one more, for a block that is urgent or not, and to be had here only or not.
+    fn admits(&self, is_urgent: bool, is_only: bool) -> bool {
+        let depth = match (is_urgent, is_only) {
+            (true, true) => self.shallow + self.spare,
+            (true, false) => self.shallow,
+            (false, true) => self.deep + SPARE_AT_SOURCE,
+            (false, false) if self.ample => 0,
+            (false, false) => self.deep,
+        };
+        self.asked < depth
     }
 }
 
