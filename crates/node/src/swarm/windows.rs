@@ -53,6 +53,8 @@ impl Plan {
         self.free.clear();
         self.missing.clear();
         let layout = &pieces.info.layout;
+        // Without hashes of blocks nothing of a piece is of use before all of it is there.
+        let is_proven_whole = pieces.info.hashes.v2.is_none();
         'windows: for window in &self.windows {
             let mut at = window.start;
             while at < window.end {
@@ -65,7 +67,7 @@ impl Plan {
                     let key = BlockKey::new(piece.get(), block);
                     let state = pieces.block_state(key);
                     if matches!(state, BlockState::Free | BlockState::Asked | BlockState::Arrived) {
-                        let due = due_at(window, at);
+                        let due = due_at(window, if is_proven_whole { start } else { at });
                         // Most wanted windows come first, but the earliest need counts.
                         let known = self.due.get(&key).copied();
                         if known.is_none_or(|known| due < known) {
