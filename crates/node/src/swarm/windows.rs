@@ -200,3 +200,29 @@ pub(crate) fn due_in_ms(now: Instant, due: Option<Instant>) -> u16 {
 pub(crate) fn due_from_ms(now: Instant, due_in_ms: u16) -> Option<Instant> {
     (due_in_ms < u16::MAX - 1).then(|| now + Duration::from_millis(u64::from(due_in_ms)))
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::sync::Arc;
+
+    use super::*;
+    use crate::testing::info;
+
+    #[test]
+    fn blocks_are_due_when_they_play_or_with_the_first_of_a_piece_that_is_proven_whole() {
+        let now = Instant::from_millis(1000);
+        let rate = u64::from(BLOCK_LEN);
+        let window = Window { start: 0, end: 32 * rate, due: now, rate, playing: true };
+        let hybrid = info(&[32 * rate], false);
+        let mut v1 = (*hybrid).clone();
+        v1.hashes.v2 = None;
+        for (info, last_s) in [(hybrid, 31), (Arc::new(v1), 16)] {
+            let mut plan = Plan::default();
+            plan.replace(alloc::vec![window], &Pieces::new(info, None));
+            let due = |piece, block| plan.due(BlockKey::new(piece, block));
+            assert_eq!(due(0, 0), Some(now));
+            assert_eq!(due(1, 0), Some(now + Duration::from_secs(16)));
+            assert_eq!(due(1, 15), Some(now + Duration::from_secs(last_s)));
+        }
+    }
+}
