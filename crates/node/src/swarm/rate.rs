@@ -117,6 +117,11 @@ impl Service {
     pub(crate) fn arrival(&self, now: Instant, length: u32) -> Instant {
         (now + self.rtt()).max(self.busy_until) + time_of(u64::from(length), self.rate())
     }
+    /// How long a block takes of a peer that owes nothing, on a connection whose window has to open again: two round trips. What
+    /// is owed already does not count: who asks for more the longer its own queue is would never stop.
+    pub(crate) fn quiet_answer(&self, length: u32) -> Duration {
+        self.rtt() * 2 + time_of(u64::from(length), self.rate())
+    }
     /// A block was asked for. Returns its predicted arrival.
     pub(crate) fn on_ask(&mut self, now: Instant, length: u32, was_idle: bool) -> Instant {
         let arrival = self.arrival(now, length);

@@ -384,7 +384,7 @@ impl Gate<'_> {
         }
         let elsewhere = content.copies.is_elsewhere(key, &content.availability);
         if content.plan.is_playing() {
-            due <= source.service.arrival(now, BLOCK_LEN) + source.service.rtt() + LAST_MOMENT
+            due <= now + source.service.quiet_answer(BLOCK_LEN) + LAST_MOMENT
                 || (!elsewhere && self.is_ours(content, key))
         } else {
             // Before the first frame a source that has nothing better to do may help.
