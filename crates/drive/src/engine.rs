@@ -338,7 +338,20 @@ impl Engine {
                 if let Command::Limits { down, .. } = command {
                     self.commons.throttle.set(down);
                 }
+                let left = match command {
+                    Command::Remove { title } => Some(title),
+                    _ => None,
+                };
+                if matches!(command, Command::Shutdown) {
+                    self.parts.pool.cancel_checks();
+                }
                 self.step(StackInput::Command(command));
+                if let Some(title) = left {
+                    // After all jobs that its end has made.
+                    self.parts.pool.submit(self.jobs.drain(..));
+                    self.parts.pool.forget(title);
+                    self.parts.hub.forget_title(title);
+                }
             }
             Request::Views(answer) => {
                 // Whoever asked may have gone.

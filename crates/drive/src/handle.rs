@@ -159,9 +159,12 @@ impl Engine {
     pub fn listen_address(&self) -> SocketAddr {
         self.0.listen
     }
-    /// A title number that is not in use.
-    fn new_title(&self) -> TitleId {
-        TitleId(self.0.next_title.fetch_add(1, Ordering::Relaxed))
+    /// A title number that is not in use: they come round again.
+    fn new_title(&self) -> Result<TitleId, DriveError> {
+        (0..=u16::MAX)
+            .map(|_| TitleId(self.0.next_title.fetch_add(1, Ordering::Relaxed)))
+            .find(|title| !self.0.titles.knows(*title))
+            .ok_or_else(|| DriveError::Invalid("there are too many titles: remove some".to_owned()))
     }
     /// A reader number that is not in use: for [`Command::Play`]; [`Engine::open_reader`] takes its own.
     #[must_use]
@@ -177,7 +180,7 @@ impl Engine {
         mut title: AddTitle,
         mut options: TitleOptions,
     ) -> Result<TitleId, DriveError> {
-        let id = self.new_title();
+        let id = self.new_title()?;
         title.title = id;
         (title.have, title.partial) = (None, Vec::new());
         if options.layers.is_empty() {
@@ -281,9 +284,7 @@ impl Engine {
     /// # Errors
     /// When the engine has stopped.
     pub async fn remove(&self, title: TitleId) -> Result<(), DriveError> {
-        self.command(Command::Remove { title }).await?;
-        self.0.hub.forget_title(title);
-        Ok(())
+        self.command(Command::Remove { title }).await
     }
     /// Begins to read `range` of a file, clamped to its length, while it may still be on its way here.
     ///
@@ -440,5 +441,64 @@ impl Drop for Reader {
         let signals = &self.engine.0.signals;
         signals.closed_readers.lock().unwrap_or_else(PoisonError::into_inner).push(self.id);
         signals.wake.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use shoal_node::io::Want;
+
+    use super::*;
+    use crate::storage::Place;
+    use crate::testing::{TestFile, film, info_v1};
+    use crate::title::Trust;
+
+    #[tokio::test]
+    async fn titles_that_were_removed_leave_nothing_behind() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let mut options =
+            EngineOptions { listen: ([127, 0, 0, 1], 0).into(), ..EngineOptions::default() };
+        options.config.discover.local = false;
+        let engine = Engine::start(options).expect("an engine");
+        let data = film(100);
+        let files = [TestFile { path: "film", data: &data, start: 0 }];
+        for number in 0..300 {
+            let info = info_v1(&format!("title {number}"), &files, 1 << 14);
+            let title = AddTitle {
+                title: TitleId(0),
+                hashes: info.hashes,
+                info: Some(Arc::new(info)),
+                piece_layers: Vec::new(),
+                trackers: Vec::new(),
+                peers: Vec::new(),
+                have: None,
+                partial: Vec::new(),
+                want: Want::All,
+                source: false,
+                time_indexes: Vec::new(),
+            };
+            let options = TitleOptions {
+                place: Place::Below(folder.path().to_path_buf()),
+                trust: Trust::Verified,
+                layers: Vec::new(),
+                verified: None,
+            };
+            let id = engine.add(title, options).await.expect("added");
+            if number % 2 == 0 {
+                engine.ready(id).await.expect("ready");
+            }
+            engine.remove(id).await.expect("removed");
+        }
+        let left = || (engine.0.titles.count(), engine.0.hub.titles().borrow().len());
+        let gone = async {
+            while left() != (0, 0) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+        assert!(gone.is_ok(), "{:?} are left", left());
+        engine.shutdown().await;
     }
 }

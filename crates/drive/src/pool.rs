@@ -4,32 +4,37 @@
 //! *slow* (checks of a whole title, saves with their syncs). A driver hands over what one batch of turns submitted in one
 //! go, and takes all outcomes in one go; a second thread of a lane is woken only when there is work enough for it.
 //!
-//! Jobs of one title may run at the same time: the node reads only what it was told is stored. How many jobs wait is
+//! Jobs of one title may run at the same time: the node reads only what it was told is stored. One order is kept (`order`):
+//! a save, and the end of a title, come after all writes of the title that were submitted before. How many jobs wait is
 //! bounded by the node (`memory_max`, `requests_in_max`); [`Pool::backlog`] lets the driver stop reading sockets besides.
 
-use std::collections::{HashMap, VecDeque};
+mod order;
+mod titles;
+
+use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
-use shoal_node::io::{Failure, FailureKind, Job, Outcome, ResumeRecord};
+use shoal_node::io::{Failure, FailureKind, Job, Outcome};
 use shoal_node::link::{Ticket, TitleId};
-use shoal_wire::metainfo::Info;
-use shoal_wire::{Hash32, InfoHashes};
+use shoal_wire::InfoHashes;
 
 use crate::buffers::ReadBuffers;
 use crate::error::DriveError;
 use crate::hash;
-use crate::resume::StateFolder;
-use crate::storage::{Descriptors, Place};
-use crate::title::{CheckProgress, TitleStore, Trust, Verified};
+use crate::title::TitleStore;
+use order::{Number, Order};
+pub use titles::{TitleOptions, Titles};
 
 /// Threads of the lanes: reads, bulk, slow.
 const THREADS: [usize; 3] = [2, 2, 1];
 /// The lane of hashes and writes.
 const BULK: usize = 1;
+/// The lane of checks and saves: one thread, so they run in the order in which they were submitted.
+const SLOW: usize = 2;
 /// Work that a thread takes at once, bytes.
 const BATCH_BYTES: usize = 512 << 10;
 /// Waiting work that is worth waking one more thread for, bytes.
@@ -44,107 +49,6 @@ pub type Submitted = (Ticket, Box<Job>);
 /// An answered one.
 pub type Answered = (Ticket, Outcome);
 
-/// Where a title lies and how far it is believed; told before the node hears of the title.
-#[derive(Clone, Debug)]
-pub struct TitleOptions {
-    /// Where its files are, or will be.
-    pub place: Place,
-    /// What is believed of what is found there.
-    pub trust: Trust,
-    /// Piece layers at hand (BEP 52), by file root.
-    pub layers: Vec<(Hash32, Bytes)>,
-    /// What [`crate::publish`] has just hashed: it is not looked at again.
-    pub verified: Option<Verified>,
-}
-
-/// All titles of a node, as the pool knows them.
-#[derive(Debug)]
-pub struct Titles {
-    entries: Mutex<HashMap<TitleId, Entry>>,
-    descriptors: Arc<Descriptors>,
-    state: Mutex<Option<Arc<StateFolder>>>,
-    /// No check is begun any more.
-    closing: AtomicBool,
-}
-
-#[derive(Debug)]
-struct Entry {
-    options: TitleOptions,
-    store: Option<Arc<TitleStore>>,
-}
-
-impl Titles {
-    /// No titles yet. Without `state` nothing is remembered between runs.
-    #[must_use]
-    pub fn new(descriptors: Arc<Descriptors>, state: Option<Arc<StateFolder>>) -> Self {
-        Self {
-            entries: Mutex::default(),
-            descriptors,
-            state: Mutex::new(state),
-            closing: AtomicBool::new(false),
-        }
-    }
-    fn lock(&self) -> MutexGuard<'_, HashMap<TitleId, Entry>> {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-    /// Announces a title.
-    pub fn expect(&self, title: TitleId, options: TitleOptions) {
-        self.lock().insert(title, Entry { options, store: None });
-    }
-    /// The title's files, once its metadata is known.
-    #[must_use]
-    pub fn store(&self, title: TitleId) -> Option<Arc<TitleStore>> {
-        self.lock().get(&title)?.store.clone()
-    }
-    /// How far the check of a title is.
-    #[must_use]
-    pub fn progress(&self, title: TitleId) -> CheckProgress {
-        self.store(title).map_or_else(CheckProgress::default, |store| store.progress())
-    }
-    /// Makes running checks end early, and those that wait at once: what they did not look at counts as absent.
-    pub fn cancel_checks(&self) {
-        self.closing.store(true, Ordering::SeqCst);
-        self.lock().values().filter_map(|entry| entry.store.as_ref()).for_each(|s| s.cancel());
-    }
-    /// The info dictionary of a title met in an earlier run, unchecked.
-    #[must_use]
-    pub fn kept_info(&self, hashes: &InfoHashes) -> Option<Bytes> {
-        let path = self.state()?.title_file(hashes, "info");
-        std::fs::read(path).ok().map(Bytes::from)
-    }
-    fn state(&self) -> Option<Arc<StateFolder>> {
-        lock(&self.state).clone()
-    }
-    /// Forgets all titles, and gives the state folder back.
-    pub fn close(&self) {
-        self.lock().clear();
-        *lock(&self.state) = None;
-    }
-    fn prepare(&self, title: TitleId, info: Arc<Info>) -> Result<ResumeRecord, DriveError> {
-        let unknown = || DriveError::Invalid(format!("title {} has no place", title.0));
-        let options = self.lock().get(&title).map(|e| e.options.clone()).ok_or_else(unknown)?;
-        let store = Arc::new(TitleStore::open(
-            info,
-            options.layers,
-            options.place,
-            Arc::clone(&self.descriptors),
-            self.state().as_deref(),
-        ));
-        if let Some(entry) = self.lock().get_mut(&title) {
-            entry.store = Some(Arc::clone(&store));
-        }
-        // After the store can be seen by who cancels: one of both notices.
-        if self.closing.load(Ordering::SeqCst) {
-            store.cancel();
-        }
-        store.keep_info()?;
-        match options.verified {
-            Some(verified) => store.vouch(&verified).map(|()| verified.record),
-            None => store.prepare(options.trust),
-        }
-    }
-}
-
 /// The threads of one node.
 #[derive(Debug)]
 pub struct Pool {
@@ -156,6 +60,7 @@ struct Shared {
     lanes: [Lane; 3],
     titles: Arc<Titles>,
     buffers: ReadBuffers,
+    order: Order,
     backlog: AtomicUsize,
     /// `bytes` of the bulk lane's queue, to be read without its lock.
     bulk_waiting: AtomicUsize,
@@ -176,9 +81,18 @@ struct Lane {
     ready: Condvar,
 }
 
+/// What waits in a lane.
+#[derive(Debug)]
+enum Waiting {
+    /// A job of the node.
+    Job(Number, Ticket, Box<Job>),
+    /// A title was left: what is known of it here can go.
+    Forget(Number, TitleId),
+}
+
 #[derive(Debug, Default)]
 struct Queue {
-    jobs: VecDeque<Submitted>,
+    jobs: VecDeque<Waiting>,
     bytes: usize,
     /// Threads that work.
     busy: usize,
@@ -203,6 +117,7 @@ impl Pool {
             lanes: Default::default(),
             titles,
             buffers: ReadBuffers::new(READ_BYTES_MAX),
+            order: Order::default(),
             backlog: AtomicUsize::new(0),
             bulk_waiting: AtomicUsize::new(0),
             answered: Mutex::default(),
@@ -220,25 +135,37 @@ impl Pool {
     }
     /// Takes over jobs; `Resolve` and `Fetch` are not for this pool and fail.
     pub fn submit(&self, jobs: impl IntoIterator<Item = Submitted>) {
-        let mut by_lane: [Vec<Submitted>; 3] = Default::default();
+        let mut by_lane: [Vec<Waiting>; 3] = Default::default();
         for (ticket, job) in jobs {
-            by_lane[lane_of(&job)].push((ticket, job));
+            let number = self.shared.order.submitted(&job);
+            by_lane[lane_of(&job)].push(Waiting::Job(number, ticket, job));
         }
         for (lane, jobs) in by_lane.into_iter().enumerate() {
-            if jobs.is_empty() {
-                continue;
+            if !jobs.is_empty() {
+                self.queue(lane, jobs);
             }
-            self.shared.backlog.fetch_add(jobs.len(), Ordering::Relaxed);
-            let Lane { queue, ready } = &self.shared.lanes[lane];
-            let mut queue = lock(queue);
-            queue.bytes += jobs.iter().map(|(_, job)| cost(job)).sum::<usize>();
-            queue.jobs.extend(jobs);
-            self.shared.tell_waiting(lane, &queue);
-            let wanted = (queue.bytes / WAKE_BYTES).clamp(1, THREADS[lane]);
-            let missing = wanted.saturating_sub(queue.busy);
-            drop(queue);
-            (0..missing).for_each(|_| ready.notify_one());
         }
+    }
+    fn queue(&self, lane: usize, jobs: Vec<Waiting>) {
+        self.shared.backlog.fetch_add(jobs.len(), Ordering::Relaxed);
+        let Lane { queue, ready } = &self.shared.lanes[lane];
+        let mut queue = lock(queue);
+        queue.bytes += jobs.iter().map(Waiting::cost).sum::<usize>();
+        queue.jobs.extend(jobs);
+        self.shared.tell_waiting(lane, &queue);
+        let wanted = (queue.bytes / WAKE_BYTES).clamp(1, THREADS[lane]);
+        let missing = wanted.saturating_sub(queue.busy);
+        drop(queue);
+        (0..missing).for_each(|_| ready.notify_one());
+    }
+    /// A title was left: a check of it ends early, and once what was submitted for it is done it is forgotten.
+    pub fn forget(&self, title: TitleId) {
+        self.shared.titles.leave(title);
+        self.queue(SLOW, vec![Waiting::Forget(self.shared.order.next(), title)]);
+    }
+    /// Ends all checks, those that wait too: what they did not look at counts as absent.
+    pub fn cancel_checks(&self) {
+        self.shared.titles.cancel_checks();
     }
     /// All answers so far, in `into`.
     pub fn take_answers(&self, into: &mut Vec<Answered>) {
@@ -261,10 +188,13 @@ impl Pool {
     }
     /// Does what was submitted, then ends the threads; with `now` what waits is forgotten.
     pub fn close(mut self, now: bool) {
-        self.shared.titles.cancel_checks();
         self.end(now);
     }
     fn end(&mut self, now: bool) {
+        self.cancel_checks();
+        if now {
+            self.shared.order.abandon();
+        }
         for lane in &self.shared.lanes {
             let mut queue = lock(&lane.queue);
             queue.closed = true;
@@ -289,8 +219,17 @@ impl Drop for Pool {
 fn lane_of(job: &Job) -> usize {
     match job {
         Job::Read { .. } => 0,
-        Job::Prepare { .. } | Job::Save { .. } => 2,
+        Job::Prepare { .. } | Job::Save { .. } => SLOW,
         _ => BULK,
+    }
+}
+
+impl Waiting {
+    fn cost(&self) -> usize {
+        match self {
+            Self::Job(_, _, job) => cost(job),
+            Self::Forget(..) => JOB_BYTES,
+        }
     }
 }
 
@@ -323,20 +262,30 @@ fn work(shared: &Shared, lane: usize) {
         }
         let mut bytes = 0;
         while bytes < BATCH_BYTES
-            && let Some((ticket, job)) = guard.jobs.pop_front()
+            && let Some(waiting) = guard.jobs.pop_front()
         {
-            let cost = cost(&job);
+            let cost = waiting.cost();
             bytes += cost;
             guard.bytes = guard.bytes.saturating_sub(cost);
-            batch.push((ticket, job));
+            batch.push(waiting);
         }
         guard.busy += 1;
         shared.tell_waiting(lane, &guard);
         drop(guard);
         let count = batch.len();
-        for (ticket, job) in batch.drain(..) {
-            let run = AssertUnwindSafe(|| shared.run(*job));
-            answers.push((ticket, catch_unwind(run).unwrap_or_else(|_| broken())));
+        for waiting in batch.drain(..) {
+            match waiting {
+                Waiting::Job(number, ticket, job) => {
+                    let title = order::written_to(&job);
+                    let run = AssertUnwindSafe(|| shared.run(number, *job));
+                    answers.push((ticket, catch_unwind(run).unwrap_or_else(|_| broken())));
+                    title.into_iter().for_each(|title| shared.order.written(title, number));
+                }
+                Waiting::Forget(number, title) => {
+                    shared.order.wait(title, number);
+                    shared.titles.forget(title);
+                }
+            }
         }
         shared.backlog.fetch_sub(count, Ordering::Relaxed);
         shared.answer(&mut answers);
@@ -368,7 +317,11 @@ impl Shared {
             (self.wake)();
         }
     }
-    fn run(&self, job: Job) -> Outcome {
+    fn run(&self, number: Number, job: Job) -> Outcome {
+        if let Job::Save { title, .. } = &job {
+            // It vouches for the files as they look: a write that comes later would make it worthless.
+            self.order.wait(*title, number);
+        }
         self.try_run(job).unwrap_or_else(|error| Outcome::Failed(error.failure()))
     }
     fn try_run(&self, job: Job) -> Result<Outcome, DriveError> {
@@ -423,26 +376,39 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+    use crate::resume::StateFolder;
+    use crate::storage::{Descriptors, Place};
+    use crate::title::Trust;
+    use shoal_node::io::ResumeRecord;
+    use shoal_wire::bitfield::Bitfield;
+
     use crate::testing::{TestFile, film, info_v1};
 
     struct World {
         pool: Pool,
+        titles: Arc<Titles>,
         woken: mpsc::Receiver<()>,
         folder: tempfile::TempDir,
     }
 
     fn world() -> World {
+        world_with(None)
+    }
+
+    fn world_with(state: Option<Arc<StateFolder>>) -> World {
         let folder = tempfile::tempdir().expect("a folder");
-        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(4)), None));
-        let place = Place::Below(folder.path().to_path_buf());
-        let options =
-            TitleOptions { place, trust: Trust::Verified, layers: Vec::new(), verified: None };
-        titles.expect(TitleId(0), options);
+        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(4)), state));
+        titles.expect(TitleId(0), below(folder.path()));
         let (tell, woken) = mpsc::channel();
-        let pool = Pool::start(titles, move || {
+        let pool = Pool::start(Arc::clone(&titles), move || {
             let _ = tell.send(());
         });
-        World { pool: pool.expect("threads"), woken, folder }
+        World { pool: pool.expect("threads"), titles, woken, folder }
+    }
+
+    fn below(folder: &std::path::Path) -> TitleOptions {
+        let place = Place::Below(folder.to_path_buf());
+        TitleOptions { place, trust: Trust::Verified, layers: Vec::new(), verified: None }
     }
 
     impl World {
@@ -544,25 +510,87 @@ mod tests {
     }
 
     #[test]
-    fn a_check_that_waits_at_the_end_is_over_at_once() {
+    fn a_stop_drops_the_checks_that_wait_and_does_the_rest() {
+        let world = world();
+        let data = film(1 << 20);
+        let files = [TestFile { path: "film", data: &data, start: 0 }];
+        let mut jobs = Vec::new();
+        for number in 0..8u16 {
+            let name = format!("title {number}");
+            std::fs::create_dir(world.folder.path().join(&name)).expect("made");
+            std::fs::write(world.folder.path().join(&name).join("film"), &data).expect("written");
+            let title = TitleId(number);
+            world.titles.expect(title, below(world.folder.path()));
+            let info = Arc::new(info_v1(&name, &files, 1 << 14));
+            jobs.push((Ticket(u32::from(number)), Box::new(Job::Prepare { title, info })));
+        }
+        let expect = shoal_wire::Hash32([0; 32]);
+        let check = Job::CheckBlock { data: Bytes::from(data.clone()), expect };
+        jobs.push((Ticket(8), Box::new(check)));
+        world.pool.submit(jobs);
+        world.pool.cancel_checks();
+        let shared = Arc::clone(&world.pool.shared);
+        world.pool.close(false);
+        let answers = std::mem::take(&mut *lock(&shared.answered));
+        assert_eq!(answers.len(), 9);
+        // The first may have been under way; those behind it never began.
+        for number in 1..8 {
+            assert!(world.titles.store(TitleId(number)).is_none(), "title {number} was checked");
+        }
+        let block = answers.iter().find(|(ticket, _)| *ticket == Ticket(8));
+        assert!(matches!(block, Some((_, Outcome::Checked(false)))), "{block:?}");
+    }
+
+    #[test]
+    fn a_save_waits_for_the_writes_before_it_so_the_next_start_hashes_nothing() {
+        let state = tempfile::tempdir().expect("a folder");
+        let state = Arc::new(StateFolder::open(state.path()).expect("state"));
+        let world = world_with(Some(Arc::clone(&state)));
+        let title = TitleId(0);
+        let data = Bytes::from(film(16 << 16));
+        let files = [TestFile { path: "film", data: &data, start: 0 }];
+        let info = Arc::new(info_v1("title", &files, 1 << 16));
+        world.run(vec![Job::Prepare { title, info: Arc::clone(&info) }]);
+        // The writes stand behind hashes, in another lane than the save.
+        let hash = Bytes::from(vec![0; 1 << 20]);
+        let expect = shoal_wire::Hash20([0; 20]);
+        let check = |_| Job::CheckPiece { parts: vec![hash.clone()], padding: 0, expect };
+        let mut jobs: Vec<Job> = (0..32).map(check).collect();
+        for piece in 0..16usize {
+            let parts = vec![data.slice(piece << 16..(piece + 1) << 16)];
+            jobs.push(Job::Write { title, offset: (piece as u64) << 16, parts });
+        }
+        let record = ResumeRecord { have: Bitfield::full(16), partial: Vec::new() };
+        jobs.push(Job::Save { title, record });
+        let answers = world.run(jobs);
+        assert!(answers[32..].iter().all(|answer| matches!(answer, Outcome::Stored)));
+        drop(world.pool);
+        let descriptors = Arc::new(Descriptors::new(4));
+        let place = Place::Below(world.folder.path().to_path_buf());
+        let store = TitleStore::open(info, Vec::new(), place, descriptors, Some(&state));
+        assert!(store.prepare(Trust::Verified).expect("looked").have.is_full());
+        assert_eq!(store.progress().total, 0, "the record is believed");
+    }
+
+    #[test]
+    fn a_title_is_forgotten_when_its_last_save_is_done_and_not_before() {
         let world = world();
         let title = TitleId(0);
-        let data = film(40 << 14);
+        let data = Bytes::from(film(1 << 16));
         let files = [TestFile { path: "film", data: &data, start: 0 }];
-        let info = Arc::new(info_v1("title", &files, 4 << 14));
-        let prepare = || vec![Job::Prepare { title, info: Arc::clone(&info) }];
-        let ones = |answers: Vec<Outcome>| match &answers[..] {
-            [Outcome::Prepared(found)] => found.have.ones(),
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(ones(world.run(prepare())), 0);
-        world.run(vec![Job::Write { title, offset: 0, parts: vec![Bytes::from(data.clone())] }]);
-        let mut entries = world.pool.shared.titles.lock();
-        entries.get_mut(&title).expect("told").options.trust = Trust::Nothing;
-        drop(entries);
-        assert_eq!(ones(world.run(prepare())), 10);
-        world.pool.shared.titles.cancel_checks();
-        assert_eq!(ones(world.run(prepare())), 0, "nothing was looked at");
+        let info = Arc::new(info_v1("title", &files, 1 << 16));
+        world.run(vec![Job::Prepare { title, info }]);
+        let record = ResumeRecord { have: Bitfield::full(1), partial: Vec::new() };
+        let write = Job::Write { title, offset: 0, parts: vec![data.clone()] };
+        let save = Job::Save { title, record };
+        world.pool.submit([(Ticket(0), Box::new(write)), (Ticket(1), Box::new(save))]);
+        world.pool.forget(title);
+        let shared = Arc::clone(&world.pool.shared);
+        world.pool.close(false);
+        let answers = std::mem::take(&mut *lock(&shared.answered));
+        assert!(answers.iter().all(|(_, answer)| matches!(answer, Outcome::Stored)), "{answers:?}");
+        assert_eq!((answers.len(), world.titles.count()), (2, 0));
+        assert_eq!(std::fs::read(world.folder.path().join("title/film")).expect("there"), data);
     }
 
     #[test]

@@ -181,6 +181,7 @@ impl Check<'_> {
             let last = layout.piece_at(end.saturating_sub(1)).unwrap_or(first);
             if (first.get()..=last.get()).all(|piece| have.get(piece))
                 || end > layout.nominal_end()
+                || self.is_cancelled()
                 || stretch.length as usize > MAX_STRETCH
             {
                 continue;
@@ -229,6 +230,9 @@ impl Check<'_> {
         Ok(layout.pieces().filter(|p| !have.get(p.get())).filter(candidate).collect())
     }
 
+    fn is_cancelled(&self) -> bool {
+        self.cancelled.load(Ordering::Relaxed)
+    }
     fn hash(&self, candidates: &[PieceIndex]) -> Vec<PieceIndex> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
         let threads = threads.min(THREADS_MAX).min(candidates.len());
@@ -238,7 +242,7 @@ impl Check<'_> {
             for _ in 0..threads {
                 scope.spawn(|| {
                     let mut buffer = vec![0; STEP];
-                    while !self.cancelled.load(Ordering::Relaxed)
+                    while !self.is_cancelled()
                         && let Some(&piece) =
                             candidates.get(next.fetch_add(1, Ordering::Relaxed) as usize)
                     {
@@ -274,7 +278,7 @@ impl Check<'_> {
             Expect::Unknown => false,
         }
     }
-    /// Shows `length` bytes from `start` to `take`, step by step; false when they are not there.
+    /// Shows `length` bytes from `start` to `take`, step by step; false when they are not there, or not wanted any more.
     fn steps(
         &self,
         start: u64,
@@ -285,7 +289,9 @@ impl Check<'_> {
         let mut at = 0;
         while at < length {
             let step = (length - at).min(buffer.len());
-            if self.storage.read(start + at as u64, &mut buffer[..step]).is_err() {
+            if self.is_cancelled()
+                || self.storage.read(start + at as u64, &mut buffer[..step]).is_err()
+            {
                 return false;
             }
             take(&buffer[..step]);
