@@ -1,10 +1,11 @@
 //! Whether a peer that only serves still has something to serve.
 //!
-//! A title whose source changed is given up by the node piece by piece, each with its trouble, or at once when nothing can
+//! A title whose source changed is given up by the node piece by piece, as they are asked for, or at once when nothing can
 //! be saved any more. The first trouble is what really happened; later ones follow from it, so it is the one that is
-//! remembered.
+//! remembered. From then on the titles are looked at each second: what is told once is not told again of every piece.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use shoal_drive::Engine;
 use shoal_node::io::Event;
@@ -14,6 +15,9 @@ use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
 use crate::error::Error;
+
+/// How often titles are looked at once there is trouble.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Follows titles from the moment it is made, which should be before they are added.
 #[derive(Debug)]
@@ -68,13 +72,18 @@ impl Fates {
     /// Returns once nothing of any of `titles` can be served any more.
     pub(crate) async fn all_over(mut self, titles: &[TitleId]) -> Error {
         let mut known = Known::of(titles);
+        let mut second = tokio::time::interval(LOOK);
+        second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
-            let heard = match self.events.recv().await {
-                Ok(event) => known.hear(event),
-                // What was missed may have been the end: the views tell.
-                Err(RecvError::Lagged(_)) => true,
-                // The end of the engine is told elsewhere.
-                Err(RecvError::Closed) => std::future::pending().await,
+            let heard = tokio::select! {
+                event = self.events.recv() => match event {
+                    Ok(event) => known.hear(event),
+                    // What was missed may have been the end: the views tell.
+                    Err(RecvError::Lagged(_)) => true,
+                    // The end of the engine is told elsewhere.
+                    Err(RecvError::Closed) => std::future::pending().await,
+                },
+                _ = second.tick(), if !known.causes.is_empty() => true,
             };
             if heard && let Ok(views) = self.engine.views().await {
                 known.look(&views);

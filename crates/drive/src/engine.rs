@@ -327,6 +327,11 @@ impl Engine {
             StackEffect::Datagram { socket, remote, bytes } => self.send(socket, remote, &bytes),
             StackEffect::Tell(event) => {
                 self.stopped |= matches!(event, Event::Stopped);
+                if let Event::Trouble { title: Some(title), message, fatal } = &event
+                    && !self.parts.pool.is_news(*title, message, *fatal)
+                {
+                    return;
+                }
                 self.parts.hub.tell(event);
             }
         }

@@ -35,6 +35,7 @@ mod sockets;
 #[cfg(test)]
 mod testing;
 mod throttle;
+mod troubles;
 mod upkeep;
 
 pub use error::DriveError;

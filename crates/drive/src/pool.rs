@@ -12,6 +12,7 @@ mod order;
 mod titles;
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -26,6 +27,7 @@ use crate::buffers::ReadBuffers;
 use crate::error::DriveError;
 use crate::hash;
 use crate::title::TitleStore;
+use crate::troubles::{RECORD, Troubles};
 use order::{Number, Order};
 pub use titles::{TitleOptions, Titles};
 
@@ -61,6 +63,7 @@ struct Shared {
     titles: Arc<Titles>,
     buffers: ReadBuffers,
     order: Order,
+    troubles: Troubles,
     backlog: AtomicUsize,
     /// `bytes` of the bulk lane's queue, to be read without its lock.
     bulk_waiting: AtomicUsize,
@@ -118,6 +121,7 @@ impl Pool {
             titles,
             buffers: ReadBuffers::new(READ_BYTES_MAX),
             order: Order::default(),
+            troubles: Troubles::default(),
             backlog: AtomicUsize::new(0),
             bulk_waiting: AtomicUsize::new(0),
             answered: Mutex::default(),
@@ -175,6 +179,10 @@ impl Pool {
         } else {
             into.append(&mut answered);
         }
+    }
+    /// Whether a trouble of a title should be told, or was told and still stands.
+    pub(crate) fn is_news(&self, title: TitleId, message: &str, fatal: bool) -> bool {
+        self.shared.troubles.is_news(title, message, fatal)
     }
     /// Jobs that wait or run.
     #[must_use]
@@ -284,6 +292,7 @@ fn work(shared: &Shared, lane: usize) {
                 Waiting::Forget(number, title) => {
                     shared.order.wait(title, number);
                     shared.titles.forget(title);
+                    shared.troubles.forget(title);
                 }
             }
         }
@@ -322,7 +331,33 @@ impl Shared {
             // It vouches for the files as they look: a write that comes later would make it worthless.
             self.order.wait(*title, number);
         }
-        self.try_run(job).unwrap_or_else(|error| Outcome::Failed(error.failure()))
+        let place = self.place_of(&job);
+        let result = self.try_run(job);
+        if let Some((title, stretch)) = place {
+            match result {
+                Ok(_) => self.troubles.succeeded(title, &stretch),
+                Err(_) => self.troubles.failed(title, &stretch),
+            }
+        }
+        result.unwrap_or_else(|error| Outcome::Failed(error.failure()))
+    }
+    /// What on the disk a job is about.
+    fn place_of(&self, job: &Job) -> Option<(TitleId, Range<u64>)> {
+        let (title, start, length) = match job {
+            Job::Read { title, offset, length } => (title, *offset, u64::from(*length)),
+            Job::Write { title, offset, parts } => {
+                (title, *offset, parts.iter().map(|part| part.len() as u64).sum())
+            }
+            Job::Leaves { title, piece } => {
+                let store = self.titles.store(*title)?;
+                let layout = &store.storage().info().layout;
+                let piece = layout.piece(*piece)?;
+                (title, layout.start(piece), u64::from(layout.data_len(piece)))
+            }
+            Job::Save { title, .. } => return Some((*title, RECORD)),
+            _ => return None,
+        };
+        Some((*title, start..start.saturating_add(length)))
     }
     fn try_run(&self, job: Job) -> Result<Outcome, DriveError> {
         let buffers = &self.buffers;

@@ -2,6 +2,7 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Duration;
 
@@ -130,6 +131,14 @@ async fn a_film_changed_under_a_seed_is_not_served_any_more_and_the_user_is_told
     })
     .await;
     assert!(message.contains("film.mp4 was changed by another program"), "{message}");
+    // Every piece of it is asked for and given up, without more words.
+    soon("the loss of all", async {
+        while publisher.views().await.expect("views")[0].have > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    assert_eq!(told(&mut events), BTreeMap::new());
     assert_eq!(soon("the view", viewer.views()).await.expect("views")[0].have, 0);
     soon("the shutdown", viewer.shutdown()).await;
     soon("the shutdown", publisher.shutdown()).await;
@@ -204,6 +213,53 @@ async fn a_full_disk_is_reported_and_what_was_stored_survives() {
     soon("the storage", viewer.ready(id)).await.expect("ready");
     let found = soon("the view", viewer.views()).await.expect("views")[0].have;
     assert!(found >= have, "{found} < {have}");
+    soon("the shutdown", viewer.shutdown()).await;
+    soon("the shutdown", publisher.shutdown()).await;
+}
+
+/// How often each sentence was told until now.
+fn told(events: &mut broadcast::Receiver<Event>) -> BTreeMap<String, usize> {
+    let mut told = BTreeMap::new();
+    while let Ok(event) = events.try_recv() {
+        if let Event::Trouble { message, .. } = event {
+            *told.entry(message).or_default() += 1;
+        }
+    }
+    told
+}
+
+#[tokio::test]
+async fn a_disk_that_refuses_writes_is_complained_about_once_per_sentence() {
+    let Some(disk) = SmallDisk::mount("700k") else { return };
+    let source = tempfile::tempdir().expect("a folder");
+    for name in ["a.mp4", "b.mp4", "c.mp4"] {
+        std::fs::write(source.path().join(name), film(LENGTH / 4)).expect("written");
+    }
+    let states = [tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b")];
+    let publisher = engine(states[0].path());
+    let published = published(source.path(), Version::V1, 16 << 10);
+    let meta = published.metainfo.clone();
+    seed(&publisher, published).await;
+    let mut add = title(meta.info.hashes, Some(meta.info.clone()));
+    add.peers = vec![publisher.listen_address()];
+    let viewer = engine(states[1].path());
+    let mut events = viewer.events();
+    viewer.add(add, below(disk.0.path())).await.expect("added");
+    // Until all that can be fetched was: nothing more comes while the disk is full.
+    soon("the end of room", async {
+        let mut before = 0;
+        loop {
+            tokio::time::sleep(Duration::from_millis(300)).await;
+            let now = received(&viewer).await;
+            if now > 0 && now == before {
+                return;
+            }
+            before = now;
+        }
+    })
+    .await;
+    let told = told(&mut events);
+    assert!(!told.is_empty() && told.values().all(|count| *count == 1), "{told:?}");
     soon("the shutdown", viewer.shutdown()).await;
     soon("the shutdown", publisher.shutdown()).await;
 }
