@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use shoal_drive::address::host_of;
 use shoal_drive::pool::TitleOptions;
 use shoal_drive::{Engine, EngineOptions};
 use shoal_node::io::{AddTitle, Command, Want};
@@ -41,8 +40,8 @@ pub(crate) fn engine_options(common: &Common) -> Result<EngineOptions, Error> {
         listen: common.listen_addr(),
         state: Some(common.state_dir()?),
         record: common.record.clone(),
-        // A tracker that the user named may be in the user's own network, one that a stranger's torrent names may not.
-        local_hosts: common.tracker.iter().filter_map(|url| host_of(url)).collect(),
+        // A tracker that the user named may be in the user's own network; one of a torrent or a magnet may not.
+        trusted_trackers: common.tracker.clone(),
         ..EngineOptions::default()
     };
     options.config.discover.local = common.no_lsd != Some(true);

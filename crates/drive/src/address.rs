@@ -3,10 +3,15 @@
 //! A torrent names trackers, and a tracker redirects: without a rule they could make this machine talk to its own
 //! services, to the router, or to a cloud's metadata server. Every address is judged after it was resolved, and the
 //! connection goes to the judged address, never to a second look-up.
+//!
+//! A name leads into a local network only when the user named the very tracker ([`Trusted`]): a name of a stranger may
+//! resolve to whatever its owner likes. What a tracker redirects to at another host is a stranger's again.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use shoal_node::io::Family;
+use url::Url;
 
 /// Where an address lies.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -59,10 +64,51 @@ fn embedded_v4(address: Ipv6Addr) -> Option<Ipv4Addr> {
     }
 }
 
+/// Port of a UDP tracker whose URL names none.
+const UDP_TRACKER_PORT: u16 = 80;
+
+/// Trackers whose names may lead into local networks: those that the user named.
+#[derive(Clone, PartialEq, Eq, Debug, Default)]
+pub struct Trusted {
+    /// Whether over UDP, host, port.
+    trackers: BTreeSet<(bool, String, u16)>,
+}
+
+impl Trusted {
+    /// Those at `urls`. What is no URL trusts nothing.
+    #[must_use]
+    pub fn new(urls: &[String]) -> Self {
+        Self { trackers: urls.iter().filter_map(|url| key(&Url::parse(url).ok()?)).collect() }
+    }
+    /// Whether the tracker that `url` leads to is one of them.
+    #[must_use]
+    pub fn has_url(&self, url: &str) -> bool {
+        let key = Url::parse(url).ok().and_then(|url| key(&url));
+        key.is_some_and(|key| self.trackers.contains(&key))
+    }
+    /// Whether the UDP tracker at `port` of `host` is one of them.
+    #[must_use]
+    pub fn has_udp(&self, host: &str, port: u16) -> bool {
+        self.trackers.contains(&(true, plain(host), port))
+    }
+}
+
+fn key(url: &Url) -> Option<(bool, String, u16)> {
+    let udp = url.scheme() == "udp";
+    let port = url.port_or_known_default().or(udp.then_some(UDP_TRACKER_PORT))?;
+    Some((udp, plain(url.host_str()?), port))
+}
+
+/// A host's name as it is compared.
+fn plain(host: &str) -> String {
+    let host = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(host);
+    host.trim_end_matches('.').to_ascii_lowercase()
+}
+
 /// What a caller allows besides public addresses.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Allow {
-    /// The name may resolve to local addresses: its tracker was named by the user.
+    /// The URL's name may resolve to local addresses: it is a tracker that the user named.
     pub local_names: bool,
     /// The URL was typed by the user: any path of a local literal address is fine.
     pub typed: bool,
@@ -102,13 +148,6 @@ fn is_tracker_path(path: &str) -> bool {
     last.starts_with("announce") || last.starts_with("scrape")
 }
 
-/// The host in an address like those of trackers, in lower case.
-#[must_use]
-pub fn host_of(url: &str) -> Option<String> {
-    let url = url::Url::parse(url).ok()?;
-    url.host_str().map(str::to_ascii_lowercase)
-}
-
 /// Whether `port` may be asked by HTTP: no service of a system but web servers.
 #[must_use]
 pub fn may_use_port(port: u16, host: &str) -> bool {
@@ -118,19 +157,6 @@ pub fn may_use_port(port: u16, host: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_host_of_a_tracker_is_found_whatever_its_scheme() {
-        for (url, host) in [
-            ("http://Tracker.Home:6969/announce", Some("tracker.home")),
-            ("udp://NAS:6969", Some("nas")),
-            ("https://[fd00::1]/announce?key=1", Some("[fd00::1]")),
-            ("nas:6969", None),
-            ("", None),
-        ] {
-            assert_eq!(host_of(url).as_deref(), host, "{url}");
-        }
-    }
 
     #[test]
     fn every_disguise_of_an_inner_address_is_seen_through() {
@@ -166,6 +192,28 @@ mod tests {
         ] {
             assert_eq!(zone(text.parse().expect(text)), expected, "{text}");
         }
+    }
+
+    #[test]
+    fn only_the_very_tracker_that_the_user_named_is_trusted() {
+        let urls = ["http://Tracker.lan:6969/announce", "udp://box.lan", "https://t.lan/a", "no"];
+        let trusted = Trusted::new(&urls.map(str::to_owned));
+        for url in ["http://tracker.lan:6969/announce?info_hash=x", "https://t.lan.:443/announce"] {
+            assert!(trusted.has_url(url), "{url}");
+        }
+        assert!(trusted.has_udp("BOX.lan", 80));
+        for url in [
+            "http://tracker.lan/announce",
+            "http://tracker.lan:6970/announce",
+            "http://other.lan:6969/announce",
+            "http://tracker.lan.evil.example:6969/announce",
+            "http://tracker.lan:6969@evil.example/announce",
+            "http://t.lan/announce",
+            "no",
+        ] {
+            assert!(!trusted.has_url(url), "{url}");
+        }
+        assert!(!trusted.has_udp("tracker.lan", 6969) && !trusted.has_udp("box.lan", 81));
     }
 
     #[test]

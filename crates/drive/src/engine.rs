@@ -23,7 +23,7 @@ use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
-use crate::address::{Allow, Zone, host_of, zone};
+use crate::address::{Allow, Trusted, Zone, zone};
 use crate::fetch::{Fetched, TRACKER_BODY_MAX, fetch};
 use crate::hub::Hub;
 use crate::inbox::Arrival;
@@ -81,7 +81,7 @@ pub(crate) struct Parts {
     pub(crate) hub: Arc<Hub>,
     pub(crate) recording: Option<Recording>,
     pub(crate) connections_max: usize,
-    pub(crate) local_hosts: Vec<String>,
+    pub(crate) trusted: Trusted,
 }
 
 /// The running loop.
@@ -489,12 +489,8 @@ impl Engine {
         }
     }
 
-    /// Whether the user named a tracker at this host.
-    fn is_named(&self, host: &str) -> bool {
-        self.parts.local_hosts.iter().any(|named| named.eq_ignore_ascii_case(host))
-    }
     fn resolve(&mut self, ticket: Ticket, host: String, port: u16) {
-        let local_names = self.is_named(&host);
+        let local_names = self.parts.trusted.has_udp(&host, port);
         self.network_job(ticket, async move {
             match resolve_for_node(&host, port, local_names).await {
                 Ok(addresses) => Outcome::Resolved(addresses),
@@ -503,8 +499,7 @@ impl Engine {
         });
     }
     fn fetch(&mut self, ticket: Ticket, url: String, family: Option<Family>) {
-        let local_names = host_of(&url).is_some_and(|host| self.is_named(&host));
-        let allow = Allow { local_names, typed: false, family };
+        let allow = Allow { local_names: self.parts.trusted.has_url(&url), typed: false, family };
         self.network_job(ticket, async move {
             match fetch(&url, TRACKER_BODY_MAX, allow).await {
                 Ok(Fetched { status, body, family }) => Outcome::Fetched { status, body, family },

@@ -22,6 +22,7 @@ use shoal_wire::metainfo::Info;
 use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
+use crate::address::Trusted;
 use crate::engine::{self, Parts, Request, Signals};
 use crate::error::DriveError;
 use crate::hub::{Hub, ReaderNews};
@@ -54,8 +55,9 @@ pub struct EngineOptions {
     pub state: Option<PathBuf>,
     /// Write all inputs of the node to this file.
     pub record: Option<PathBuf>,
-    /// Hosts of trackers whose names may lead into local networks, in lower case: those that the user named.
-    pub local_hosts: Vec<String>,
+    /// Trackers that the user named, by their URLs: their names may lead into local networks. Those of a torrent or a magnet
+    /// may not.
+    pub trusted_trackers: Vec<String>,
     /// Seed of all random choices; `None` takes one from the system.
     pub seed: Option<Seed>,
 }
@@ -68,7 +70,7 @@ impl Default for EngineOptions {
             config: Config::default(),
             state: None,
             record: None,
-            local_hosts: Vec::new(),
+            trusted_trackers: Vec::new(),
             seed: None,
         }
     }
@@ -131,7 +133,7 @@ impl Engine {
             hub: Arc::clone(&hub),
             recording,
             connections_max: usize::try_from(connections).unwrap_or(usize::MAX),
-            local_hosts: options.local_hosts,
+            trusted: Trusted::new(&options.trusted_trackers),
         };
         let (stopped_sender, stopped) = watch::channel(false);
         let runtime = tokio::runtime::Builder::new_current_thread()

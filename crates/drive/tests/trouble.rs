@@ -11,7 +11,7 @@ use shoal_drive::{DriveError, Engine};
 use shoal_node::io::{Command, Event};
 use shoal_wire::metainfo::Version;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::broadcast;
 
 const LENGTH: usize = 4_000_000;
@@ -278,6 +278,60 @@ async fn a_port_and_a_state_folder_in_use_are_named() {
     let again = engine(states[0].path());
     again.abort();
     soon("the end", again.stopped()).await;
+}
+
+/// A name that is no address and leads to this machine, where it has one.
+fn own_name() -> Option<String> {
+    let own = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    ["localhost.", "ip6-localhost", own.trim()].map(str::to_owned).into_iter().find(|name| {
+        let found = std::net::ToSocketAddrs::to_socket_addrs(&(name.as_str(), 9));
+        found.is_ok_and(|mut found| found.any(|a| a.ip() == std::net::Ipv4Addr::LOCALHOST))
+    })
+}
+
+#[tokio::test]
+async fn a_name_leads_into_the_local_network_only_when_the_user_named_that_tracker() {
+    let Some(name) = own_name() else { return };
+    let source = source();
+    let state = tempfile::tempdir().expect("a folder");
+    let bind = || async { TcpListener::bind("127.0.0.1:0").await.expect("a port") };
+    let (named, foreign) = (bind().await, bind().await);
+    let url = |listener: &TcpListener| {
+        let port = listener.local_addr().expect("bound").port();
+        format!("http://{name}:{port}/announce")
+    };
+    let mut options = options(state.path());
+    options.trusted_trackers = vec![url(&named)];
+    let viewer = Engine::start(options).expect("an engine");
+    let info = published(source.path(), Version::V1, 64 << 10).metainfo.info;
+    let mut add = title(info.hashes, Some(info));
+    let udp = format!("udp://{name}:9");
+    add.trackers = vec![vec![url(&named)], vec![url(&foreign)], vec![udp.clone()]];
+    let target = tempfile::tempdir().expect("a folder");
+    viewer.add(add, below(target.path())).await.expect("added");
+    let (_asked, _) = soon("the announce", named.accept()).await.expect("a connection");
+    // Those that only the torrent names are not asked, and it is said why.
+    let trouble = |of: String| {
+        let viewer = viewer.clone();
+        async move {
+            loop {
+                let views = viewer.views().await.expect("views");
+                let tracker = views[0].trackers.iter().find(|tracker| tracker.url == of);
+                match tracker.map(|tracker| tracker.trouble.clone()) {
+                    Some(trouble) if !trouble.is_empty() => return trouble,
+                    _ => tokio::time::sleep(Duration::from_millis(10)).await,
+                }
+            }
+        }
+    };
+    for of in [url(&foreign), udp] {
+        let trouble = soon(&of, trouble(of.clone())).await;
+        assert!(trouble.contains("strangers"), "{of}: {trouble}");
+    }
+    let early = tokio::time::timeout(Duration::ZERO, foreign.accept()).await;
+    assert!(early.is_err(), "a tracker of the torrent was asked");
+    viewer.abort();
+    soon("the end", viewer.stopped()).await;
 }
 
 /// Bytes of a handshake for `hash`.
