@@ -62,7 +62,7 @@ Examples:
 
 Everything lives in one process, on loopback, in a temporary folder that is removed at the end.")]
 pub(crate) struct Demo {
-    /// Film to show [default: a clip of 30 s that is part of the program]
+    /// Film to show [default: a clip of one minute that is part of the program]
     pub(crate) file: Option<PathBuf>,
     /// Number of viewers, 1 to 50
     #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=50))]

@@ -43,7 +43,9 @@ pub(crate) fn say(event: &Value) -> Words {
                 .map(|key| format!("{key:<10}{}", text(event, key)))
                 .collect(),
         ),
+        "title" if event["again"] == true => again(event),
         "title" => title(event),
+        "checking" => Words::Progress(checking(event)),
         "progress" => Words::Progress(progress(event)),
         "playing" => {
             Words::Detail(format!("playing after {}", seconds(number(event, "startup_ms"))))
@@ -100,6 +102,20 @@ fn title(event: &Value) -> Words {
     // A long list would push the one that matters off the screen; the page has them all.
     lines.extend(served.take(10).map(|file| format!("play      {}", text(file, "url"))));
     Words::Say(lines)
+}
+
+/// What became known of a title after it was told: how long it is.
+fn again(event: &Value) -> Words {
+    match number(event, "duration_ms") {
+        0 => Words::Nothing,
+        ms => Words::Say(vec![format!("duration  {}", clock(ms / 1000))]),
+    }
+}
+
+fn checking(event: &Value) -> String {
+    let (done, length) = (number(event, "done"), number(event, "length"));
+    let percent = done.saturating_mul(100).checked_div(length).unwrap_or(100);
+    format!("checking  {percent} % of {} that is here", Bytes(length))
 }
 
 fn progress(event: &Value) -> String {
@@ -171,6 +187,18 @@ mod tests {
             line,
             " 25 % of 100 MiB  in 1.0 MiB/s  out 0 B/s  3 peers  buffer 12 s  1:15 left"
         );
+    }
+
+    #[test]
+    fn a_check_tells_how_far_it_is() {
+        let line = progress(json!({"event": "checking", "done": 3 << 20, "length": 12 << 20}));
+        assert_eq!(line, "checking  25 % of 12.0 MiB that is here");
+    }
+
+    #[test]
+    fn a_length_that_becomes_known_is_one_more_line() {
+        let event = json!({"event": "title", "again": true, "name": "x", "duration_ms": 61_000});
+        assert_eq!(say(&event), Words::Say(vec!["duration  1:01".to_owned()]));
     }
 
     #[test]

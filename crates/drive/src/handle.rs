@@ -281,6 +281,27 @@ impl Engine {
     pub fn check_progress(&self, title: TitleId) -> CheckProgress {
         self.0.titles.progress(title)
     }
+    /// Reads `range` of a file from the disk, at once and past the node: for bytes that [`Engine::views`] said are here.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// When they are not there, or longer than 1 MiB.
+    pub fn read_stored(
+        &self,
+        title: TitleId,
+        file: u32,
+        range: Range<u64>,
+    ) -> Result<Vec<u8>, DriveError> {
+        let missing = || DriveError::Invalid(format!("file {file} of the title is not here"));
+        let store = self.0.titles.store(title).ok_or_else(missing)?;
+        let length = range.end.checked_sub(range.start).filter(|&n| n <= u64::from(READ_MAX));
+        let length = length.and_then(|n| usize::try_from(n).ok()).ok_or_else(missing)?;
+        let info = store.storage().info();
+        let entry = info.files.get(file as usize).filter(|entry| range.end <= entry.length);
+        let mut buffer = vec![0; length];
+        store.storage().read(entry.ok_or_else(missing)?.start + range.start, &mut buffer)?;
+        Ok(buffer)
+    }
     /// Leaves a title: links closed, trackers told, what was verified saved.
     ///
     /// # Errors

@@ -25,5 +25,7 @@ pub mod shelf;
 pub mod viewer;
 
 mod answer;
+mod durations;
+mod limits;
 
 pub use server::{Limits, Server};

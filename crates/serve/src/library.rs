@@ -9,6 +9,7 @@ use core::pin::Pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
+use shoal_drive::title::CheckProgress;
 use shoal_node::io::{Command, Event};
 use shoal_node::link::TitleId;
 use shoal_node::stats::TitleView;
@@ -30,6 +31,8 @@ pub struct Entry {
     pub info: Option<Arc<Info>>,
     /// Length of its films, ms, by file index, as far as known.
     pub durations_ms: Vec<(u32, u64)>,
+    /// How far the check of what of it was on the disk is; `None` when none is under way.
+    pub check: Option<CheckProgress>,
 }
 
 impl Entry {
@@ -41,6 +44,11 @@ impl Entry {
             (None, Some(v2)) => v2.to_string(),
             (None, None) => String::new(),
         }
+    }
+    /// Length of its longest film, ms, when one is known.
+    #[must_use]
+    pub fn duration_ms(&self) -> Option<u64> {
+        self.durations_ms.iter().map(|(_, duration)| *duration).max()
     }
     /// Whether `hex`, of 40 or 64 digits, names this title.
     #[must_use]
@@ -58,6 +66,8 @@ pub trait Library: Send + Sync + 'static {
     fn titles(&self) -> BoxFuture<'_, Vec<Entry>>;
     /// All titles as people see them; costs O(pieces + peers).
     fn views(&self) -> BoxFuture<'_, Vec<TitleView>>;
+    /// Learns what can be known of titles by now that stand as in `views`: the length of films. Called each second.
+    fn learn<'a>(&'a self, views: &'a [TitleView]) -> BoxFuture<'a, ()>;
     /// A reader of bytes `range` of a file. The range lies inside the file.
     fn open(
         &self,

@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Map, Value, json};
+use shoal_drive::title::CheckProgress;
 use shoal_node::io::Event;
 use shoal_node::link::TitleId;
 use shoal_node::stats::{Counters, TitleView};
@@ -53,6 +54,15 @@ pub enum Report {
         files: Vec<FileReport>,
         /// Length of its largest film, when known.
         duration_ms: Option<u64>,
+        /// It was told before: now more is known of it.
+        again: bool,
+    },
+    /// What was on the disk already is being checked, each second.
+    Checking {
+        /// Bytes looked at.
+        done: u64,
+        /// Bytes to look at.
+        length: u64,
     },
     /// How a title stands, each second.
     Progress {
@@ -163,7 +173,7 @@ fn fields(report: &Report) -> (&'static str, Value) {
                 "infohash_v2": infohash_v2, "length": length, "piece_length": piece_length,
             }),
         ),
-        Report::Title { name, length, files, duration_ms } => {
+        Report::Title { name, length, files, duration_ms, again } => {
             let files: Vec<_> = files
                 .iter()
                 .map(|file| {
@@ -174,8 +184,14 @@ fn fields(report: &Report) -> (&'static str, Value) {
                     value
                 })
                 .collect();
-            let name = json!({ "name": name, "length": length, "files": files, "duration_ms": duration_ms });
-            ("title", name)
+            let title = json!({
+                "name": name, "length": length, "files": files, "duration_ms": duration_ms,
+                "again": again.then_some(true),
+            });
+            ("title", title)
+        }
+        Report::Checking { done, length } => {
+            ("checking", json!({ "done": done, "length": length }))
         }
         Report::Progress { have, length, down_rate, up_rate, peers, buffer_ms } => (
             "progress",
@@ -357,7 +373,7 @@ pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, base: Optio
     let mut events = library.events();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    let mut told: Vec<TitleId> = Vec::new();
+    let mut told = Told::new();
     loop {
         tokio::select! {
             event = events.recv() => {
@@ -374,11 +390,19 @@ pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, base: Optio
                 tell_event(&reports, &titles, &event);
             }
             _ = second.tick() => {
+                let views = library.views().await;
+                library.learn(&views).await;
                 let titles = library.titles().await;
                 tell_titles(&reports, &titles, &mut told, base.as_deref());
-                for view in library.views().await {
-                    let report = progress(&view);
-                    reports.tell(name_of(&titles, view.title).as_deref(), &report);
+                for view in views {
+                    let entry = titles.iter().find(|entry| entry.title == view.title);
+                    let report = match entry.and_then(|entry| entry.check) {
+                        Some(CheckProgress { done, total }) if !view.ready => {
+                            Report::Checking { done, length: total }
+                        }
+                        _ => progress(&view),
+                    };
+                    reports.tell(entry.map(Entry::name).as_deref(), &report);
                 }
             }
         }
@@ -402,13 +426,22 @@ fn name_of(titles: &[Entry], title: TitleId) -> Option<String> {
     titles.iter().find(|entry| entry.title == title).map(Entry::name)
 }
 
-/// Tells of titles whose metadata became known.
-fn tell_titles(reports: &Reports, titles: &[Entry], told: &mut Vec<TitleId>, base: Option<&str>) {
+/// Titles that were told of, and the length of their films as it was told.
+type Told = BTreeMap<TitleId, Option<u64>>;
+
+/// Tells of titles whose metadata became known, and again when the length of their films did.
+fn tell_titles(reports: &Reports, titles: &[Entry], told: &mut Told, base: Option<&str>) {
+    told.retain(|title, _| titles.iter().any(|entry| entry.title == *title));
     for entry in titles {
-        if !told.contains(&entry.title)
-            && let Some(report) = title_report(entry, base)
-        {
-            told.push(entry.title);
+        let last = told.get(&entry.title).copied();
+        if last.is_some_and(|last| last == entry.duration_ms()) {
+            continue;
+        }
+        if let Some(mut report) = title_report(entry, base) {
+            if let Report::Title { again, .. } = &mut report {
+                *again = last.is_some();
+            }
+            told.insert(entry.title, entry.duration_ms());
             reports.tell(Some(&entry.name()), &report);
         }
     }
@@ -431,7 +464,8 @@ pub fn title_report(entry: &Entry, base: Option<&str>) -> Option<Report> {
         name: info.name.clone(),
         length: info.length(),
         files: files.collect(),
-        duration_ms: entry.durations_ms.iter().map(|(_, duration)| *duration).max(),
+        duration_ms: entry.duration_ms(),
+        again: false,
     })
 }
 
@@ -491,11 +525,16 @@ mod tests {
             length: 5,
             files: vec![FileReport { path: "a/b.mp4".to_owned(), length: 5, url: None }],
             duration_ms: None,
+            again: false,
         };
         assert_eq!(
             event_json(8, Some("ab"), &title),
             json!({"event": "title", "t_ms": 8, "infohash": "ab", "name": "Film", "length": 5,
                    "files": [{"path": "a/b.mp4", "length": 5}]})
+        );
+        assert_eq!(
+            event_json(8, None, &Report::Checking { done: 3, length: 9 }),
+            json!({"event": "checking", "t_ms": 8, "done": 3, "length": 9})
         );
         let stall = Report::Stall { position_ms: 1, stalled_ms: 2 };
         assert_eq!(

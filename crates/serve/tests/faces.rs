@@ -165,6 +165,18 @@ async fn events_come_as_they_happen_and_old_ones_that_matter_first() {
     }
     assert!(text.contains("\"listening\""), "{text}");
     assert!(text.contains("/0/film%20%22one%22.mp4"), "{text}");
+    // A title whose files are being checked stands at that, not at nothing of nothing.
+    while !text.contains("\"checking\"") {
+        text.push_str(&String::from_utf8(client.take(1).await).unwrap());
+    }
+    let line =
+        |text: &str| text.lines().find(|line| line.contains("\"checking\"")).map(str::to_owned);
+    while !line(&text).is_some_and(|line| line.ends_with('}')) {
+        text.push_str(&String::from_utf8(client.take(1).await).unwrap());
+    }
+    let line = line(&text).unwrap();
+    assert!(line.contains(common::UNREADY), "{line}");
+    assert!(line.contains("\"done\":30") && line.contains("\"length\":40"), "{line}");
     let (title, reader) = (TitleId(0), ReaderId(1));
     memory.events.send(Event::Playing { title, reader, startup_ms: 321 }).unwrap();
     while !text.contains("\"startup_ms\":321") {

@@ -13,6 +13,7 @@ use shoal_drive::{Engine, EngineOptions, Place, TitleOptions, Trust};
 use shoal_node::config::Config;
 use shoal_node::io::{AddTitle, Want};
 use shoal_node::link::TitleId;
+use shoal_serve::library::Library;
 use shoal_serve::reports::{Reports, relay};
 use shoal_serve::shelf::Shelf;
 use shoal_serve::viewer::{Options, Viewer};
@@ -20,6 +21,9 @@ use shoal_wire::InfoHashes;
 use shoal_wire::metainfo::{Info, TitleExtras, Version};
 
 const FILM: &[u8] = include_bytes!("../../app/assets/demo.mp4");
+
+/// The film's length as events tell it.
+const DURATION: &str = "\"duration_ms\":60000";
 
 fn engine() -> Engine {
     let mut config = Config::default();
@@ -107,11 +111,64 @@ async fn a_player_jumps_and_plays_a_film_that_its_viewer_knows_by_magnet_alone()
     assert_eq!(list["titles"][0]["name"], "demo.mp4");
     assert_eq!(list["titles"][0]["have"], FILM.len());
     assert_eq!(list["titles"][0]["statistics"]["useful"], FILM.len());
-    let (past, _) = reports.listen();
-    assert!(past.iter().any(|line| line.contains("\"title\"")), "{past:?}");
+    // Its length was in no message: it is found in the film itself, told to those who listen, and given to those who ask.
+    let told = async {
+        loop {
+            let (past, mut live) = reports.listen();
+            if past.iter().any(|line| line.contains("\"title\"") && line.contains(DURATION)) {
+                return;
+            }
+            live.recv().await.unwrap();
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_secs(20), told).await.unwrap();
+    let list = index.get("/api/v1/titles", &[]).await;
+    let list: Value = serde_json::from_slice(&list.body).unwrap();
+    assert_eq!(list["titles"][0]["duration_ms"], 60_000);
 
     watcher.shutdown().await;
     relaying.await.unwrap();
     viewer.shutdown().await;
     publisher.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_check_of_what_is_here_is_seen_while_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    // Long enough to be met under way, and all of it to be hashed.
+    let bytes: Vec<u8> = (0..64u32 << 20).map(|at| (at >> 8) as u8 | 1).collect();
+    std::fs::write(folder.path().join("film.mp4"), bytes).unwrap();
+    let (name, is_folder, sources) = find_sources(&[folder.path().join("film.mp4")], None).unwrap();
+    let (version, extras) = (Version::V1, TitleExtras::default());
+    let publication = Publication {
+        name,
+        folder: is_folder,
+        sources,
+        piece_length: Some(64 << 10),
+        version,
+        extras,
+    };
+    let made = publish(&publication, &PublishProgress::default()).unwrap();
+    let watcher = engine();
+    let hashes = made.metainfo.info.hashes;
+    let add = title(hashes, Some(made.metainfo.info), Want::OnDemand);
+    let place = Place::Below(folder.path().to_path_buf());
+    let options =
+        TitleOptions { place, trust: Trust::Verified, layers: Vec::new(), verified: None };
+    let id = watcher.add(add, options).await.unwrap();
+    let shelf = Shelf::new(watcher.clone());
+    shelf.add(id, hashes, Vec::new());
+    let mut seen = Vec::new();
+    loop {
+        let entry = shelf.titles().await.remove(0);
+        if entry.info.is_some() {
+            assert_eq!(entry.check, None, "it is over");
+            break;
+        }
+        seen.extend(entry.check);
+        tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    }
+    assert!(seen.iter().all(|check| check.total == 64 << 20), "{seen:?}");
+    assert!(seen.iter().any(|check| (1..check.total).contains(&check.done)), "{seen:?}");
+    watcher.shutdown().await;
 }

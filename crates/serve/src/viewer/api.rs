@@ -118,8 +118,11 @@ fn title_json(entry: &Entry, view: Option<&TitleView>) -> Value {
         "infohash_v1": entry.hashes.v1.map(|hash| hash.to_string()),
         "infohash_v2": entry.hashes.v2.map(|hash| hash.to_string()),
         "ready": entry.info.is_some(),
-        "duration_ms": entry.durations_ms.iter().map(|(_, duration)| *duration).max(),
+        "duration_ms": entry.duration_ms(),
     });
+    if let Some(check) = entry.check {
+        value["checking"] = json!({ "done": check.done, "length": check.total });
+    }
     if let Some(info) = &entry.info {
         let files = info.files.iter().enumerate().map(|(number, file)| {
             let name = file.path.last().map_or("", String::as_str);

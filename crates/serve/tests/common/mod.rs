@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
+use shoal_drive::title::CheckProgress;
 use shoal_node::io::{Command, Event};
 use shoal_node::link::TitleId;
 use shoal_node::stats::{Counters, PeerView, TitleView};
@@ -135,11 +136,12 @@ impl Library for Shared {
     fn titles(&self) -> BoxFuture<'_, Vec<Entry>> {
         let info = Some(Arc::clone(&self.0.info));
         let ready = *self.0.ready.lock().unwrap();
-        let entry = |number, hash, info| Entry {
+        let entry = move |number, hash, info| Entry {
             title: TitleId(number),
             hashes: InfoHashes { v1: Hash20::from_hex(hash), v2: None },
             info,
             durations_ms: vec![(0, 60_000)],
+            check: (number == 1 && !ready).then_some(CheckProgress { done: 30, total: 40 }),
         };
         let other = ready.then(|| Arc::clone(&self.0.info));
         Box::pin(async move { vec![entry(0, HASH, info), entry(1, UNREADY, other)] })
@@ -175,7 +177,19 @@ impl Library for Shared {
             peers: vec![peer],
             trackers: Vec::new(),
         };
-        Box::pin(async move { vec![view] })
+        let checked = TitleView {
+            title: TitleId(1),
+            ready: false,
+            have: 0,
+            length: 0,
+            pieces: Vec::new(),
+            peers: Vec::new(),
+            ..view.clone()
+        };
+        Box::pin(async move { vec![view, checked] })
+    }
+    fn learn<'a>(&'a self, _views: &'a [TitleView]) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
     }
     fn open(
         &self,
