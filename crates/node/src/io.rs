@@ -204,6 +204,15 @@ pub enum Command {
         /// Their listening addresses.
         peers: Vec<SocketAddr>,
     },
+    /// Want only some files of a title: the others are fetched as far as readers and playbacks need them, and
+    /// `Event::Complete` is told when what is wanted is here. Pieces that a file shares with another are fetched whole.
+    Select {
+        /// The title; its metadata may still be unknown.
+        title: TitleId,
+        /// Indexes of files, first and last of each range (BEP 53); those beyond the last file name none. All files when
+        /// there is no range.
+        files: Vec<(u32, u32)>,
+    },
     /// Begin to take bytes of a file in order. Answered by `Event::Data` for each [`Command::Read`].
     Open {
         /// The new reader.

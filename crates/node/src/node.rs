@@ -125,6 +125,7 @@ impl Node {
             Command::Add(_)
             | Command::Remove { .. }
             | Command::Peers { .. }
+            | Command::Select { .. }
             | Command::Limits { .. } => {
                 self.swarms.on_command(turn, command);
             }

@@ -46,6 +46,10 @@ pub struct TitleView {
     pub have: u64,
     /// Bytes in all; 0 until ready.
     pub length: u64,
+    /// Bytes of the pieces that are wanted: less than all when only some files are.
+    pub wanted: u64,
+    /// Bytes verified and held of them.
+    pub wanted_have: u64,
     /// Film bytes/s over the last seconds.
     pub down_rate: u64,
     /// Film bytes/s over the last seconds.

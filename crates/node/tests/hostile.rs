@@ -525,7 +525,7 @@ impl Script {
     }
     fn command(&mut self, what: u8, at: u32) {
         let reader = ReaderId(u32::from(what >> 4));
-        let command = match what % 12 {
+        let command = match what % 13 {
             0 => Command::Open {
                 reader,
                 title: TITLE,
@@ -549,6 +549,7 @@ impl Script {
                 self.removed = true;
                 Command::Shutdown
             }
+            12 => Command::Select { title: TITLE, files: vec![(at & 1, at & 3)] },
             _ => return,
         };
         let stops = matches!(command, Command::Shutdown);
@@ -570,6 +571,7 @@ impl Script {
         if self.removed {
             self.add(0);
         }
+        self.give(Input::Command(Command::Select { title: TITLE, files: Vec::new() }));
         let done = self.now + MEND;
         let mut seeds = 0;
         while !self.is_whole() {

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use shoal_node::config::{Config, Order, Scheduler, SwarmConfig};
 use shoal_node::io::{Command, Event, Input};
+use shoal_node::link::ReaderId;
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::metainfo::Version;
 use shoal_wire::peer::BLOCK_LEN;
@@ -360,5 +361,84 @@ fn a_title_that_was_removed_can_be_added_again() {
     world.join(leech, &meta, &content, |_| false, &[seed], false);
     assert!(world.run(MINUTE, |world| world.is_complete(leech)));
     assert_eq!(world.hosts[leech].disk[..content.len()], content[..]);
+    audit(&world);
+}
+
+#[test]
+fn a_choice_of_files_is_fetched_and_nothing_else_until_somebody_reads_it() {
+    for version in VERSIONS {
+        for magnet in [false, true] {
+            let (meta, content) = folder(PIECE, version);
+            let info = &meta.info;
+            let mut world = World::new();
+            let seed = world.host(RATE, Lie::None);
+            let leech = world.host(RATE, Lie::None);
+            world.join(seed, &meta, &content, |_| true, &[], false);
+            world.join(leech, &meta, &content, |_| false, &[seed], magnet);
+            let select = |files: &[(u32, u32)]| {
+                Input::Command(Command::Select { title: TITLE, files: files.to_vec() })
+            };
+            world.input(leech, select(&[(1, 1), (900, u32::MAX)]));
+            assert!(world.run(MINUTE, |world| world.is_complete(leech)), "{version:?}");
+            world.run(MINUTE, |_| false);
+            let chosen = &info.files[1];
+            let (first, last) = (chosen.start, chosen.start + chosen.length - 1);
+            let is_chosen = |piece: u32| {
+                let at = |offset| info.layout.piece_at(offset).expect("inside").get();
+                (at(first)..=at(last)).contains(&piece)
+            };
+            let held = |world: &World| world.hosts[leech].node.views().remove(0);
+            let view = held(&world);
+            let pieces = Bitfield::from_wire(&view.pieces, info.layout.piece_count());
+            let pieces = pieces.expect("a bitfield");
+            for piece in info.layout.pieces().filter(|piece| info.layout.data_len(*piece) > 0) {
+                assert_eq!(
+                    pieces.get(piece.get()),
+                    is_chosen(piece.get()),
+                    "{version:?} {piece:?}"
+                );
+            }
+            assert_eq!((view.have, view.wanted_have), (view.wanted, view.wanted));
+            assert!(view.wanted >= chosen.length && view.wanted < view.length);
+            let range = first as usize..=last as usize;
+            assert!(world.hosts[leech].disk[range.clone()] == content[range]);
+            audit(&world);
+
+            // A reader of another file gets it, though nothing is wanted.
+            let reader = ReaderId(1);
+            let open = Command::Open { reader, title: TITLE, file: 2, start: 0, end: 20_000 };
+            world.input(leech, Input::Command(open));
+            world.input(leech, Input::Command(Command::Read { reader, max: 20_000 }));
+            let reads = |world: &World| {
+                let mut events = world.hosts[leech].events.iter();
+                events.any(|(_, event)| matches!(event, Event::Data { offset: 0, .. }))
+            };
+            assert!(world.run(MINUTE, reads), "{version:?} magnet {magnet}");
+            world.input(leech, Input::Command(Command::Close { reader }));
+            audit(&world);
+            // More is wanted in the end, and complete a second time when it is here.
+            world.input(leech, select(&[]));
+            assert!(world.run(MINUTE, |world| held(world).have == view.length), "{version:?}");
+            let told = world.hosts[leech].events.iter();
+            let told = told.filter(|(_, event)| matches!(event, Event::Complete { .. })).count();
+            assert_eq!(told, 2, "{version:?}");
+            audit(&world);
+        }
+    }
+}
+
+#[test]
+fn a_choice_that_is_here_already_is_complete_at_once() {
+    let (meta, content) = folder(PIECE, Version::Hybrid);
+    let info = &meta.info;
+    let mut world = World::new();
+    let leech = world.host(RATE, Lie::None);
+    let end = info.files[0].start + info.files[0].length;
+    let has = |piece: u32| u64::from(piece) * u64::from(PIECE) < end;
+    world.join(leech, &meta, &content, has, &[], false);
+    assert!(!world.is_complete(leech));
+    let files = vec![(0, 0)];
+    world.input(leech, Input::Command(Command::Select { title: TITLE, files }));
+    assert!(world.run(MINUTE, |world| world.is_complete(leech)));
     audit(&world);
 }

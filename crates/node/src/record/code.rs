@@ -387,6 +387,7 @@ code_enum! {
         9 => Limits { up, down },
         10 => NetworkChanged,
         11 => Shutdown,
+        12 => Select { title, files },
     }
     StackInput {
         0 => Wake,

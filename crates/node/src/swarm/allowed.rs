@@ -162,7 +162,7 @@ impl Swarm {
             .filter(|&&piece| peer.has_piece(piece))
             .filter_map(first_free)
             .map(|key| (content.plan.due(key), key))
-            .filter(|(due, _)| due.is_some() || bulk)
+            .filter(|(due, key)| due.is_some() || (bulk && content.pieces.is_wanted(key.piece())))
             .min_by_key(|(due, _)| (due.is_none(), *due))
             .map(|(_, key)| key)
     }

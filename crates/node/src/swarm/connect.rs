@@ -360,8 +360,8 @@ impl Swarm {
             Have::All | Have::Raw { .. } => {}
         }
         let useful = match &have {
-            Have::All => !content.pieces.is_complete(),
-            Have::Bits(bits) => bits.iter().any(|piece| !content.pieces.is_held(piece)),
+            Have::All => !content.is_sated(),
+            Have::Bits(bits) => bits.iter().any(|piece| content.needs(piece)),
             Have::Raw { .. } => false,
         };
         peer.have = have;

@@ -54,7 +54,7 @@ impl Swarm {
         self.fill_others(turn, u16::MAX);
     }
     pub(super) fn fill_others(&mut self, turn: &mut Turn<'_>, but: u16) {
-        if self.content().is_none_or(|content| content.pieces.is_complete()) {
+        if self.content().is_none_or(Content::is_sated) {
             return;
         }
         // Who owes blocks and sends none comes last: it must not be given the same ones again and again.
@@ -222,6 +222,9 @@ impl Swarm {
         let random = turn.rng.next_u32();
         let gate = self.gate(turn);
         let (peer, content) = (self.peer(slot)?, self.content()?);
+        if content.pieces.is_complete() {
+            return None;
+        }
         let depth = if content.plan.is_live() && config.scheduler != Scheduler::Ignore {
             if content.plan.earliest_missing().is_some_and(|due| due <= now + THIN) {
                 return None;
@@ -345,7 +348,9 @@ impl Swarm {
         if content.pieces.release(key) {
             content.plan.on_free(key);
             if content.pieces.abandon_if_empty(key.piece()) {
-                content.availability.list(key.piece());
+                if content.pieces.is_wanted(key.piece()) {
+                    content.availability.list(key.piece());
+                }
                 content.hashes.on_settled(key.piece());
             }
         }
@@ -422,6 +427,11 @@ impl Swarm {
             }
         }
         self.fastest.forget();
+        // A reader may need what is not wanted otherwise.
+        if self.content().is_some_and(|content| content.pieces.is_complete() && !content.is_sated())
+        {
+            self.seek_more(turn);
+        }
         self.fill_all(turn);
     }
     /// Blocks that were asked for while they were in no window, or withdrawn, are looked after like all others once a window
@@ -606,6 +616,7 @@ fn resume_piece(
     content
         .pieces
         .actives()
+        .filter(|active| content.pieces.is_wanted(active.piece.get()))
         .filter(|active| active.free > 0 && (active.owner == giver.slot || joins(active.owner)))
         .find_map(|active| free_block(content, giver, active.piece.get()))
 }
@@ -624,7 +635,7 @@ fn begin_piece(
     let count = content.pieces.info.layout.piece_count();
     let peer = giver.peer;
     let takes = |piece: u32| {
-        content.pieces.is_missing(piece)
+        content.pieces.may_begin(piece)
             && peer.has_piece(piece)
             && giver.admits_piece(content, piece)
     };
@@ -645,10 +656,9 @@ fn begin_piece(
         }
     };
     whole.map(|piece| BlockKey::new(piece, 0)).or_else(|| {
-        let begun = |piece: &u32| content.pieces.is_missing(*piece);
         peer.blocks
             .iter()
-            .filter(|(piece, _)| begun(piece))
+            .filter(|(piece, _)| content.pieces.may_begin(**piece))
             .take(RAREST_SCAN_MAX as usize)
             .find_map(|(piece, bits)| bits.next(0, true).map(|block| BlockKey::new(*piece, block)))
     })
@@ -665,7 +675,7 @@ fn has_missing(content: &Content, peer: &Peer) -> bool {
     (0u32..).step_by(8).zip(bits.as_bytes().iter().zip(held)).any(|(first, (theirs, ours))| {
         let more = theirs & !ours;
         more != 0
-            && (0..8).any(|bit| more & (0x80 >> bit) != 0 && content.pieces.is_missing(first + bit))
+            && (0..8).any(|bit| more & (0x80 >> bit) != 0 && content.pieces.may_begin(first + bit))
     })
 }
 

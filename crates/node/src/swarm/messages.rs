@@ -144,7 +144,7 @@ impl Swarm {
             content.copies.withdrawn(piece, &bits);
         }
         let full = peer.is_seed();
-        if !content.pieces.is_held(piece) {
+        if content.needs(piece) {
             self.become_interested(turn, slot);
             self.fill(turn, slot);
         } else if full {
@@ -236,8 +236,9 @@ impl Swarm {
                 if set && !free {
                     let state = content.pieces.block_state(BlockKey::new(span.piece, block));
                     free = state == BlockState::Free;
-                    useful |=
+                    let lacks =
                         matches!(state, BlockState::Free | BlockState::Asked | BlockState::Arrived);
+                    useful |= lacks && content.needs(span.piece);
                 }
             }
             stale -= u32::from(is_new);

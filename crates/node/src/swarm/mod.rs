@@ -24,6 +24,7 @@ mod metadata;
 mod peer;
 mod pieces;
 mod rate;
+mod select;
 mod serve;
 mod source;
 mod title;
@@ -174,6 +175,11 @@ impl Swarms {
             Command::Peers { title, peers } => {
                 if let Some((swarm, _)) = self.title(title) {
                     swarm.on_found(turn, crate::turn::Found::User, &peers);
+                }
+            }
+            Command::Select { title, files } => {
+                if let Some((swarm, hub)) = self.title(title) {
+                    swarm.select(turn, hub, files);
                 }
             }
             Command::Limits { up, .. } => self.hub.uplink.set_limit(turn.now, up),

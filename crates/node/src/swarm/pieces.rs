@@ -117,6 +117,10 @@ pub(crate) struct Pieces {
     memory: usize,
     /// Film bytes on disk and proven.
     stored: u64,
+    /// Pieces that are wanted; `None` for all.
+    wanted: Option<Bitfield>,
+    /// Of them, those that are not held.
+    lacking: u32,
 }
 
 const HELD: u16 = u16::MAX;
@@ -135,6 +139,8 @@ impl Pieces {
             begun: 0,
             memory: 0,
             stored: 0,
+            wanted: None,
+            lacking: 0,
             info,
         };
         for piece in pieces.info.clone().layout.pieces() {
@@ -145,7 +151,34 @@ impl Pieces {
                 pieces.stored += u64::from(length);
             }
         }
+        pieces.lacking = count - pieces.held.ones();
         pieces
+    }
+    /// From now on only `wanted` pieces are, or all. O(pieces).
+    pub(crate) fn select(&mut self, wanted: Option<Bitfield>) {
+        self.wanted = wanted;
+        let lacks = |&piece: &u32| self.is_wanted(piece) && !self.is_held(piece);
+        self.lacking = (0..self.held.len()).filter(lacks).count() as u32;
+    }
+    /// Whether a piece is fetched without a reader that needs it.
+    pub(crate) fn is_wanted(&self, piece: u32) -> bool {
+        self.wanted.as_ref().is_none_or(|wanted| wanted.get(piece))
+    }
+    /// Whether a piece is wanted and was not begun.
+    pub(crate) fn may_begin(&self, piece: u32) -> bool {
+        self.is_missing(piece) && self.is_wanted(piece)
+    }
+    /// Film bytes of the pieces that are wanted, and of those among them that are held. O(pieces).
+    pub(crate) fn wanted_bytes(&self) -> (u64, u64) {
+        let layout = &self.info.layout;
+        if self.wanted.is_none() {
+            return (layout.data_total(), self.stored);
+        }
+        let wanted = layout.pieces().filter(|piece| self.is_wanted(piece.get()));
+        wanted.fold((0, 0), |(all, held), piece| {
+            let length = u64::from(layout.data_len(piece));
+            (all + length, held + if self.is_held(piece.get()) { length } else { 0 })
+        })
     }
     /// Pieces held.
     pub(crate) fn held(&self) -> &Bitfield {
@@ -154,7 +187,12 @@ impl Pieces {
     pub(crate) fn is_held(&self, piece: u32) -> bool {
         self.held.get(piece)
     }
+    /// Whether all that is wanted is held.
     pub(crate) fn is_complete(&self) -> bool {
+        self.lacking == 0
+    }
+    /// Whether all there is is held.
+    pub(crate) fn is_full(&self) -> bool {
         self.held.is_full()
     }
     pub(crate) fn is_missing(&self, piece: u32) -> bool {
@@ -399,6 +437,7 @@ impl Pieces {
         self.begun -= 1;
         self.state[piece as usize] = HELD;
         self.held.set(piece);
+        self.lacking -= u32::from(self.is_wanted(piece));
         true
     }
     /// A begun piece of which nothing is asked, here or stored is missing again, unless it must be brought by one peer alone.
@@ -463,6 +502,7 @@ impl Pieces {
             return false;
         }
         self.state[piece as usize] = 0;
+        self.lacking += u32::from(self.is_wanted(piece));
         self.stored -= u64::from(self.info.layout.data_len(index));
         true
     }

@@ -244,10 +244,11 @@ impl Swarm {
         for block in lost {
             content.plan.on_free(BlockKey::new(piece, block));
         }
-        if held || content.pieces.abandon_if_empty(piece) {
+        let gone = held || content.pieces.abandon_if_empty(piece);
+        if gone && content.pieces.is_wanted(piece) {
             content.availability.list(piece);
         }
-        content.finished = false;
+        content.finished &= content.pieces.is_complete();
         content.unsaved = true;
         let left = content.pieces.info.layout.data_total() - content.pieces.stored();
         turn.counters(self.title).left = left;

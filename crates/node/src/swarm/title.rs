@@ -165,6 +165,8 @@ pub(crate) struct Swarm {
     /// From the torrent file, until content can hold them.
     layers: Vec<(Hash32, Bytes)>,
     restored: ResumeRecord,
+    /// Ranges of files that are wanted; none for all.
+    pub(super) selected: Vec<(u32, u32)>,
     saving: bool,
 }
 
@@ -205,6 +207,7 @@ impl Swarm {
                 have: setup.have.clone().unwrap_or_default(),
                 partial: setup.partial,
             },
+            selected: Vec::new(),
             saving: false,
         };
         turn.note(Note::Joined {
@@ -253,9 +256,8 @@ impl Swarm {
             }
         }
         turn.counters(self.title).left = info.layout.data_total() - pieces.stored();
-        let finished = pieces.is_complete();
         let hashes = Hashes::new(&info, core::mem::take(&mut self.layers));
-        self.phase = Phase::Ready(Box::new(Content {
+        let mut content = Box::new(Content {
             pieces,
             availability,
             plan: Plan::default(),
@@ -265,13 +267,22 @@ impl Swarm {
             suspects: Suspects::default(),
             copies: Copies::default(),
             checks: 0,
-            finished,
+            finished: false,
             unsaved: false,
-        }));
+        });
+        if !self.selected.is_empty() {
+            content.select(&self.selected);
+        }
+        let finished = content.pieces.is_complete();
+        let full = content.pieces.is_full();
+        content.finished = finished;
+        self.phase = Phase::Ready(content);
         turn.note(Note::Ready { title: self.title, info: Arc::clone(&info) });
         turn.tell(Event::Ready { title: self.title, info });
-        if finished {
+        if full {
             turn.note(Note::Finished { title: self.title, fetched: false });
+        }
+        if finished {
             turn.tell(Event::Complete { title: self.title });
         }
         for slot in self.slots() {
@@ -310,8 +321,9 @@ impl Swarm {
     pub(super) fn peer_count(&self) -> usize {
         self.peers.iter().flatten().count()
     }
+    /// Nothing is to be fetched now.
     pub(super) fn is_complete(&self) -> bool {
-        self.content().is_some_and(|content| content.pieces.is_complete())
+        self.content().is_some_and(Content::is_sated)
     }
     /// Sends a message to the peer in `slot`.
     pub(super) fn send(&mut self, turn: &mut Turn<'_>, slot: u16, message: Message) {
@@ -483,6 +495,8 @@ impl Swarm {
             ready: content.is_some(),
             have: pieces.map_or(0, Pieces::stored),
             length: pieces.map_or(0, |pieces| pieces.info.layout.data_total()),
+            wanted: pieces.map_or(0, |pieces| pieces.wanted_bytes().0),
+            wanted_have: pieces.map_or(0, |pieces| pieces.wanted_bytes().1),
             down_rate: self.down.rate(),
             up_rate: self.up.rate(),
             buffer_ms: 0,

@@ -551,14 +551,22 @@ impl Swarm {
             self.on_complete(turn, hub);
         }
     }
-    fn on_complete(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {
+    pub(super) fn on_complete(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {
         let Some(content) = self.content_mut() else { return };
         if core::mem::replace(&mut content.finished, true) {
             return;
         }
+        let (full, sated) = (content.pieces.is_full(), content.is_sated());
         self.save(turn, false);
-        turn.note(Note::Finished { title: self.title, fetched: true });
+        // Trackers count those that have all of it.
+        if full {
+            turn.note(Note::Finished { title: self.title, fetched: true });
+        }
         turn.tell(Event::Complete { title: self.title });
+        if !sated {
+            // A reader needs more than what is wanted otherwise.
+            return;
+        }
         for slot in self.slots() {
             if self.peer(slot).is_some_and(|peer| peer.ids.upload_only != 0) {
                 self.send(turn, slot, Message::Extended(Extended::UploadOnly(true).into()));

@@ -168,6 +168,8 @@ impl Library for Shared {
             ready: true,
             have: 10,
             length: 20,
+            wanted: 20,
+            wanted_have: 10,
             down_rate: 30,
             up_rate: 40,
             buffer_ms: 50,
