@@ -174,6 +174,10 @@ pub(crate) struct Watch {
 Examples:
   shoal get film.torrent -o films
   shoal get 'magnet:?xt=urn:btih:...' -o films --seed-ratio 1.5 --seed-time 2h
+  shoal get season.torrent --file 3 --file 4
+
+A magnet link may name the files that are meant (so=); --file wins over it. A piece that lies on the border of a chosen
+file is fetched whole, so a neighbour may appear beside it with a little of its content.
 
 With both --seed-ratio and --seed-time, whichever is reached first ends it.")]
 pub(crate) struct Get {
@@ -182,7 +186,11 @@ pub(crate) struct Get {
     /// Folder to put the title into; made when missing
     #[arg(short, long, value_name = "DIR", default_value = ".")]
     pub(crate) output: PathBuf,
-    /// Once complete, serve until this many times the title's length was sent [default: 0]
+    /// Fetch only this file, by its number in `shoal inspect LINK`; may be repeated [default: all, or those that the link
+    /// names]
+    #[arg(long, value_name = "N")]
+    pub(crate) file: Vec<u32>,
+    /// Once complete, serve until this many times the length of what was fetched was sent [default: 0]
     #[arg(long, value_name = "R", value_parser = ratio)]
     pub(crate) seed_ratio: Option<f64>,
     /// Once complete, serve for this long [default: 0s; without end when only --seed-ratio is given]

@@ -119,7 +119,10 @@ fn checking(event: &Value) -> String {
 }
 
 fn progress(event: &Value) -> String {
-    let (have, length) = (number(event, "have"), number(event, "length"));
+    let (mut have, mut length) = (number(event, "have"), number(event, "length"));
+    if event["wanted"].is_u64() {
+        (have, length) = (number(event, "wanted_have"), number(event, "wanted"));
+    }
     let (down, up) = (number(event, "down_rate"), number(event, "up_rate"));
     let peers = number(event, "peers");
     let people = format!("{peers} {}", if peers == 1 { "peer" } else { "peers" });
@@ -187,6 +190,15 @@ mod tests {
             line,
             " 25 % of 100 MiB  in 1.0 MiB/s  out 0 B/s  3 peers  buffer 12 s  1:15 left"
         );
+    }
+
+    #[test]
+    fn progress_counts_what_is_wanted_where_not_all_is() {
+        let line = progress(json!({
+            "event": "progress", "have": 30, "length": 1000, "wanted_have": 20, "wanted": 40,
+            "down_rate": 0, "up_rate": 0, "peers": 0, "buffer_ms": 0,
+        }));
+        assert!(line.starts_with(" 50 % of 40 B"), "{line}");
     }
 
     #[test]

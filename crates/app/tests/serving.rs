@@ -250,3 +250,39 @@ fn settings_of_the_environment_are_taken_as_people_write_them() {
         .expect("the program starts");
     assert!(String::from_utf8_lossy(&output.stdout).contains("link      magnet:"));
 }
+
+#[test]
+fn get_fetches_the_files_that_a_link_or_the_user_chooses_and_ends() {
+    let place = Place::new();
+    for (name, byte) in [("a.bin", 1u8), ("b.bin", 2), ("c.bin", 3)] {
+        place.write(&format!("films/{name}"), &[byte; 300_000]);
+    }
+    let folder = place.path("films");
+    let words = ["publish", text(&folder), "--piece-size=64KiB", "--http=off"];
+    let mut publisher = Running::start(place.shoal("one", &words));
+    let link = publisher.event("published")["link"].as_str().expect("a link").to_owned();
+    let get = |words: &[&str]| {
+        let output = place.run("two", &[&["get", "-o", text(&place.path("got"))], words].concat());
+        assert_eq!(output.status.code(), Some(0), "{output:?}");
+        json(&output)
+    };
+    let got = |name: &str| std::fs::read(place.path("got").join("films").join(name));
+    let whole = |name: &str, byte: u8| got(name).is_ok_and(|bytes| bytes == [byte; 300_000]);
+
+    let selected = format!("{link}&so=1");
+    let events = get(&[&selected, "--json"]);
+    assert!(whole("b.bin", 2) && !whole("a.bin", 1) && !whole("c.bin", 3));
+    assert_eq!(one(&events, "complete")["length"], 300_000, "files of a hybrid share no piece");
+    // Again: nothing is fetched. Another choice: only that.
+    assert_eq!(one(&get(&[&selected, "--json"]), "summary")["received"], 0);
+    let events = get(&[&selected, "--file=2", "--json"]);
+    assert!(whole("b.bin", 2) && !whole("a.bin", 1) && whole("c.bin", 3));
+    assert_eq!(one(&events, "summary")["useful"], 300_000);
+    let people = place.run("two", &["get", "-o", text(&place.path("got")), &selected]);
+    let said = String::from_utf8_lossy(&people.stdout).into_owned();
+    assert!(said.contains("files     1 of 3: b.bin"), "{said}");
+    let none = place.run("two", &["get", "-o", text(&place.path("got")), &link, "--file=9"]);
+    assert_eq!(none.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&none.stderr).contains("has no file 9"), "{none:?}");
+    drop(publisher);
+}

@@ -70,6 +70,8 @@ pub enum Report {
         have: u64,
         /// Bytes in all.
         length: u64,
+        /// Bytes that are here of those that are wanted, and bytes that are; `None` when all are.
+        wanted: Option<(u64, u64)>,
         /// In.
         down_rate: u64,
         /// Out.
@@ -98,9 +100,9 @@ pub enum Report {
         /// Since the jump.
         latency_ms: u64,
     },
-    /// A title is whole.
+    /// All that is wanted of a title is here.
     Complete {
-        /// Bytes.
+        /// Bytes of it.
         length: u64,
         /// Since the start.
         seconds: f64,
@@ -193,11 +195,12 @@ fn fields(report: &Report) -> (&'static str, Value) {
         Report::Checking { done, length } => {
             ("checking", json!({ "done": done, "length": length }))
         }
-        Report::Progress { have, length, down_rate, up_rate, peers, buffer_ms } => (
+        Report::Progress { have, length, wanted, down_rate, up_rate, peers, buffer_ms } => (
             "progress",
             json!({
                 "have": have, "length": length, "down_rate": down_rate, "up_rate": up_rate,
                 "peers": peers, "buffer_ms": buffer_ms,
+                "wanted_have": wanted.map(|(have, _)| have), "wanted": wanted.map(|(_, all)| all),
             }),
         ),
         Report::Playing { startup_ms } => ("playing", json!({ "startup_ms": startup_ms })),
@@ -387,7 +390,11 @@ pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, base: Optio
                 }
                 let titles = library.titles().await;
                 tell_titles(&reports, &titles, &mut told, base.as_deref());
-                tell_event(&reports, &titles, &event);
+                let views = match event {
+                    Event::Complete { .. } => library.views().await,
+                    _ => Vec::new(),
+                };
+                tell_event(&reports, &titles, &views, &event);
             }
             _ = second.tick() => {
                 let views = library.views().await;
@@ -415,6 +422,7 @@ pub fn progress(view: &TitleView) -> Report {
     Report::Progress {
         have: view.have,
         length: view.length,
+        wanted: (view.wanted < view.length).then_some((view.wanted_have, view.wanted)),
         down_rate: view.down_rate,
         up_rate: view.up_rate,
         peers: view.peers.len(),
@@ -469,11 +477,14 @@ pub fn title_report(entry: &Entry, base: Option<&str>) -> Option<Report> {
     })
 }
 
-fn tell_event(reports: &Reports, titles: &[Entry], event: &Event) {
+/// `views` matter to a title that is complete.
+fn tell_event(reports: &Reports, titles: &[Entry], views: &[TitleView], event: &Event) {
     let (title, report) = match event {
         Event::Complete { title } => {
+            let length = views.iter().find(|view| view.title == *title).map(|view| view.wanted);
             let info = titles.iter().find(|entry| entry.title == *title);
-            let length = info.and_then(|entry| Some(entry.info.as_ref()?.length())).unwrap_or(0);
+            let all = || info.and_then(|entry| Some(entry.info.as_ref()?.length()));
+            let length = length.or_else(all).unwrap_or(0);
             let seconds = reports.t_ms() as f64 / 1000.0;
             (Some(*title), Report::Complete { length, seconds })
         }

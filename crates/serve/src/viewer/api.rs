@@ -143,6 +143,8 @@ fn title_json(entry: &Entry, view: Option<&TitleView>) -> Value {
     }
     if let Some(view) = view {
         value["have"] = json!(view.have);
+        value["wanted"] = json!(view.wanted);
+        value["wanted_have"] = json!(view.wanted_have);
         value["down_rate"] = json!(view.down_rate);
         value["up_rate"] = json!(view.up_rate);
         value["buffer_ms"] = json!(view.buffer_ms);
