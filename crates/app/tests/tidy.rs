@@ -254,6 +254,37 @@ fn function_lengths_are_counted_by_their_closing_brace() {
     assert_eq!(lengths, [(2, 4), (6, 1)]);
 }
 
+/// What a standard or the system fixes: these stand where they are used.
+const FIXED: [(&str, &str); 2] =
+    [("crates/drive/src/resolve.rs", "NAME_MAX"), ("crates/drive/src/storage/mod.rs", "PARTS_MAX")];
+
+#[test]
+fn limits_of_the_driver_and_the_faces_stand_together() {
+    let room = |path: &str| {
+        let homes = ["crates/drive/src/config.rs", "crates/serve/src/limits.rs"];
+        (path.starts_with("crates/drive/src/") || path.starts_with("crates/serve/src/"))
+            && !homes.contains(&path)
+    };
+    let mut faults = Vec::new();
+    for (path, text) in texts(|path| is_rust(path) && room(path) && !in_tests(path)) {
+        for line in without_tests(&text) {
+            let bare = ["pub(crate) ", "pub(super) ", "pub "]
+                .iter()
+                .find_map(|word| line.strip_prefix(word))
+                .unwrap_or(line);
+            let Some((name, rest)) = bare.strip_prefix("const ").and_then(|c| c.split_once(": "))
+            else {
+                continue;
+            };
+            let is_limit = name.ends_with("_MAX") || rest.contains("Duration");
+            if is_limit && !FIXED.contains(&(&*path, name)) {
+                faults.push(format!("{path}: {name}"));
+            }
+        }
+    }
+    assert_none(&faults, "limits belong into drive/src/config.rs and serve/src/limits.rs");
+}
+
 #[test]
 fn every_module_and_script_says_what_it_is_for() {
     let mut faults = Vec::new();

@@ -6,16 +6,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::Duration;
 
+use crate::config::{BUFFER_CLASSES, BUFFERS_FULL_PAUSE, BUFFERS_IDLE_MAX, CHUNK_LEN, CHUNKS_MAX};
 use bytes::{Bytes, BytesMut};
-
-/// Sizes in which read buffers are kept, bytes.
-const CLASSES: [usize; 4] = [16 << 10, 64 << 10, 256 << 10, 1 << 20];
-/// Unused read buffers that are kept for later, bytes over all sizes.
-const IDLE_MAX: usize = 8 << 20;
-/// Longest pause of a reader when too much is in flight: slow takers slow others down, but never stop them.
-const FULL_PAUSE: Duration = Duration::from_millis(20);
 
 /// Buffers for disk reads. Clones share one pool.
 #[derive(Clone, Debug)]
@@ -30,7 +23,7 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    idle: [Vec<Box<[u8]>>; CLASSES.len()],
+    idle: [Vec<Box<[u8]>>; BUFFER_CLASSES.len()],
     idle_bytes: usize,
     flight_bytes: usize,
 }
@@ -57,11 +50,11 @@ impl ReadBuffers {
         if state.flight_bytes + len > shared.limit && state.flight_bytes > 0 {
             (state, _) = shared
                 .returned
-                .wait_timeout(state, FULL_PAUSE)
+                .wait_timeout(state, BUFFERS_FULL_PAUSE)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        let class = CLASSES.iter().position(|&size| size >= len);
-        let capacity = class.map_or(len, |class| CLASSES[class]);
+        let class = BUFFER_CLASSES.iter().position(|&size| size >= len);
+        let capacity = class.map_or(len, |class| BUFFER_CLASSES[class]);
         state.flight_bytes += capacity;
         let kept = class.and_then(|class| state.idle[class].pop());
         if kept.is_some() {
@@ -102,8 +95,8 @@ impl Drop for ReadBuffer {
         let Some(memory) = self.memory.take() else { return };
         let mut state = lock(&self.pool.state);
         state.flight_bytes -= memory.len();
-        if let Some(class) = CLASSES.iter().position(|&size| size == memory.len())
-            && state.idle_bytes + memory.len() <= IDLE_MAX
+        if let Some(class) = BUFFER_CLASSES.iter().position(|&size| size == memory.len())
+            && state.idle_bytes + memory.len() <= BUFFERS_IDLE_MAX
         {
             state.idle_bytes += memory.len();
             state.idle[class].push(memory);
@@ -117,11 +110,6 @@ fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     // Nothing is left half done under this lock: a panic elsewhere does not spoil it.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
-
-/// Bytes of one receive chunk: large enough for few system calls, small enough for the second-level cache.
-pub const CHUNK_LEN: usize = 256 << 10;
-/// Receive chunks of one node. Beyond it received bytes are copied into memory of their own size.
-const CHUNKS_MAX: usize = 96;
 
 /// Receive chunks of one node's network thread.
 #[derive(Debug, Default)]

@@ -15,15 +15,9 @@ use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use crate::config::{DIRECTORY_BATCH, DIRECTORY_DATAGRAM_MAX, DIRECTORY_REQUESTS_MAX};
 use crate::error::DriveError;
 use crate::handle::random_words;
-
-/// Requests of handles under way.
-const REQUESTS_MAX: usize = 1024;
-/// Largest request of BEP 15 with a scrape of 74 titles, and room for extensions (BEP 41).
-const DATAGRAM_MAX: usize = 4096;
-/// Datagrams taken between two looks at the handles.
-const BATCH: usize = 64;
 
 /// A running directory. Dropping it ends its task.
 #[derive(Debug)]
@@ -62,7 +56,7 @@ impl DirectoryServer {
             source,
         })?;
         let directory = Directory::new(config, Seed(random_words()?), random_words()?);
-        let (sender, asks) = mpsc::channel(REQUESTS_MAX);
+        let (sender, asks) = mpsc::channel(DIRECTORY_REQUESTS_MAX);
         let task = tokio::spawn(run(directory, socket, asks));
         Ok(Self { handle: DirectoryHandle(sender), address, task })
     }
@@ -128,7 +122,7 @@ impl DirectoryHandle {
 async fn run(mut directory: Directory, socket: UdpSocket, mut asks: mpsc::Receiver<Ask>) {
     let epoch = Clock::now();
     let now = || Instant::from_nanos(u64::try_from(epoch.elapsed().as_nanos()).unwrap_or(u64::MAX));
-    let mut buffer = vec![0; DATAGRAM_MAX];
+    let mut buffer = vec![0; DIRECTORY_DATAGRAM_MAX];
     let mut open = true;
     loop {
         tokio::select! {
@@ -140,7 +134,7 @@ async fn run(mut directory: Directory, socket: UdpSocket, mut asks: mpsc::Receiv
                 if ready.is_err() {
                     return;
                 }
-                for _ in 0..BATCH {
+                for _ in 0..DIRECTORY_BATCH {
                     // An error is of a datagram that we sent earlier, or that there is none: both mean "later".
                     let Ok((length, remote)) = socket.try_recv_from(&mut buffer) else { break };
                     serve(&mut directory, now(), &socket, remote, &buffer[..length]);

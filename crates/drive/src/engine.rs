@@ -24,7 +24,11 @@ use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::address::{Allow, Trusted, Zone, zone};
-use crate::fetch::{Fetched, TRACKER_BODY_MAX, fetch};
+use crate::config::{
+    ACCEPT_PAUSE, ACCEPTED_PER_ADDRESS_MAX, BACKLOG_MAX, BULK_PAUSE, BULK_WAITING_MAX,
+    DATAGRAM_MAX, NETWORK_JOBS_MAX, TRACKER_BODY_MAX, TURNS_MAX,
+};
+use crate::fetch::{Fetched, fetch};
 use crate::hub::Hub;
 use crate::inbox::Arrival;
 use crate::link::{Commons, Link, dial};
@@ -33,24 +37,6 @@ use crate::recording::Recording;
 use crate::resolve::resolve_for_node;
 use crate::sockets::{Sockets, is_own_address};
 use crate::upkeep;
-
-/// Inputs between two looks at the sockets.
-const TURNS_MAX: usize = 512;
-/// Jobs waiting for the pool at which no more bytes are taken.
-const BACKLOG_MAX: usize = 4096;
-/// Hashing and writing that waits, in bytes, at which no more bytes are taken for a while: blocks should still be in the
-/// CPU's cache when their turn comes.
-const BULK_WAITING_MAX: usize = 2 << 20;
-/// Longest such while. A disk that needs longer stops nothing: what is in memory is then bounded by the node.
-const BULK_PAUSE: Duration = Duration::from_millis(100);
-/// Name look-ups and HTTP fetches at once.
-const NETWORK_JOBS_MAX: usize = 16;
-/// Links that one address may have opened here; its own network and this machine are not counted.
-const ACCEPTED_PER_ADDRESS_MAX: usize = 16;
-/// Largest datagram that is read.
-const DATAGRAM_MAX: usize = 4096;
-/// Pause after the system refused to accept: descriptors are short.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What handles ask of the engine.
 #[derive(Debug)]

@@ -5,7 +5,6 @@
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, LengthLimitError, Limited};
@@ -21,21 +20,12 @@ use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 use url::{Host, Url};
 
 use crate::address::{Allow, may_connect, may_use_port};
+use crate::config::{
+    FETCH_CONNECT_TIMEOUT, FETCH_TIMEOUT, REDIRECTS_MAX, TORRENT_BODY_MAX, URL_MAX,
+};
 use crate::error::DriveError;
 use crate::resolve::resolve;
 
-/// Time for everything: names, connections, redirects, body.
-const TIMEOUT: Duration = Duration::from_secs(30);
-/// Time for one connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// Redirects that are followed.
-const REDIRECTS_MAX: usize = 5;
-/// Largest answer of a tracker, bytes.
-pub const TRACKER_BODY_MAX: usize = 2 << 20;
-/// Largest torrent file, bytes.
-pub const TORRENT_BODY_MAX: usize = 32 << 20;
-/// Longest URL.
-const URL_MAX: usize = 8192;
 /// How we name ourselves.
 const AGENT: &str = concat!("Shoal/", env!("CARGO_PKG_VERSION"));
 
@@ -59,9 +49,9 @@ pub async fn fetch(url: &str, limit: usize, allow: Allow) -> Result<Fetched, Dri
     if url.len() > URL_MAX {
         return Err(failed("the address is too long".to_owned()));
     }
-    match tokio::time::timeout(TIMEOUT, follow(url, limit, allow)).await {
+    match tokio::time::timeout(FETCH_TIMEOUT, follow(url, limit, allow)).await {
         Ok(result) => result.map_err(failed),
-        Err(_) => Err(failed(format!("no answer within {} s", TIMEOUT.as_secs()))),
+        Err(_) => Err(failed(format!("no answer within {} s", FETCH_TIMEOUT.as_secs()))),
     }
 }
 
@@ -149,7 +139,7 @@ async fn connect(host: &str, port: u16, path: &str, allow: Allow) -> Result<TcpS
     }
     let mut last = String::new();
     for address in allowed.into_iter().take(4) {
-        match tokio::time::timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {
+        match tokio::time::timeout(FETCH_CONNECT_TIMEOUT, TcpStream::connect(address)).await {
             Ok(Ok(stream)) => return Ok(stream),
             Ok(Err(error)) => last = error.to_string(),
             Err(_) => last = "it does not answer".to_owned(),

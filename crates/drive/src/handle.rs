@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
 use crate::address::Trusted;
+use crate::config::{CONNECTIONS_MAX, DESCRIPTORS_SPARE, OPEN_FILES_MAX, READ_MAX, REQUESTS_MAX};
 use crate::engine::{self, Parts, Request, Signals};
 use crate::error::DriveError;
 use crate::hub::{Hub, ReaderNews};
@@ -32,17 +33,6 @@ use crate::resume::StateFolder;
 use crate::sockets::{Sockets, raise_descriptor_limit};
 use crate::storage::Descriptors;
 use crate::title::CheckProgress;
-
-/// Requests under way before a caller waits.
-const REQUESTS_MAX: usize = 256;
-/// Largest read of a reader, bytes.
-pub const READ_MAX: u32 = 1 << 20;
-/// Open film files at most.
-const FILES_MAX: u64 = 256;
-/// Descriptors left for everything but links and film files.
-const DESCRIPTORS_SPARE: u64 = 128;
-/// Links of all titles at most.
-const CONNECTIONS_MAX: u64 = 1000;
 
 /// How to start an engine.
 #[derive(Clone, Debug)]
@@ -100,7 +90,7 @@ impl Engine {
     /// When the state folder is in use or the address is taken: the sentence says what to do.
     pub fn start(options: EngineOptions) -> Result<Self, DriveError> {
         let descriptors = raise_descriptor_limit();
-        let files = FILES_MAX.min(descriptors / 4);
+        let files = OPEN_FILES_MAX.min(descriptors / 4);
         let connections =
             descriptors.saturating_sub(files + DESCRIPTORS_SPARE).min(CONNECTIONS_MAX);
         let state = options.state.as_deref().map(StateFolder::open).transpose()?.map(Arc::new);

@@ -3,14 +3,12 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use crate::config::EVENTS_MAX;
 use bytes::Bytes;
 use shoal_node::io::Event;
 use shoal_node::link::{ReaderId, TitleId};
 use shoal_wire::metainfo::Info;
 use tokio::sync::{broadcast, mpsc, watch};
-
-/// Events that a slow listener may fall behind before it misses some.
-const EVENTS_MAX: usize = 1024;
 
 /// What a reader is told.
 #[derive(Debug)]

@@ -7,17 +7,13 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 
+use crate::config::{INBOX_BYTES_MAX, INBOX_DATAGRAMS_MAX};
 use bytes::Bytes;
 use shoal_node::io::{CloseReason, Outcome};
 use shoal_node::link::{LinkId, Ticket};
 use shoal_node::stack::Socket;
 use tokio::net::TcpStream;
 use tokio::sync::Notify;
-
-/// Unread bytes at which readers wait.
-const BYTES_MAX: usize = 1 << 20;
-/// Unread datagrams at which new ones are dropped.
-const DATAGRAMS_MAX: usize = 256;
 
 /// Something that happened outside the node.
 #[derive(Debug)]
@@ -56,7 +52,7 @@ impl Inbox {
     pub(crate) fn push(&self, arrival: Arrival) {
         match &arrival {
             Arrival::Bytes { bytes, .. } => self.bytes.set(self.bytes.get() + bytes.len()),
-            Arrival::Datagram { .. } if self.datagrams.get() >= DATAGRAMS_MAX => return,
+            Arrival::Datagram { .. } if self.datagrams.get() >= INBOX_DATAGRAMS_MAX => return,
             Arrival::Datagram { .. } => self.datagrams.set(self.datagrams.get() + 1),
             _ => {}
         }
@@ -70,7 +66,7 @@ impl Inbox {
                 let before = self.bytes.get();
                 let after = before - bytes.len();
                 self.bytes.set(after);
-                if before >= BYTES_MAX && after < BYTES_MAX {
+                if before >= INBOX_BYTES_MAX && after < INBOX_BYTES_MAX {
                     self.drained.notify_waiters();
                 }
             }
@@ -85,7 +81,7 @@ impl Inbox {
     }
     /// Ends when there is room for more bytes.
     pub(crate) async fn room(&self) {
-        while self.bytes.get() >= BYTES_MAX {
+        while self.bytes.get() >= INBOX_BYTES_MAX {
             self.drained.notified().await;
         }
     }

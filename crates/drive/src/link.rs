@@ -7,7 +7,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{ErrorKind, IoSlice};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use bytes::{BufMut, Bytes, BytesMut};
 use shoal_node::io::CloseReason;
@@ -20,20 +20,13 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 
 use crate::buffers::Chunks;
+use crate::config::{
+    LINK_CONNECT_TIMEOUT, LINK_IDLE, LINK_LINGER, LINK_PROBE_AFTER, LINK_PROBE_EVERY,
+    LINK_ROOM_MIN, LINK_ROOM_SMALL, LINK_UNCONFIRMED, OUTBOX_PARTS_MAX,
+};
 use crate::inbox::{Arrival, Inbox};
-use crate::outbox::{Outbox, PARTS_MAX};
+use crate::outbox::Outbox;
 use crate::throttle::Throttle;
-
-/// A dial that did not succeed by then has failed.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(8);
-/// A closed link may take this long to send what it still has.
-const LINGER: Duration = Duration::from_secs(3);
-/// A link that is silent for so long gives its chunk back.
-const IDLE: Duration = Duration::from_secs(1);
-/// Less room than this in a chunk is left unused: small reads cost more than the copy of a partial frame.
-const ROOM_MIN: usize = 64 << 10;
-/// Room that is made for a frame when no chunk is free.
-const ROOM_SMALL: usize = 20 << 10;
 
 /// What all links of a network thread share.
 #[derive(Debug)]
@@ -67,20 +60,14 @@ pub(crate) struct Link {
     reader: RefCell<Option<AbortHandle>>,
 }
 
-/// A silent link is asked for a sign of life after this long, by the system.
-const PROBE_AFTER: Duration = Duration::from_secs(20);
-/// Time between two such questions; three without an answer end the link.
-const PROBE_EVERY: Duration = Duration::from_secs(5);
-/// A link on which nothing that was sent is confirmed for this long is dead: a pulled cable, an address that changed.
-const UNCONFIRMED: Duration = Duration::from_secs(45);
-
 /// Lets the system find out that the other end is gone: BitTorrent itself notices after minutes of silence.
 fn watch_over(stream: &TcpStream) {
     let socket = socket2::SockRef::from(stream);
-    let probes = socket2::TcpKeepalive::new().with_time(PROBE_AFTER).with_interval(PROBE_EVERY);
+    let probes =
+        socket2::TcpKeepalive::new().with_time(LINK_PROBE_AFTER).with_interval(LINK_PROBE_EVERY);
     // Without these options a dead link is noticed later; nothing else changes.
     let _ = socket.set_tcp_keepalive(&probes.with_retries(3));
-    let _ = socket.set_tcp_user_timeout(Some(UNCONFIRMED));
+    let _ = socket.set_tcp_user_timeout(Some(LINK_UNCONFIRMED));
 }
 
 /// Dials `remote` and reports how it went.
@@ -92,7 +79,7 @@ pub(crate) async fn dial(link: LinkId, remote: SocketAddr, commons: Rc<Commons>)
         };
         socket.connect(remote).await
     };
-    let arrival = match tokio::time::timeout(CONNECT_TIMEOUT, attempt).await {
+    let arrival = match tokio::time::timeout(LINK_CONNECT_TIMEOUT, attempt).await {
         Ok(Ok(stream)) => Arrival::Dialed { link, stream },
         Ok(Err(_)) | Err(_) => Arrival::Down { link, reason: CloseReason::Unreachable },
     };
@@ -172,7 +159,7 @@ impl Link {
             if outbox.is_empty() {
                 break true;
             }
-            let mut slices = [IoSlice::new(&[]); PARTS_MAX];
+            let mut slices = [IoSlice::new(&[]); OUTBOX_PARTS_MAX];
             let count = outbox.slices(&mut slices);
             match self.socket.try_write_vectored(&slices[..count]) {
                 Ok(0) => return Err(CloseReason::Remote),
@@ -223,7 +210,7 @@ async fn write_link(link: Rc<Link>, commons: Rc<Commons>) {
         }
         let writable = link.socket.writable();
         let ready = if link.closing.get() {
-            tokio::time::timeout(LINGER, writable)
+            tokio::time::timeout(LINK_LINGER, writable)
                 .await
                 .unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
         } else {
@@ -263,7 +250,7 @@ async fn read_link(own: Rc<Link>, mut socket: OwnedReadHalf, commons: Rc<Commons
         }
         commons.inbox.room().await;
         let allowed = commons.throttle.admit().await;
-        if buffer.is_empty() && tokio::time::timeout(IDLE, socket.readable()).await.is_err() {
+        if buffer.is_empty() && tokio::time::timeout(LINK_IDLE, socket.readable()).await.is_err() {
             // An idle link holds no chunk.
             buffer = BytesMut::new();
             if socket.readable().await.is_err() {
@@ -294,17 +281,17 @@ async fn read_link(own: Rc<Link>, mut socket: OwnedReadHalf, commons: Rc<Commons
 fn make_room(buffer: &mut BytesMut, need: usize, chunks: &RefCell<Chunks>) {
     let missing = need.saturating_sub(buffer.len());
     let room = buffer.capacity() - buffer.len();
-    if room >= ROOM_MIN.max(missing) {
+    if room >= LINK_ROOM_MIN.max(missing) {
         return;
     }
     let fresh = chunks.borrow_mut().take();
     match fresh {
-        Some(mut chunk) if chunk.capacity() >= need.max(buffer.len() + ROOM_SMALL) => {
+        Some(mut chunk) if chunk.capacity() >= need.max(buffer.len() + LINK_ROOM_SMALL) => {
             chunk.extend_from_slice(buffer);
             *buffer = chunk;
         }
         // A frame beyond a chunk grows as it arrives: who only announces one costs nothing.
-        _ if room < ROOM_SMALL => buffer.reserve(ROOM_SMALL.max(buffer.len())),
+        _ if room < LINK_ROOM_SMALL => buffer.reserve(LINK_ROOM_SMALL.max(buffer.len())),
         _ => {}
     }
 }

@@ -2,30 +2,17 @@
 //!
 //! The node orders blocks by due time and forgets what is cancelled; both mean nothing once a block stands in a queue
 //! here or in the kernel. So the sum of what was promised and what is unsent is kept near what the link carries in
-//! [`QUEUE_MS`]: the limit doubles when the kernel takes all at once, and follows the measured rate when it does not.
+//! [`OUTBOX_QUEUE_MS`]: the limit doubles when the kernel takes all at once, and follows the measured rate when it does not.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use crate::config::{
+    OUTBOX_CLOGGED, OUTBOX_LIMIT_MAX, OUTBOX_LIMIT_MIN, OUTBOX_LIMIT_START, OUTBOX_MEASURE,
+    OUTBOX_PARTS_MAX, OUTBOX_QUEUE_MS, OUTBOX_STEP,
+};
 use bytes::{Buf, Bytes};
-
-/// Aim of the queue in front of a link, milliseconds of its rate.
-const QUEUE_MS: u32 = 200;
-/// Least limit: two blocks, or a slow link would idle between them.
-const LIMIT_MIN: u32 = 40 << 10;
-/// First limit of a link whose rate is not known.
-const LIMIT_START: u32 = 64 << 10;
-/// Largest limit: beyond it a fast link gains nothing.
-const LIMIT_MAX: u32 = 1 << 20;
-/// With more than this unsent a link is not read from, bytes: far above what credit and honest questions make.
-const CLOGGED: usize = 4 << 20;
-/// Credit is given in steps of a block with its header, to keep turns few.
-const STEP: u32 = 16 << 10;
-/// Parts of one vectored write.
-pub(crate) const PARTS_MAX: usize = 64;
-/// A rate is measured over at least this long.
-const MEASURE: Duration = Duration::from_millis(100);
 
 /// Unsent parts of a link and its credit.
 #[derive(Debug)]
@@ -53,7 +40,7 @@ impl Outbox {
         Self {
             parts: VecDeque::new(),
             unsent: 0,
-            limit: LIMIT_START,
+            limit: OUTBOX_LIMIT_START,
             promised: 0,
             left: 0,
             blocked: None,
@@ -71,14 +58,14 @@ impl Outbox {
     /// Whether so much waits that nothing more should be heard from this link: each of its questions makes an answer, and a
     /// remote that asks without reading must not fill our memory.
     pub(crate) fn is_clogged(&self) -> bool {
-        self.unsent > CLOGGED
+        self.unsent > OUTBOX_CLOGGED
     }
     pub(crate) fn is_empty(&self) -> bool {
         self.parts.is_empty()
     }
     /// Fills `slices` with what is next; returns how many.
-    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; PARTS_MAX]) -> usize {
-        let count = self.parts.len().min(PARTS_MAX);
+    pub(crate) fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>; OUTBOX_PARTS_MAX]) -> usize {
+        let count = self.parts.len().min(OUTBOX_PARTS_MAX);
         for (slot, part) in slices.iter_mut().zip(&self.parts) {
             *slot = IoSlice::new(&part.bytes);
         }
@@ -108,8 +95,8 @@ impl Outbox {
         let before = self.limit;
         let Some((since, sent)) = self.blocked else {
             if self.parts.is_empty() {
-                if self.promised < STEP {
-                    self.limit = (self.limit * 2).min(LIMIT_MAX);
+                if self.promised < OUTBOX_STEP {
+                    self.limit = (self.limit * 2).min(OUTBOX_LIMIT_MAX);
                 }
             } else {
                 self.blocked = Some((now, 0));
@@ -117,10 +104,12 @@ impl Outbox {
             return before != self.limit;
         };
         let elapsed = now.duration_since(since);
-        if elapsed >= MEASURE {
+        if elapsed >= OUTBOX_MEASURE {
             let nanos = elapsed.as_nanos().max(1);
-            let queue = u128::from(sent) * u128::from(QUEUE_MS) * 1_000_000 / nanos;
-            let queue = u32::try_from(queue).unwrap_or(LIMIT_MAX).clamp(LIMIT_MIN, LIMIT_MAX);
+            let queue = u128::from(sent) * u128::from(OUTBOX_QUEUE_MS) * 1_000_000 / nanos;
+            let queue = u32::try_from(queue)
+                .unwrap_or(OUTBOX_LIMIT_MAX)
+                .clamp(OUTBOX_LIMIT_MIN, OUTBOX_LIMIT_MAX);
             // A change within a quarter is noise.
             if queue.abs_diff(self.limit) > self.limit / 4 {
                 self.limit = queue;
@@ -142,8 +131,8 @@ impl Outbox {
         let room = self.limit.saturating_sub(self.promised.saturating_add(unsent));
         let credit = room.max(self.left);
         // An empty link is told at once, however little it is: the node may wait for just that.
-        let waits = self.parts.is_empty() && (self.left > 0 || self.promised < STEP);
-        if credit == 0 || credit < STEP && !waits {
+        let waits = self.parts.is_empty() && (self.left > 0 || self.promised < OUTBOX_STEP);
+        if credit == 0 || credit < OUTBOX_STEP && !waits {
             return None;
         }
         self.left = 0;
@@ -154,6 +143,8 @@ impl Outbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     fn block() -> Bytes {
@@ -163,14 +154,14 @@ mod tests {
     #[test]
     fn what_left_is_told_and_small_messages_cost_no_credit() {
         let mut outbox = Outbox::new();
-        assert_eq!(outbox.grant(), Some(LIMIT_START));
+        assert_eq!(outbox.grant(), Some(OUTBOX_LIMIT_START));
         assert_eq!(outbox.grant(), None);
         for _ in 0..3 {
             outbox.push(Bytes::from_static(&[0; 13]), false);
             outbox.push(block(), true);
         }
         assert_eq!((outbox.grant(), outbox.unsent), (None, 3 * 16397));
-        assert_eq!(outbox.promised, LIMIT_START - 3 * 16384);
+        assert_eq!(outbox.promised, OUTBOX_LIMIT_START - 3 * 16384);
         outbox.sent(16397 + 100);
         assert_eq!((outbox.grant(), outbox.unsent), (Some(16384 + 87), 2 * 16397 - 100));
         outbox.sent(outbox.unsent);
@@ -183,7 +174,7 @@ mod tests {
         outbox.push(Bytes::from_static(b"hand"), false);
         outbox.push(Bytes::from_static(b"shake"), false);
         outbox.sent(6);
-        let mut slices = [IoSlice::new(&[]); PARTS_MAX];
+        let mut slices = [IoSlice::new(&[]); OUTBOX_PARTS_MAX];
         assert_eq!(outbox.slices(&mut slices), 1);
         assert_eq!(&slices[0][..], b"ake");
     }
@@ -201,13 +192,13 @@ mod tests {
             outbox.sent(unsent);
             outbox.adapt(start);
         }
-        assert_eq!(outbox.limit, LIMIT_MAX);
+        assert_eq!(outbox.limit, OUTBOX_LIMIT_MAX);
         let _ = outbox.grant();
         outbox.push(Bytes::from(vec![0; 1 << 20]), true);
         assert!(!outbox.adapt(start));
         outbox.sent(50_000);
         assert!(outbox.adapt(start + Duration::from_millis(500)), "100 kB/s");
-        assert_eq!((outbox.limit, outbox.low_water()), (LIMIT_MIN, 20 << 10));
+        assert_eq!((outbox.limit, outbox.low_water()), (OUTBOX_LIMIT_MIN, 20 << 10));
         assert_eq!(outbox.grant(), Some(50_000), "what left, and no more");
         assert_eq!(outbox.grant(), None);
     }

@@ -17,16 +17,11 @@ use shoal_wire::metainfo::{
 };
 use shoal_wire::{Hash20, Hash32};
 
+use crate::config::{HASH_STEP, PUBLISH_DEPTH_MAX, PUBLISH_FILES_MAX};
 use crate::error::DriveError;
 use crate::hash;
-use crate::resume::check::STEP;
 use crate::storage::{Place, Stamp};
 use crate::title::Verified;
-
-/// Files of one title at most: what walks of a folder stop at.
-const FILES_MAX: usize = 100_000;
-/// Folders inside folders at most.
-const DEPTH_MAX: usize = 64;
 
 /// A file to publish.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -114,7 +109,7 @@ pub fn find_sources(
 
 fn walk(folder: &Path, prefix: &[String], out: &mut Vec<Source>) -> Result<(), DriveError> {
     let failed = |e| DriveError::disk("read", folder, e);
-    if prefix.len() > DEPTH_MAX {
+    if prefix.len() > PUBLISH_DEPTH_MAX {
         let why = format!("{} lies too deep: publish it by itself", folder.display());
         return Err(DriveError::Invalid(why));
     }
@@ -128,8 +123,8 @@ fn walk(folder: &Path, prefix: &[String], out: &mut Vec<Source>) -> Result<(), D
         if kind.is_dir() {
             walk(&entry.path(), &name, out)?;
         } else if kind.is_file() {
-            if out.len() == FILES_MAX {
-                let why = format!("more than {FILES_MAX} files: publish them in parts");
+            if out.len() == PUBLISH_FILES_MAX {
+                let why = format!("more than {PUBLISH_FILES_MAX} files: publish them in parts");
                 return Err(DriveError::Invalid(why));
             }
             out.push(Source { name, file: entry.path() });
@@ -235,7 +230,7 @@ impl Hashing<'_> {
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let mut buffer = vec![0; STEP];
+                    let mut buffer = vec![0; HASH_STEP];
                     while let Some(piece) =
                         self.plan.layout().piece(next.fetch_add(1, Ordering::Relaxed))
                     {

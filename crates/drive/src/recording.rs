@@ -11,12 +11,8 @@ use shoal_node::record::{Header, Recorder};
 use shoal_node::time::Instant;
 use shoal_node::{StackEffect, StackInput};
 
+use crate::config::{RECORDING_CHUNK_BYTES, RECORDING_CHUNKS_MAX};
 use crate::error::DriveError;
-
-/// Bytes handed to the thread at once.
-const CHUNK: usize = 256 << 10;
-/// Chunks under way before the record is given up: 64 MiB.
-const CHUNKS_MAX: usize = 256;
 
 /// A record being written.
 #[derive(Debug)]
@@ -32,10 +28,10 @@ impl Recording {
     pub(crate) fn begin(path: &Path, header: &Header) -> Result<Self, DriveError> {
         let failed = |e| DriveError::disk("make", path, e);
         let file = File::create(path).map_err(failed)?;
-        let (sender, receiver) = sync_channel(CHUNKS_MAX);
+        let (sender, receiver) = sync_channel(RECORDING_CHUNKS_MAX);
         let thread = std::thread::Builder::new().name("shoal-record".to_owned());
         let thread = thread.spawn(move || write(file, &receiver)).map_err(failed)?;
-        let mut buffer = Vec::with_capacity(CHUNK);
+        let mut buffer = Vec::with_capacity(RECORDING_CHUNK_BYTES);
         let recorder = Recorder::new(header, &mut buffer);
         Ok(Self { recorder, buffer, sender: Some(sender), thread: Some(thread) })
     }
@@ -47,8 +43,9 @@ impl Recording {
     pub(crate) fn effects(&mut self, effects: &[StackEffect]) {
         let Some(sender) = &self.sender else { return };
         self.recorder.effects(effects);
-        if self.buffer.len() >= CHUNK {
-            let full = std::mem::replace(&mut self.buffer, Vec::with_capacity(CHUNK));
+        if self.buffer.len() >= RECORDING_CHUNK_BYTES {
+            let full =
+                std::mem::replace(&mut self.buffer, Vec::with_capacity(RECORDING_CHUNK_BYTES));
             if sender.try_send(full).is_err() {
                 // A record with a hole is worth nothing; what is on the disk so far can be replayed.
                 self.sender = None;

@@ -1,19 +1,15 @@
 //! Names to addresses: literals at once, the rest by the system's resolver off the network thread.
 
 use std::net::SocketAddr;
-use std::time::Duration;
 
 use shoal_node::io::{Failure, FailureKind};
 
 use crate::address::{self, Zone};
+use crate::config::{ADDRESSES_MAX, RESOLVE_TIMEOUT};
 use crate::error::DriveError;
 
-/// Addresses of one name that are looked at.
-const ADDRESSES_MAX: usize = 16;
 /// Longest name (RFC 1035).
 const NAME_MAX: usize = 255;
-/// The system's resolver may take longer; then we have stopped waiting.
-const TIMEOUT: Duration = Duration::from_secs(15);
 
 /// The addresses of `host`, at most 16.
 ///
@@ -27,7 +23,7 @@ pub async fn resolve(host: &str, port: u16) -> Result<Vec<SocketAddr>, DriveErro
     if host.is_empty() || host.len() > NAME_MAX || host.contains('\0') {
         return Err(failed("it is no name of a host".to_owned()));
     }
-    let looked = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host, port))).await;
+    let looked = tokio::time::timeout(RESOLVE_TIMEOUT, tokio::net::lookup_host((host, port))).await;
     match looked {
         Ok(Ok(addresses)) => Ok(addresses.take(ADDRESSES_MAX).collect()),
         Ok(Err(error)) => Err(failed(error.to_string())),

@@ -7,14 +7,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use shoal_wire::lsd::{LOCAL_GROUP_V4, LOCAL_GROUP_V6};
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::config::{DESCRIPTORS_WANTED, LISTEN_BACKLOG, PORT_TRIES};
 use crate::error::DriveError;
-
-/// Connections that may wait to be accepted.
-const BACKLOG: i32 = 128;
-/// Descriptors that are asked for.
-const DESCRIPTORS_WANTED: u64 = 65_536;
-/// Tries to find one free port for TCP and UDP in both families.
-const PORT_TRIES: usize = 16;
 
 /// Open sockets of a node.
 #[derive(Debug)]
@@ -87,7 +81,7 @@ fn tcp(address: SocketAddr) -> std::io::Result<std::net::TcpListener> {
     // A port that only has old connections in TIME-WAIT is free.
     socket.set_reuse_address(true)?;
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
+    socket.listen(LISTEN_BACKLOG)?;
     socket.set_nonblocking(true)?;
     Ok(socket.into())
 }

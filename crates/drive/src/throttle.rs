@@ -1,14 +1,9 @@
 //! A limit on received bytes: readers wait until the past has been paid for, and TCP makes the sender wait.
 
 use std::cell::Cell;
-use std::time::Duration;
 
+use crate::config::{THROTTLE_PAUSE_MAX, THROTTLE_READ_MIN};
 use tokio::time::Instant;
-
-/// Least read under a limit: a block, or turns would be too many.
-const READ_MIN: u64 = 16 << 10;
-/// Pause that one read may cost at most.
-const PAUSE_MAX: Duration = Duration::from_millis(200);
 
 /// Shared by all links of a node's network thread.
 #[derive(Debug)]
@@ -35,11 +30,11 @@ impl Throttle {
             let now = Instant::now();
             let wait = self.paid_until.get().saturating_duration_since(now);
             if wait.is_zero() {
-                let burst = rate.saturating_mul(PAUSE_MAX.as_millis() as u64) / 1000;
-                return usize::try_from(burst.max(READ_MIN)).unwrap_or(usize::MAX);
+                let burst = rate.saturating_mul(THROTTLE_PAUSE_MAX.as_millis() as u64) / 1000;
+                return usize::try_from(burst.max(THROTTLE_READ_MIN)).unwrap_or(usize::MAX);
             }
             // Woken early when the limit is lifted meanwhile.
-            tokio::time::sleep(wait.min(PAUSE_MAX)).await;
+            tokio::time::sleep(wait.min(THROTTLE_PAUSE_MAX)).await;
         }
     }
     /// `bytes` were received.

@@ -12,6 +12,7 @@ use shoal_wire::Hash32;
 use shoal_wire::metainfo::Info;
 
 use crate::buffers::ReadBuffers;
+use crate::config::HASH_STEP;
 use crate::error::DriveError;
 use crate::hash;
 use crate::resume::check::{Expect, expectation};
@@ -219,7 +220,7 @@ impl TitleStore {
         let mut out = Vec::with_capacity(count * hash::HASH_LEN);
         let mut at = 0;
         while at < length {
-            let step = (length - at).min(check::STEP);
+            let step = (length - at).min(HASH_STEP);
             let mut buffer = buffers.take(step);
             self.storage.read(start + at as u64, buffer.memory())?;
             hash::leaves(buffer.as_ref()).for_each(|leaf| out.extend(leaf.0));

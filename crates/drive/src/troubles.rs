@@ -8,12 +8,8 @@ use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use crate::config::{TROUBLE_SENTENCES_MAX, TROUBLE_STRETCHES_MAX};
 use shoal_node::link::TitleId;
-
-/// Stretches of a title that are remembered; it counts as well again when these are.
-const STRETCHES_MAX: usize = 4096;
-/// Sentences of a title that are remembered.
-const SENTENCES_MAX: usize = 32;
 
 /// Stands for the record of a title, where others have their first byte in piece space.
 pub(crate) const RECORD: Range<u64> = u64::MAX - 1..u64::MAX;
@@ -42,7 +38,7 @@ impl Troubles {
     pub(crate) fn failed(&self, title: TitleId, stretch: &Range<u64>) {
         let mut titles = self.lock();
         let standing = titles.entry(title).or_default();
-        if standing.failed.len() < STRETCHES_MAX {
+        if standing.failed.len() < TROUBLE_STRETCHES_MAX {
             standing.failed.insert(stretch.start);
         }
         self.any.store(true, Ordering::Relaxed);
@@ -76,7 +72,7 @@ impl Troubles {
         if let Some((_, was_fatal)) = standing.told.iter_mut().find(|(told, _)| told == message) {
             return fatal && !std::mem::replace(was_fatal, true);
         }
-        if standing.told.len() == SENTENCES_MAX {
+        if standing.told.len() == TROUBLE_SENTENCES_MAX {
             standing.told.remove(0);
         }
         standing.told.push((message.to_owned(), fatal));

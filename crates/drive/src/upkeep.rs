@@ -5,18 +5,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
+use crate::config::{CLOCK_JUMP_MS, LOOKS_PER_CLOCK, SLEPT, UPKEEP_LOOK};
 use crate::inbox::Arrival;
 use crate::link::Commons;
 use crate::sockets::own_addresses;
-
-/// Time between two looks.
-const LOOK: Duration = Duration::from_secs(5);
-/// Looks between two told clocks: a minute.
-const LOOKS_PER_CLOCK: u32 = 12;
-/// The wall clock was set when it differs by this much from what monotonic time says.
-const JUMP_MS: u64 = 1000;
-/// The machine slept when monotonic time missed this much of real time.
-const SLEPT: Duration = Duration::from_secs(5);
 
 /// Unix time, milliseconds.
 pub(crate) fn unix_ms() -> u64 {
@@ -46,10 +38,10 @@ pub(crate) async fn look(commons: Rc<Commons>) {
     let mut asleep = slept();
     let mut addresses = own_addresses();
     for look in 1u32.. {
-        tokio::time::sleep(LOOK).await;
+        tokio::time::sleep(UPKEEP_LOOK).await;
         let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         let now = unix_ms();
-        let jumped = now.abs_diff(wall_at_start.saturating_add(elapsed)) > JUMP_MS;
+        let jumped = now.abs_diff(wall_at_start.saturating_add(elapsed)) > CLOCK_JUMP_MS;
         if jumped {
             wall_at_start = now.saturating_sub(elapsed);
         }

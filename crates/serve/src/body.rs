@@ -13,9 +13,7 @@ use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use crate::library::{BoxFuture, Reader};
-
-/// Bytes taken from a reader at once: small, so that the position of a player is known well.
-pub const CHUNK_BYTES: u32 = 64 << 10;
+use crate::limits::{CHUNK_BYTES, SIGN_OF_LIFE};
 
 /// Why a body ended early; the connection is closed, so that the player sees a film that is cut off, not one that is
 /// over.
@@ -107,9 +105,6 @@ struct Events {
     live: broadcast::Receiver<Arc<str>>,
     _permit: OwnedSemaphorePermit,
 }
-
-/// A comment is sent after this much silence, so that a listener that is gone is noticed.
-const SIGN_OF_LIFE: core::time::Duration = core::time::Duration::from_secs(15);
 
 impl Source for Events {
     fn next(&mut self, _max: u32) -> BoxFuture<'_, Chunk> {

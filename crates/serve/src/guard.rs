@@ -8,11 +8,9 @@
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use crate::limits::HOST_MAX;
 use hyper::header::{AUTHORIZATION, HOST, HeaderMap, ORIGIN};
 use hyper::{Uri, Version};
-
-/// Longest `Host` that is looked at, bytes: a DNS name and a port.
-const HOST_MAX: usize = 262;
 
 /// A secret of 128 random bits, in hexadecimal.
 #[derive(Clone, PartialEq, Eq)]

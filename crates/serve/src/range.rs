@@ -4,6 +4,7 @@
 //! one answer, and they are a known way to make servers work hard. A unit that is not known, or a value that does not
 //! parse, is ignored as the standard says.
 
+use crate::limits::RANGE_VALUE_MAX;
 use core::ops::Range;
 
 /// What a `Range` header asks of a file.
@@ -26,9 +27,6 @@ enum Spec {
     Last(u64),
 }
 
-/// Longest header value that is looked at, bytes: a single range needs less than 50.
-const VALUE_MAX: usize = 1024;
-
 /// Reads the value of a `Range` header for a file of `length` bytes.
 #[must_use]
 pub fn asked(value: &str, length: u64) -> Asked {
@@ -48,7 +46,7 @@ pub fn asked(value: &str, length: u64) -> Asked {
 
 /// The only range of a valid `bytes=` value; `None` for everything that is to be ignored.
 fn single(value: &str) -> Option<Spec> {
-    if value.len() > VALUE_MAX {
+    if value.len() > RANGE_VALUE_MAX {
         return None;
     }
     let (unit, set) = value.split_once('=')?;

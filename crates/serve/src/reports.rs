@@ -16,6 +16,7 @@ use shoal_node::stats::{Counters, TitleView};
 use tokio::sync::broadcast;
 
 use crate::library::{Entry, Library};
+use crate::limits::{REPORTS_KEPT_MAX, REPORTS_MAX, SAME_TROUBLE};
 
 /// One event. Rates are bytes/s, sizes bytes, times ms.
 #[derive(Clone, PartialEq, Debug)]
@@ -242,13 +243,6 @@ pub fn counters_json(counters: &Counters) -> Value {
     })
 }
 
-/// Events that a slow listener may be behind before it misses some.
-const QUEUE: usize = 256;
-/// A trouble that comes again within this time is the same one: a lost file is met with every piece of it.
-const SAME_TROUBLE: Duration = Duration::from_secs(60);
-/// Events that are kept for those who come later, besides one of each kind per title.
-const KEPT_MAX: usize = 1024;
-
 /// Hands events to all who listen. Cheap to share.
 #[derive(Debug)]
 pub struct Reports {
@@ -292,7 +286,7 @@ impl Reports {
     /// Time counts from now.
     #[must_use]
     pub fn new() -> Self {
-        let (live, _) = broadcast::channel(QUEUE);
+        let (live, _) = broadcast::channel(REPORTS_MAX);
         Self { start: Instant::now(), live, kept: Mutex::default() }
     }
     /// Milliseconds since the start.
@@ -319,7 +313,7 @@ impl Reports {
             return;
         }
         if let Some(order) = order
-            && kept.lines.len() < KEPT_MAX
+            && kept.lines.len() < REPORTS_KEPT_MAX
         {
             kept.lines.insert((order, infohash.map(str::to_owned)), Arc::clone(&line));
         }

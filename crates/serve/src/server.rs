@@ -16,6 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::body::Body;
+use crate::limits::ACCEPT_PAUSE;
 
 /// Limits of a server, each with its reason.
 #[derive(Clone, Debug)]
@@ -118,9 +119,6 @@ impl Drop for Server {
         }
     }
 }
-
-/// Pause after the system refused a connection, most likely for want of descriptors.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until told to stop. Owns all connections: they end with it.
 async fn accept<S: Site>(

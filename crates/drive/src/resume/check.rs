@@ -18,14 +18,10 @@ use shoal_wire::peer::BLOCK_LEN;
 use shoal_wire::{Hash20, Hash32};
 
 use super::{Record, Stretch};
+use crate::config::{HASH_STEP, HASH_THREADS_MAX, STRETCH_MAX};
 use crate::error::DriveError;
 use crate::hash;
 use crate::storage::{Stamp, Storage};
-
-/// Bytes hashed per read: whole leaves, small enough to stay in the cache between reading and hashing.
-pub const STEP: usize = 256 << 10;
-/// Threads that hash; more would only wait for the disk.
-const THREADS_MAX: usize = 8;
 
 /// By what a stored piece can be checked.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -182,7 +178,7 @@ impl Check<'_> {
             if (first.get()..=last.get()).all(|piece| have.get(piece))
                 || end > layout.nominal_end()
                 || self.is_cancelled()
-                || stretch.length as usize > MAX_STRETCH
+                || stretch.length as usize > STRETCH_MAX
             {
                 continue;
             }
@@ -235,13 +231,13 @@ impl Check<'_> {
     }
     fn hash(&self, candidates: &[PieceIndex]) -> Vec<PieceIndex> {
         let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let threads = threads.min(THREADS_MAX).min(candidates.len());
+        let threads = threads.min(HASH_THREADS_MAX).min(candidates.len());
         let next = AtomicU32::new(0);
         let good = Mutex::new(Vec::new());
         std::thread::scope(|scope| {
             for _ in 0..threads {
                 scope.spawn(|| {
-                    let mut buffer = vec![0; STEP];
+                    let mut buffer = vec![0; HASH_STEP];
                     while !self.is_cancelled()
                         && let Some(&piece) =
                             candidates.get(next.fetch_add(1, Ordering::Relaxed) as usize)
@@ -300,9 +296,6 @@ impl Check<'_> {
         true
     }
 }
-
-/// Longest stretch that is read back in one go; writes are shorter.
-const MAX_STRETCH: usize = 64 << 20;
 
 /// What full pieces of zeros look like: holes in a sparse file are data of such pieces.
 fn zero_expectations(info: &Info) -> [Expect; 2] {

@@ -12,12 +12,11 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 use xxhash_rust::xxh3::{Xxh3, xxh3_64, xxh3_128};
 
+use crate::config::JOURNAL_ENTRIES_MAX;
 use crate::error::DriveError;
 
 const HEADER: &[u8; 12] = b"SHOALJRN\x01\0\0\0";
 const ENTRY_LEN: usize = 36;
-/// Entries read at start, and kept: 2 million blocks, 32 GiB of incomplete pieces.
-const ENTRIES_MAX: usize = 2 << 20;
 
 /// A verified stretch of piece space, as it is on the disk.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -80,8 +79,12 @@ impl Journal {
     pub fn load(path: &Path) -> Self {
         let bytes = std::fs::read(path).unwrap_or_default();
         let body = bytes.strip_prefix(HEADER).unwrap_or_default();
-        let entries =
-            body.as_chunks::<ENTRY_LEN>().0.iter().map_while(Stretch::decode).take(ENTRIES_MAX);
+        let entries = body
+            .as_chunks::<ENTRY_LEN>()
+            .0
+            .iter()
+            .map_while(Stretch::decode)
+            .take(JOURNAL_ENTRIES_MAX);
         Self { path: path.to_path_buf(), file: None, entries: entries.collect() }
     }
     /// All stretches, in the order in which they were written.
@@ -94,7 +97,7 @@ impl Journal {
     /// # Errors
     /// When the system refuses; what is in the journal stays good.
     pub fn append(&mut self, stretch: Stretch) -> Result<(), DriveError> {
-        if self.entries.len() >= ENTRIES_MAX {
+        if self.entries.len() >= JOURNAL_ENTRIES_MAX {
             return Ok(());
         }
         if self.file.is_none() {

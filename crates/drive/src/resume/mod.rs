@@ -25,6 +25,7 @@ pub use journal::{Journal, Stretch};
 pub use leaves::Leaves;
 pub use record::Record;
 
+use crate::config::TEMPORARY_TRIES;
 use crate::error::DriveError;
 
 /// Version of everything in the state folder.
@@ -194,8 +195,6 @@ fn make_temporary(folder: &Path, mode: u32) -> std::io::Result<(PathBuf, File)> 
     }
 }
 
-/// Names that are tried for a half-written file. Those of a killed process of our number are in the way, one each.
-const TEMPORARY_TRIES: u32 = 1000;
 /// How names of half-written files end.
 const TEMPORARY: &str = ".new";
 

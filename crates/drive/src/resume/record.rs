@@ -8,13 +8,12 @@ use std::path::Path;
 use shoal_wire::bitfield::Bitfield;
 use xxhash_rust::xxh3::xxh3_64;
 
+use crate::config::RECORD_MAX;
 use crate::error::DriveError;
 use crate::storage::Stamp;
 
 const MAGIC: &[u8; 8] = b"SHOALREC";
 const VERSION: u32 = 1;
-/// Largest record read, bytes: ten million pieces and a million files fit.
-const RECORD_MAX: u64 = 64 << 20;
 
 /// What was whole, and by which looks of the files this can be believed.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]

@@ -14,11 +14,9 @@ use crate::answer::{json as json_answer, json_error};
 use crate::body::Body;
 use crate::kind;
 use crate::library::Entry;
+use crate::limits::PEERS_MAX;
 use crate::reports::counters_json;
 use crate::server::read_body;
-
-/// Addresses taken from one call.
-const PEERS_MAX: usize = 200;
 
 impl Face {
     pub(super) async fn titles(&self) -> Response<Body> {

@@ -24,10 +24,8 @@ use crate::body::Body;
 use crate::conditions::{Verdict, weigh};
 use crate::kind;
 use crate::library::Entry;
+use crate::limits::RETRY_S;
 use crate::range::Asked;
-
-/// Seconds after which a player may ask again for a film whose metadata has not come.
-const RETRY_S: u64 = 2;
 
 impl Face {
     /// Answers GET and HEAD of a file.
