@@ -95,7 +95,7 @@ impl Trusted {
 
 fn key(url: &Url) -> Option<(bool, String, u16)> {
     let udp = url.scheme() == "udp";
-    let port = url.port_or_known_default().or(udp.then_some(UDP_TRACKER_PORT))?;
+    let port = url.port_or_known_default().or_else(|| udp.then_some(UDP_TRACKER_PORT))?;
     Some((udp, plain(url.host_str()?), port))
 }
 
