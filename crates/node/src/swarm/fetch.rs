@@ -165,11 +165,14 @@ impl Swarm {
             let is_only = peer.is_source()
                 && gate.on
                 && !content.copies.is_elsewhere(key, &content.availability);
+            // First, since what a source is not asked for must not hide what only it has.
+            if peer.is_source() && !gate.admits_due(content, peer, key, due) {
+                continue;
+            }
             if !room.admits(is_urgent, is_only) {
                 return Pick::Wait;
             }
             if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
-                || (peer.is_source() && !gate.admits_due(content, peer, key, due))
                 || !admits(content, peer, slot, key.piece())
                 || (peer.snubbed && self.is_left_to_others(slot, key))
             {
