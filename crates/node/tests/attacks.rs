@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use shoal_node::io::{CloseReason, Job, Outcome};
+use shoal_node::io::{CloseReason, Input, Job, Outcome};
 use shoal_node::link::LinkId;
 use shoal_wire::InfoHashes;
 use shoal_wire::merkle;
@@ -134,7 +134,7 @@ fn a_copied_name_does_not_end_a_link_over_which_film_came() {
     // Of two links in opposite directions the one dialed by the greater name stays: the copy comes from that side.
     for id in [0, 255] {
         let dial = shoal_node::io::Command::Peers { title: world::TITLE, peers: vec![seed] };
-        table.give(shoal_node::io::Input::Command(dial));
+        table.give(Input::Command(dial));
         let link = table.dialed.last().expect("it is dialed").0.0;
         table.meet_at(link, seed, name(id));
         offer(&mut table, link);
@@ -149,6 +149,34 @@ fn a_copied_name_does_not_end_a_link_over_which_film_came() {
             table.fault(again.0, CloseReason::Unreachable);
         }
     }
+}
+
+#[test]
+fn who_falls_silent_in_the_middle_of_a_trade_is_met_again_at_another_address() {
+    let mut table = Table::new(Version::V1, true);
+    let hash = table.hash();
+    table.meet_at(1, public(1, 5000), shake(hash, 7));
+    table.say(1, Message::Interested);
+    table.pass(11);
+    let wanted = BlockRequest { piece: 0, offset: 0, length: BLOCK_LEN };
+    table.give(Input::Credit { link: LinkId(1), bytes: 100_000 });
+    // It asks, gets, and asks again: whoever comes from elsewhere is a copy.
+    table.say(1, Message::Request(wanted));
+    table.pass(3);
+    table.meet_at(3, public(2, 5000), shake(hash, 7));
+    assert_eq!(table.links(), [1]);
+    // It said nothing about what it was given: its old link stays until the system ends it, beside the new one.
+    table.pass(2);
+    table.meet_at(5, public(2, 5000), shake(hash, 7));
+    assert_eq!(table.links(), [1, 5]);
+    table.meet_at(7, public(2, 5001), shake(hash, 7));
+    assert_eq!(table.links(), [1, 5], "one new link");
+    // Who is silent and has nothing to say is not lost.
+    table.pass(1);
+    table.say(5, Message::Interested);
+    table.pass(60);
+    table.meet_at(9, public(3, 5000), shake(hash, 7));
+    assert_eq!(table.links(), [1, 5]);
 }
 
 #[test]
@@ -414,7 +442,7 @@ fn a_hybrid_met_under_its_old_name_is_met_again_under_its_new_one() {
         panic!("two names")
     };
     let peers = vec![public(1, 80), public(2, 80)];
-    table.give(shoal_node::io::Input::Command(shoal_node::io::Command::Peers {
+    table.give(Input::Command(shoal_node::io::Command::Peers {
         title: world::TITLE,
         peers: peers.clone(),
     }));

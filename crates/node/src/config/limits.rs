@@ -104,6 +104,8 @@ pub(crate) const HEDGE_BUDGET_BASE: u64 = 2 * BLOCK_LEN as u64;
 pub(crate) const HEDGE_GAIN: Duration = Duration::from_millis(1000);
 /// Broken promises since a peer's last block after which it is snubbed.
 pub(crate) const BROKEN_SNUB: u32 = 4;
+/// A peer that says nothing for so long in the middle of a trade may be met again at another address, which ends links silently.
+pub(crate) const LOST_AFTER: Duration = Duration::from_secs(4);
 /// A block that is needed this much sooner than was said is hurried.
 pub(crate) const HURRY_SOONER: Duration = Duration::from_secs(2);
 /// Cancelled requests remembered per peer, and withdrawn ones.

@@ -177,23 +177,8 @@ impl Swarm {
         if self.known.is_banned(remote, theirs.peer_id, &turn.config.swarm) {
             return Some((CloseReason::Corrupt, Ending::Never));
         }
-        let twin = (0..self.peers.len() as u16)
-            .find(|&slot| self.peer(slot).is_some_and(|peer| peer.id == theirs.peer_id));
-        if let Some(slot) = twin {
-            let other = self.peer(slot).map_or(link, |peer| peer.link);
-            // A name can be copied: with whom we trade is not given up for somebody elsewhere who says that he is the same.
-            let is_proven = self.peer(slot).is_some_and(|peer| {
-                peer.remote.ip() != remote.ip() && peer.down.total() + peer.up.total() > 0
-            });
-            if is_proven {
-                return Some((CloseReason::Duplicate, Ending::NotNeeded));
-            }
-            // Of two links in opposite directions both ends keep the one dialed by the greater id.
-            let keep_dialed = turn.peer_id > theirs.peer_id;
-            if other.is_dialed() == link.is_dialed() || other.is_dialed() == keep_dialed {
-                return Some((CloseReason::Duplicate, Ending::NotNeeded));
-            }
-            self.disconnect(turn, hub, slot, CloseReason::Duplicate);
+        if self.has_twin(turn, hub, link, remote, theirs.peer_id) {
+            return Some((CloseReason::Duplicate, Ending::NotNeeded));
         }
         let config = &turn.config.swarm;
         let same_host =
@@ -204,6 +189,34 @@ impl Swarm {
             return Some((CloseReason::Full, Ending::Lost));
         }
         None
+    }
+    /// Whether a peer of this name is here by a link that stays; one that is the worse of two is ended.
+    fn has_twin(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        link: LinkId,
+        remote: SocketAddr,
+        name: PeerId,
+    ) -> bool {
+        for slot in self.slots() {
+            let Some(other) = self.peer(slot).filter(|peer| peer.id == name) else { continue };
+            let elsewhere = other.remote.ip() != remote.ip();
+            // Its address changed, perhaps: then the old link is dead, and neither end of it is told so for most of a minute.
+            if elsewhere && other.is_lost(turn.now) {
+                continue;
+            }
+            // A name can be copied: with whom we trade is not given up for somebody elsewhere who says that he is the same.
+            let is_proven = elsewhere && other.down.total() + other.up.total() > 0;
+            // Of two links in opposite directions both ends keep the one dialed by the greater id.
+            let keep_dialed = turn.peer_id > name;
+            let is_dialed = other.link.is_dialed();
+            if is_proven || is_dialed == link.is_dialed() || is_dialed == keep_dialed {
+                return true;
+            }
+            self.disconnect(turn, hub, slot, CloseReason::Duplicate);
+        }
+        false
     }
     fn vacant_slot(&mut self) -> u16 {
         if let Some(slot) = self.peers.iter().position(Option::is_none) {

@@ -18,7 +18,7 @@ use super::rate::{Meter, Service};
 use super::upload::Uploads;
 use crate::config::SwarmConfig;
 use crate::config::limits::{
-    CANCELLED_MAX, HURRY_SOONER, RAW_HAVE_MAX, TURNED_DOWN_DOUBLINGS, TURNED_DOWN_FOR,
+    CANCELLED_MAX, HURRY_SOONER, LOST_AFTER, RAW_HAVE_MAX, TURNED_DOWN_DOUBLINGS, TURNED_DOWN_FOR,
     UNASKED_HASHES_NOISE,
 };
 use crate::link::LinkId;
@@ -154,6 +154,8 @@ pub(crate) struct Peer {
     pub(crate) heard: Instant,
     pub(crate) spoke: Instant,
     pub(crate) last_block: Option<Instant>,
+    /// When a block was last given to it.
+    pub(crate) fed: Option<Instant>,
     pub(crate) first_asked: Option<Instant>,
     /// It turned us down: until when it is asked for nothing that is needed by a time, and how often since its last block.
     pub(crate) busy: Option<(Instant, u32)>,
@@ -211,6 +213,7 @@ impl Peer {
             heard: now,
             spoke: now,
             last_block: None,
+            fed: None,
             first_asked: None,
             busy: None,
             record: Record::default(),
@@ -345,6 +348,13 @@ impl Peer {
     /// Whether it turned us down a moment ago.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.busy.is_some_and(|(until, _)| until > now)
+    }
+    /// Whether it fell silent where it should not: it owes us blocks, or does not ask for more after those that it was given.
+    pub(crate) fn is_lost(&self, now: Instant) -> bool {
+        let waits = !self.asked.is_empty()
+            || self.uploads.len() > 0
+            || self.fed.is_some_and(|fed| fed >= self.heard);
+        waits && now.since(self.heard) >= LOST_AFTER
     }
     /// Whether it serves us and kept its promises of late.
     pub(crate) fn is_reliable(&self) -> bool {

@@ -161,6 +161,7 @@ impl Swarm {
         hub.uplink.spend(length, rtt, &mut peer.uploads);
         peer.up.add(now, u64::from(length));
         peer.taken += u64::from(length);
+        peer.fed = Some(now);
         self.up.add(now, u64::from(length));
         turn.counters(self.title).sent += u64::from(length);
         let until = Self::announced_by(now, &turn.config.swarm, wanted.due);
