@@ -34,6 +34,24 @@ def network_changes(recording: Path) -> list[float]:
     return [moment for moment, value in inputs(recording) if value == b"\x02\x0a"]
 
 
+def bytes_twice(recording: Path, since: float) -> int:
+    """Film bytes that a program took after a moment and had taken before: tag 5, a link (u32), a length (u32), whole frames."""
+    seen, twice = set(), 0
+    for moment, value in inputs(recording):
+        at = 9
+        while value[0] == 5 and at + 4 <= len(value):
+            if value[at : at + 20] == b"\x13BitTorrent protocol":
+                at += 68
+                continue
+            (length,) = struct.unpack_from(">I", value, at)
+            if length > 9 and value[at + 4] == 7:
+                block = value[at + 5 : at + 13]
+                twice += length - 9 if block in seen and moment >= since else 0
+                seen.add(block)
+            at += 4 + length
+    return twice
+
+
 class Dial:
     """A wall clock that is set while programs run (libfaketime, a file that is read at each look); monotonic time goes on as it is."""
 

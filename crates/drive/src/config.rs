@@ -8,6 +8,11 @@ use std::time::Duration;
 
 /// Inputs between two looks at the sockets.
 pub(crate) const TURNS_MAX: usize = 512;
+/// A node that is later than this for its own deadline did not run: more than any turn, flush or busy machine makes of it.
+pub(crate) const GAP_LEAST: Duration = Duration::from_millis(500);
+/// After such a gap the node's time stands still for this long, in which what lies in the sockets is taken: at 100 MB/s all that
+/// the system keeps for some links.
+pub(crate) const GAP_DRAIN: Duration = Duration::from_millis(200);
 /// Jobs waiting for the pool at which no more bytes are taken.
 pub(crate) const BACKLOG_MAX: usize = 4096;
 /// Hashing and writing that waits, in bytes, at which no more bytes are taken for a while: blocks should still be in the
@@ -94,7 +99,7 @@ pub(crate) const UPKEEP_LOOK: Duration = Duration::from_secs(5);
 pub(crate) const LOOKS_PER_CLOCK: u32 = 12;
 /// The wall clock was set when it differs by this much from what monotonic time says.
 pub(crate) const CLOCK_JUMP_MS: u64 = 1000;
-/// The machine slept when monotonic time missed this much of real time.
+/// The machine slept when monotonic time missed this much of real time, or this process was stopped for so long.
 pub(crate) const SLEPT: Duration = Duration::from_secs(5);
 
 // ---- Names, HTTP and the directory's UDP face

@@ -3,30 +3,30 @@
 //! One thread, one owner. Tasks of the thread read sockets and leave whole frames in the inbox; threads of the pool leave
 //! answers. The engine takes what there is (answers first, they are what others wait for), makes one turn of the node for
 //! each, hands the jobs of the whole batch to the pool at once, and flushes each link once with a vectored write.
-//! The only clock that the node sees is read here.
+//! The only clock that the node sees is read here ([`crate::clock`]).
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant as Clock};
+use std::time::Instant as Clock;
 
 use bytes::Bytes;
 use shoal_node::io::{CloseReason, Command, Event, Failure, FailureKind, Family, Job, Outcome};
 use shoal_node::link::{LinkId, ReaderId, Ticket};
 use shoal_node::stack::Socket;
 use shoal_node::stats::TitleView;
-use shoal_node::time::Instant;
 use shoal_node::{Machine, Stack, StackEffect, StackInput};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
 use tokio::task::JoinSet;
 
 use crate::address::{Allow, Trusted, Zone, zone};
+use crate::clock::NodeClock;
 use crate::config::{
     ACCEPT_PAUSE, ACCEPTED_PER_ADDRESS_MAX, BACKLOG_MAX, BULK_PAUSE, BULK_WAITING_MAX,
-    DATAGRAM_MAX, NETWORK_JOBS_MAX, TRACKER_BODY_MAX, TURNS_MAX,
+    DATAGRAM_MAX, NETWORK_JOBS_MAX, SLEPT, TRACKER_BODY_MAX, TURNS_MAX,
 };
 use crate::fetch::{Fetched, fetch};
 use crate::hub::Hub;
@@ -59,7 +59,7 @@ pub(crate) struct Signals {
 /// All that an engine is made of; built on its own thread.
 pub(crate) struct Parts {
     pub(crate) stack: Stack,
-    pub(crate) epoch: Clock,
+    pub(crate) clock: NodeClock,
     pub(crate) sockets: Sockets,
     pub(crate) pool: Pool,
     pub(crate) requests: mpsc::Receiver<Request>,
@@ -90,7 +90,6 @@ pub(crate) struct Engine {
     /// Tasks that live as long as the engine, and network jobs.
     tasks: JoinSet<()>,
     network: Rc<Semaphore>,
-    last: Instant,
     /// Since when the pool has more than [`BULK_WAITING_MAX`] before it.
     crowded: Option<Clock>,
     /// Arrivals wait for the pool until then, at most.
@@ -133,7 +132,6 @@ impl Engine {
             answers: Vec::new(),
             tasks,
             network: Rc::new(Semaphore::new(NETWORK_JOBS_MAX)),
-            last: Instant::ZERO,
             crowded: None,
             paused_until: None,
             stopped: false,
@@ -172,10 +170,11 @@ impl Engine {
 
     /// Sleeps until there is something to do.
     async fn wait(&mut self) {
-        let deadline = self.parts.stack.deadline().map(|deadline| {
-            let at = self.parts.epoch + Duration::from_nanos(deadline.as_nanos());
-            tokio::time::Instant::from_std(at)
-        });
+        let deadline = self
+            .parts
+            .stack
+            .deadline()
+            .map(|deadline| tokio::time::Instant::from_std(self.parts.clock.real(deadline)));
         let pause = self.paused_until.map(tokio::time::Instant::from_std);
         let deadline = deadline.into_iter().chain(pause).min();
         let timer = async {
@@ -204,6 +203,7 @@ impl Engine {
 
     /// Takes what there is, up to a limit; true when there may be more.
     fn batch(&mut self) -> bool {
+        self.look_at_clock();
         let mut turns = 0;
         let mut answers = std::mem::take(&mut self.answers);
         self.parts.pool.take_answers(&mut answers);
@@ -237,7 +237,8 @@ impl Engine {
                 self.step(StackInput::Command(Command::Close { reader }));
             }
         }
-        if self.parts.stack.deadline().is_some_and(|deadline| deadline <= self.now()) {
+        let now = self.parts.clock.at(Clock::now());
+        if self.parts.stack.deadline().is_some_and(|deadline| deadline <= now) {
             turns += 1;
             self.step(StackInput::Wake);
         }
@@ -260,16 +261,19 @@ impl Engine {
         self.paused_until = (now < end).then_some(end);
     }
 
-    /// Monotonic time as the node counts it.
-    fn now(&self) -> Instant {
-        let nanos = u64::try_from(self.parts.epoch.elapsed().as_nanos()).unwrap_or(u64::MAX);
-        Instant::from_nanos(nanos).max(self.last)
+    /// Leaves out of the node's time what this process did not see of it. After a long gap links may be dead.
+    fn look_at_clock(&mut self) {
+        let stack = &self.parts.stack;
+        let gap = self.parts.clock.skip_gap(Clock::now(), || stack.deadline());
+        if gap.is_some_and(|gap| gap > SLEPT) {
+            self.commons.inbox.push(Arrival::Look { moved: true });
+        }
     }
 
     /// One turn of the node.
     fn step(&mut self, input: StackInput) {
-        let now = self.now();
-        self.last = now;
+        self.look_at_clock();
+        let now = self.parts.clock.at(Clock::now());
         let mut effects = std::mem::take(&mut self.effects);
         if let Some(recording) = &mut self.parts.recording {
             recording.input(now, &input);

@@ -23,6 +23,7 @@ use tokio::sync::{broadcast, mpsc, oneshot, watch};
 use tokio::task::LocalSet;
 
 use crate::address::Trusted;
+use crate::clock::NodeClock;
 use crate::config::{CONNECTIONS_MAX, DESCRIPTORS_SPARE, OPEN_FILES_MAX, READ_MAX, REQUESTS_MAX};
 use crate::engine::{self, Parts, Request, Signals};
 use crate::error::DriveError;
@@ -115,7 +116,7 @@ impl Engine {
         let hub = Arc::new(Hub::new());
         let parts = Parts {
             stack: Stack::new(Arc::new(config), seed, Instant::ZERO),
-            epoch: Clock::now(),
+            clock: NodeClock::new(Clock::now()),
             sockets,
             pool: pool.map_err(no_thread)?,
             requests: receiver,

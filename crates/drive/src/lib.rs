@@ -25,6 +25,7 @@ pub mod resume;
 pub mod storage;
 pub mod title;
 
+mod clock;
 mod config;
 mod engine;
 mod hub;
