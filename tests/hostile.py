@@ -397,9 +397,11 @@ def hostile_case(mode: Mode, seconds: int):
             time.sleep(0.1)
         player.write_trace(world.folder / "player.txt")
         world.check(not player.trouble, f"the player was cut off: {player.trouble}")
-        world.show(start=f"{player.startup():.2f}s", stalled=f"{player.stalled():.2f}s", rss=f"{peak // 1024}MiB")
+        told = sum(event["stalled_ms"] for event in watch.events("stall")) / 1000
+        world.show(start=f"{player.startup():.2f}s", stalled=f"{player.stalled():.2f}s", told=f"{told:.2f}s", rss=f"{peak // 1024}MiB")
         world.check(player.hash.hexdigest() == content.digest(film), "the played bytes differ from the film")
         world.check(player.stalled() < 0.3, f"playback stalled {player.stalled():.1f} s: {player.stalls[:4]}")
+        world.check(told <= player.stalled() + 0.1, f"it told of {told:.1f} s of stall, and the player had {player.stalled():.1f} s")
         judge_liars(world, mode, liars, watch)
         world.check(max(peak, watch.peak_kib()) <= RSS_KIB_MAX, f"memory went up to {watch.peak_kib()} KiB")
         judge_honest(world, watch, us.ip, seed, leech)

@@ -86,6 +86,13 @@ def end(world: World, program: Shoal) -> None:
         program.done(10)
 
 
+def judge_told(world: World, program: Shoal, player: Reader) -> None:
+    """It tells of no stall that its player did not have."""
+    told = sum(event["stalled_ms"] for event in program.events("stall")) / 1000
+    world.show(stalled=f"{player.stalled():.1f}s", told=f"{told:.1f}s")
+    world.check(told <= player.stalled() + 0.5, f"it told of {told:.1f} s of stall, and the player had {player.stalled():.1f} s")
+
+
 def judge_bytes(world: World, program: Shoal, recording: Path, since: float, length: int = FILM_BYTES) -> None:
     """Few bytes came twice after a moment, and none was bad."""
     summary, twice = program.last("summary"), bytes_twice(recording, since)
@@ -134,7 +141,7 @@ def moved_case(command: str, kind: str):
             world.until(90, "played", lambda: player.over, 0.2)
             player.write_trace(world.folder / "player.txt")
             world.check(player.hash.hexdigest() == content.digest(origin), f"the played bytes differ: {player.trouble}")
-            world.show(stalled=f"{player.stalled():.1f}s")
+            judge_told(world, getter, player)
             world.check(player.stalled() <= pause + 1, f"the player waited longer than the download stood still: {player.stalls}")
         end(world, getter)
         world.check(content.digest(out / origin.name) == content.digest(origin), "it got other bytes")
@@ -181,7 +188,7 @@ def asleep_case(command: str, kind: str, seconds: float, clock: bool = False, le
             world.until(120, "played", lambda: player.over, 0.2)
             player.write_trace(world.folder / "player.txt")
             world.check(player.hash.hexdigest() == content.digest(origin), f"the played bytes differ: {player.trouble}")
-            world.show(stalled=f"{player.stalled():.1f}s", stalls=len(player.stalls))
+            judge_told(world, getter, player)
             world.check(player.stalled() <= woke - slept + 1, f"the player waited beyond the sleep of {woke - slept:.1f} s: {player.stalls}")
         end(world, getter)
         after = getter.longest_pause(woke)

@@ -55,13 +55,17 @@ pub(crate) const READ_MAX: u32 = 1 << 20;
 pub(crate) const READER_STEP_BYTES: u64 = 128 * 1024;
 /// The rate of a film without an index is taken from a reader that was never short of bytes for this long.
 pub(crate) const READER_METER_TIME: Duration = Duration::from_secs(8);
-/// How far, as a factor, a measured rate may be from the assumed one.
+/// How far, as a factor, a measured rate may be from the assumed one; and how much slower a film may be of which none is known.
 pub(crate) const READER_METER_RANGE: u64 = 8;
 /// Moments of a probe that are kept until it is known to be a viewer.
 pub(crate) const PROBE_MOMENTS_MAX: usize = 16;
 /// A reader that begins this little before the end of what was taken goes on there, bytes: those between were lost with the
 /// buffers of the old connection.
 pub(crate) const READER_CONTINUES_WITHIN: u64 = 1 << 20;
+/// A player that asks for nothing for so long has enough: more than one needs from one read to the next on a busy machine.
+pub(crate) const READER_QUIET: Duration = Duration::from_millis(200);
+/// Bytes that are here come at once: longest time of that for storage and the machine. Longer is a wait, whosever fault it is.
+pub(crate) const READER_AT_ONCE: Duration = Duration::from_millis(500);
 /// Shortest pause that is told as a stall of a reader: a frame at 25 a second.
 pub(crate) const STALL_MIN: Duration = Duration::from_millis(40);
 /// Windows that one playhead makes at most.

@@ -1,9 +1,10 @@
 //! Playback meets the swarm here, and only as windows: byte ranges with due times.
 //!
 //! **Does**: readers (`reader.rs`: HTTP answers), virtual playbacks (`show.rs`), the playback model behind both
-//! (`playback.rs`), what belongs to one viewer (`session.rs`), film time to bytes (`timeline.rs`), the published time index (`index.rs`). All players of a title
-//! together make its windows, told to the swarm when they change: coarsely as playheads move (`Moved`), at once when a
-//! player comes, jumps, goes or changes its claim (`Jumped`: the swarm cancels what lies outside).
+//! (`playback.rs`; `viewer.rs` for readers), what belongs to one viewer (`session.rs`), film time to bytes (`timeline.rs`), the
+//! published time index (`index.rs`). All players of a title together make its windows, told to the swarm when they change:
+//! coarsely as playheads move (`Moved`), at once when a player comes, jumps, goes or changes its claim (`Jumped`: the swarm
+//! cancels what lies outside).
 //!
 //! **Refuses**: media formats, HTTP, the choice of peers. Reads only what `Reaches` promised.
 //!
@@ -19,6 +20,7 @@ mod show;
 mod tests;
 mod timeline;
 mod title;
+mod viewer;
 
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -310,7 +312,7 @@ impl Play {
             Some(Player::Show(show)) => show.place(turn, line),
             Some(Player::Reader(reader)) => {
                 reader.place(turn, line);
-                self.follow(id);
+                self.follow(turn.now, id);
             }
             None => {}
         }
@@ -318,7 +320,7 @@ impl Play {
     }
 
     /// Lets a placed reader go on where the leader of its file stopped, if that is where it begins.
-    fn follow(&mut self, id: ReaderId) {
+    fn follow(&mut self, now: Instant, id: ReaderId) {
         // Taken out for a moment, because the leader is looked at beside it.
         let Some(Player::Reader(mut reader)) = self.players.remove(&id) else { return };
         if let Some(known) = self.titles.get_mut(&reader.title)
@@ -328,7 +330,7 @@ impl Play {
                 Some(Player::Reader(leader)) => Some(&**leader),
                 _ => None,
             };
-            session.follow(&mut reader, leader);
+            session.follow(now, &mut reader, leader);
         }
         self.players.insert(id, Player::Reader(reader));
     }
@@ -382,6 +384,7 @@ impl Play {
 
     /// Tells what the model behind a leader said.
     fn hear(&mut self, turn: &mut Turn<'_>, id: ReaderId) {
+        let alone = !self.is_followed(id);
         let Some(Player::Reader(reader)) = self.players.get_mut(&id) else { return };
         let session = self
             .titles
@@ -390,11 +393,21 @@ impl Play {
             .filter(|session| session.leader == Some(id));
         let mut events = Vec::new();
         if let Some(session) = session {
-            session.hear(reader, &mut events);
+            session.hear(reader, alone, &mut events);
         }
         for event in events {
             turn.tell(event);
         }
+    }
+
+    /// Whether a newer reader of the same file takes something.
+    fn is_followed(&self, id: ReaderId) -> bool {
+        let Some(Player::Reader(reader)) = self.players.get(&id) else { return false };
+        self.players.values().any(|player| {
+            matches!(player, Player::Reader(other) if other.order > reader.order
+                && (other.title, other.file) == (reader.title, reader.file)
+                && other.is_active())
+        })
     }
 
     fn with_show(

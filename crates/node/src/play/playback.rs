@@ -210,6 +210,29 @@ impl Playback {
         self.advance(now, moments);
     }
 
+    /// The wait until `now` is nobody's loss. For players that are only known by what they take.
+    pub(crate) fn forgive(&mut self, now: Instant, moments: &mut Vec<Moment>) {
+        self.advance(now, moments);
+        if let State::Waiting { why: Wait::Stall, since, .. } = &mut self.state {
+            *since = (*since).max(now);
+        }
+    }
+    /// The player has at least `ahead` of film in front of its playhead, whatever was thought. A start or a jump still waits
+    /// for its pre-roll.
+    pub(crate) fn has_ahead(&mut self, now: Instant, ahead: Duration, moments: &mut Vec<Moment>) {
+        self.advance(now, moments);
+        self.rebase(now);
+        match self.state {
+            State::Waiting { why: Wait::Stall, since, counted } if !ahead.is_zero() => {
+                self.end_stall(since, counted, now, moments);
+                self.state = State::Running { since: now };
+            }
+            State::Running { .. } => {}
+            _ => return,
+        }
+        self.position = self.position.min(self.reach.saturating_sub(ahead));
+    }
+
     /// Makes `now` the moment from which the state counts on, so that a condition can change.
     fn rebase(&mut self, now: Instant) {
         let counting = self.counting();

@@ -1,6 +1,6 @@
 //! A reader: an HTTP answer (or a program) that takes the bytes of a file in order, and the model of the player behind it.
 //!
-//! The player is never heard, so its playhead is a model (`playback.rs`) over the bytes it took: they are film it can
+//! The player is never heard, so its playhead is a model (`viewer.rs`) over the bytes it took: they are film it can
 //! show, and it is kept waiting only while it asks for bytes that are not here.
 //!
 //! **Demand** (what becomes windows) is for `[position, position + window)` alone:
@@ -22,8 +22,9 @@ use crate::link::{ReaderId, TitleId};
 use crate::time::{Instant, bytes_in, time_of};
 use crate::turn::{Note, Turn, Window};
 
-use super::playback::{Moment, Playback};
+use super::playback::Moment;
 use super::timeline::Timeline;
+use super::viewer::Viewer;
 
 /// What a reader may ask of the swarm.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -78,7 +79,7 @@ pub(crate) struct Reader {
 #[derive(Debug)]
 pub(crate) struct Stage {
     pub(crate) line: Timeline,
-    pub(crate) model: Playback,
+    pub(crate) model: Viewer,
     /// What the model said and nobody heard yet.
     pub(crate) moments: Vec<Moment>,
 }
@@ -125,13 +126,15 @@ impl Reader {
     /// The film became known, or its timeline did.
     pub(crate) fn place(&mut self, turn: &mut Turn<'_>, line: Timeline) {
         let (begin, here) = (line.time_at(self.start), line.time_at(self.position));
-        let mut model =
-            Playback::new(self.opened, begin, line.duration(), turn.config.play.preroll);
+        let config = &turn.config.play;
+        let slowest =
+            (!line.is_exact()).then_some((config.default_rate / READER_METER_RANGE, self.start));
+        let span = (begin, line.duration());
+        let mut model = Viewer::new(self.opened, span, config.preroll, slowest);
         let mut moments = Vec::new();
         if self.position > self.start {
-            model.reaches(turn.now, here, &mut moments);
+            model.holds(turn.now, (here, self.position), &mut moments);
         }
-        model.hungry(turn.now, self.max.is_some(), &mut moments);
         let first = self.stage.is_none();
         let from = line.start() + self.position;
         self.stage = Some(Stage { line, model, moments });
@@ -139,15 +142,29 @@ impl Reader {
             turn.note(Note::Watch { title: self.title, reader: self.id, from });
         }
         if self.max.is_some() {
+            self.tell_model(turn.now);
             self.ask(turn);
         }
+    }
+    /// It asks for the next byte: so the model learns of it.
+    pub(crate) fn tell_model(&mut self, now: Instant) {
+        if let (Some(stage), true) = (&mut self.stage, self.max.is_some()) {
+            let missing = self.until <= self.position;
+            stage.model.asks(now, missing, &mut stage.moments);
+        }
+    }
+    /// What is known of its player when it is gone, or left alone.
+    pub(crate) fn model_left(&self, now: Instant) -> Option<Viewer> {
+        let mut model = self.stage.as_ref()?.model.clone();
+        model.leaves(now, &mut Vec::new());
+        Some(model)
     }
     /// The reader can take `max` bytes. Whether it was idle.
     pub(crate) fn read(&mut self, turn: &mut Turn<'_>, max: u32) -> bool {
         self.max = Some(max.clamp(1, READ_MAX));
         self.active = turn.now;
-        if let Some(stage) = &mut self.stage {
-            stage.model.hungry(turn.now, true, &mut stage.moments);
+        if self.stage.is_some() {
+            self.tell_model(turn.now);
             self.meter.short |= self.until <= self.position;
             self.ask(turn);
         }
@@ -176,9 +193,8 @@ impl Reader {
         self.run = self.run.saturating_add(stage.line.film_bytes(self.position, next));
         turn.tell(Event::Data { reader: self.id, offset: self.position, data });
         self.position = next;
-        let reach = stage.line.time_at(next).max(stage.model.reach());
-        stage.model.reaches(turn.now, reach, &mut stage.moments);
-        stage.model.hungry(turn.now, false, &mut stage.moments);
+        let to = (stage.line.time_at(next), next);
+        stage.model.takes(turn.now, to, &mut stage.moments);
         stage.moments.truncate(PROBE_MOMENTS_MAX);
         self.measure(turn);
         true
@@ -204,6 +220,10 @@ impl Reader {
     pub(crate) fn idle_at(&self, config: &PlayConfig) -> Option<Instant> {
         let quiet = !self.idle && self.max.is_none() && self.stage.is_some();
         quiet.then(|| self.active + config.reader_idle)
+    }
+    /// It takes something, or waits for it.
+    pub(crate) fn is_active(&self) -> bool {
+        !self.idle
     }
     /// It counts as idle now.
     pub(crate) fn set_idle(&mut self) {

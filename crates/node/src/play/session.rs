@@ -14,9 +14,10 @@ use crate::io::Event;
 use crate::link::ReaderId;
 use crate::time::Instant;
 
-use super::playback::{Moment, Playback};
+use super::playback::Moment;
 use super::reader::Reader;
 use super::timeline::millis;
+use super::viewer::Viewer;
 
 /// One viewer of one file.
 #[derive(Debug)]
@@ -41,7 +42,7 @@ struct Tail {
     position: u64,
     run: u64,
     /// Present when it led.
-    model: Option<Playback>,
+    model: Option<Viewer>,
 }
 
 impl Session {
@@ -55,13 +56,18 @@ impl Session {
     }
     /// A reader was opened and placed; `leader` is the open leader, if there is one. Whether the newcomer goes on where
     /// the leader stopped, and leads from now on.
-    pub(crate) fn follow(&mut self, reader: &mut Reader, leader: Option<&Reader>) -> bool {
+    pub(crate) fn follow(
+        &mut self,
+        now: Instant,
+        reader: &mut Reader,
+        leader: Option<&Reader>,
+    ) -> bool {
         self.last = reader.opened;
         let tail = match leader {
             Some(leader) => Some(Tail {
                 position: leader.position,
                 run: leader.run,
-                model: leader.stage.as_ref().map(|stage| stage.model.clone()),
+                model: leader.model_left(now),
             }),
             None => self.tail.take(),
         };
@@ -74,6 +80,7 @@ impl Session {
         reader.run = tail.run.saturating_sub(behind.unwrap_or(0));
         let (Some(model), Some(stage)) = (tail.model, reader.stage.as_mut()) else { return false };
         stage.model = model;
+        reader.tell_model(now);
         self.leader = Some(reader.id);
         true
     }
@@ -93,8 +100,9 @@ impl Session {
         self.heard = false;
         true
     }
-    /// What the model behind the leader has to say.
-    pub(crate) fn hear(&mut self, leader: &mut Reader, events: &mut Vec<Event>) {
+    /// What the model behind the leader has to say. `alone`: no newer reader takes anything. Else the viewer may be waiting
+    /// there, for a jump that has not shown itself yet.
+    pub(crate) fn hear(&mut self, leader: &mut Reader, alone: bool, events: &mut Vec<Event>) {
         let (title, reader) = (leader.title, leader.id);
         let Some(stage) = &mut leader.stage else { return };
         for moment in stage.moments.drain(..) {
@@ -115,7 +123,7 @@ impl Session {
                     });
                 }
                 // A player's bytes come in gulps: a pause shorter than a frame is the model's, not the viewer's.
-                Moment::Stalled { waited, .. } if waited < STALL_MIN => {}
+                Moment::Stalled { waited, .. } if waited < STALL_MIN || !alone => {}
                 Moment::Stalled { position, waited } => events.push(Event::Stall {
                     title,
                     reader,
@@ -137,7 +145,7 @@ impl Session {
         } else if keeps {
             return;
         }
-        let model = reader.stage.as_ref().filter(|_| led).map(|stage| stage.model.clone());
+        let model = reader.model_left(now).filter(|_| led);
         self.tail = Some(Tail { position: reader.position, run: reader.run, model });
     }
 }

@@ -348,14 +348,83 @@ fn a_player_that_waits_for_bytes_stalls_and_one_that_pauses_does_not() {
     stage.read(1, RATE - HEAD);
     stage.read(1, HEAD);
     assert!(stage.events().is_empty(), "a minute of pause");
+    // What it had before the pause it still has, and a second more.
     stage.read(1, 65_536);
-    stage.pass_ms(2000);
+    stage.pass_ms(4000);
     stage.have.clear();
     stage.have(0, 10 * RATE);
     stage.read(1, 2 * RATE);
     let events = stage.events();
     let [Event::Stall { stalled_ms, .. }] = events[..] else { panic!("{events:?}") };
     assert!((900..1200).contains(&stalled_ms), "{stalled_ms}");
+}
+
+#[test]
+fn an_answer_that_is_dropped_while_it_waits_is_no_stall() {
+    let mut stage = Stage::ready();
+    stage.have = vec![(0, 3 * RATE)];
+    stage.open(1, 0);
+    stage.read(1, 3 * RATE);
+    stage.read(1, 65_536);
+    stage.pass_ms(500);
+    stage.close(1);
+    stage.events();
+    // The viewer comes back after a minute, to bytes that are all here.
+    stage.pass_ms(60_000);
+    stage.have = vec![(0, 60 * RATE)];
+    stage.open(2, 3 * RATE);
+    stage.read(2, 5 * RATE);
+    assert!(stage.events().is_empty(), "nobody asked for anything");
+}
+
+#[test]
+fn who_jumps_away_from_a_reader_that_waits_does_not_stall_there() {
+    let mut stage = Stage::ready();
+    stage.have = vec![(0, 2 * RATE)];
+    stage.open(1, 0);
+    stage.read(1, 2 * RATE);
+    stage.events();
+    stage.read(1, 65_536);
+    stage.pass_ms(1500);
+    // Its answer stays open, and what it waits for comes before the place of the jump does.
+    stage.open(2, 300 * RATE);
+    stage.command(Command::Read { reader: ReaderId(2), max: 65_536 });
+    stage.pass_ms(2000);
+    stage.have.clear();
+    stage.have(0, 10 * RATE);
+    stage.read(1, 2 * RATE);
+    assert!(stage.events().is_empty(), "the viewer looks elsewhere");
+    stage.have(300 * RATE, 303 * RATE);
+    stage.read(2, 2 * RATE);
+    assert!(matches!(stage.events()[..], [Event::Seek { latency_ms: 2000, .. }]));
+}
+
+#[test]
+fn a_film_of_unknown_rate_stalls_only_when_the_slowest_one_would() {
+    let mut stage = Stage::ready();
+    // The second file has no index: 625 kB/s are assumed, 78 kB/s are certain.
+    let start = LENGTH.next_multiple_of(256 * 1024);
+    let reader = ReaderId(1);
+    stage.command(Command::Open { reader, title: TITLE, file: 1, start: 0, end: u64::MAX });
+    let mut told = Vec::new();
+    let mut download = |stage: &mut Stage, blocks: u64, every_ms: u64| {
+        for _ in 0..blocks {
+            let here = stage.taken.get(&reader).copied().unwrap_or(0);
+            stage.command(Command::Read { reader, max: 65_536 });
+            stage.pass_ms(every_ms);
+            stage.have.clear();
+            stage.have(start, start + here + 65_536);
+        }
+        told.extend(stage.events());
+    };
+    // A film of 300 kB/s, of which 500 kB/s arrive: a second is a pause to the one assumed, and none to any player.
+    download(&mut stage, 100, 131);
+    // Nothing for two minutes: 6.5 MB last for 83 s at most, of which 13 are over.
+    download(&mut stage, 1, 120_000);
+    let [Event::Playing { .. }, Event::Stall { stalled_ms, .. }] = told[..] else {
+        panic!("{told:?}")
+    };
+    assert!((45_000..60_000).contains(&stalled_ms), "{stalled_ms}");
 }
 
 #[test]
