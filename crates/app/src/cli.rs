@@ -158,8 +158,8 @@ pub(crate) struct Watch {
     /// Program to start with the film: mpv, vlc, or any command; {} stands for the address, else it is appended
     #[arg(long, value_name = "CMD")]
     pub(crate) player: Option<String>,
-    /// Keep serving others this long after the title is complete and the player is gone [default: 0s with a
-    /// player; until interrupted without]
+    /// Keep serving others this long after the title is complete and nobody reads it here any more; who reads again puts
+    /// the end off. Never ends under a player that reads [default: 0s with --player; until interrupted without]
     #[arg(long, value_name = "DURATION", value_parser = duration)]
     pub(crate) stay: Option<Duration>,
     /// Folder for the film [default: a folder of the title's own under --state]

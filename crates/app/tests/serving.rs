@@ -207,6 +207,36 @@ fn the_player_is_given_the_file_that_was_asked_for() {
 }
 
 #[test]
+fn watching_does_not_end_under_a_player_that_still_reads() {
+    let place = Place::new();
+    let bytes: Vec<u8> = (0..24u32 << 20).map(|at| (at >> 12) as u8).collect();
+    let film = place.write("film.bin", &bytes);
+    let torrent = place.path("t.torrent");
+    let words = ["publish", text(&film), "--torrent", text(&torrent), "--seed-time=0s"];
+    assert!(place.run("one", &words).status.success());
+    // It is complete from the beginning, and nobody comes: that is no reason to stay.
+    let folder = film.parent().expect("a folder");
+    let words = ["watch", text(&torrent), "-o", text(folder), "--http=127.0.0.1:0", "--stay"];
+    assert!(place.run("two", &[&words[..], &["0s"]].concat()).status.success());
+
+    let mut watch = Running::start(place.shoal("two", &[&words[..], &["3s"]].concat()));
+    let title = watch.event("title");
+    let url = title["files"][0]["url"].as_str().expect("an address");
+    let (host, path) = url.strip_prefix("http://").expect("http").split_once('/').expect("a path");
+    let mut player = TcpStream::connect(host).expect("somebody listens");
+    write!(player, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+        .expect("sent");
+    watch.event("complete");
+    // Longer than it would stay.
+    std::thread::sleep(Duration::from_secs(5));
+    let mut answer = Vec::new();
+    player.read_to_end(&mut answer).expect("all of it");
+    assert!(answer.ends_with(&bytes), "{} bytes", answer.len());
+    let (status, words) = watch.end();
+    assert_eq!(status, Some(0), "{words}");
+}
+
+#[test]
 fn what_was_recorded_happens_again_in_the_simulator() {
     let place = Place::new();
     let film = place.write("film.bin", &[7; 100_000]);

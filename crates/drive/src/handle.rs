@@ -324,6 +324,11 @@ impl Engine {
         }
         Ok(reader)
     }
+    /// How many readers are open, as they come and go.
+    #[must_use]
+    pub fn readers(&self) -> watch::Receiver<usize> {
+        self.0.hub.reading()
+    }
     /// Leaves everything: peers and trackers told, what was verified saved, sockets closed, the state folder free.
     ///
     /// May be called more than once; each call ends when the node has.

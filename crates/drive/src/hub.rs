@@ -35,6 +35,8 @@ pub(crate) struct TitleNews {
 pub(crate) struct Hub {
     events: broadcast::Sender<Event>,
     readers: Mutex<HashMap<ReaderId, mpsc::Sender<ReaderNews>>>,
+    /// Number of readers that were registered and are not gone, failed ones included.
+    reading: watch::Sender<usize>,
     titles: watch::Sender<HashMap<TitleId, TitleNews>>,
 }
 
@@ -43,6 +45,7 @@ impl Hub {
         Self {
             events: broadcast::Sender::new(EVENTS_MAX),
             readers: Mutex::default(),
+            reading: watch::Sender::new(0),
             titles: watch::Sender::new(HashMap::new()),
         }
     }
@@ -63,10 +66,15 @@ impl Hub {
     pub(crate) fn register(&self, reader: ReaderId) -> mpsc::Receiver<ReaderNews> {
         let (sender, receiver) = mpsc::channel(2);
         self.readers().insert(reader, sender);
+        self.reading.send_modify(|count| *count += 1);
         receiver
     }
     pub(crate) fn unregister(&self, reader: ReaderId) {
         self.readers().remove(&reader);
+        self.reading.send_modify(|count| *count -= 1);
+    }
+    pub(crate) fn reading(&self) -> watch::Receiver<usize> {
+        self.reading.subscribe()
     }
     /// Hands `event` on.
     pub(crate) fn tell(&self, event: Event) {
