@@ -301,6 +301,13 @@ def overwrite_in_memory(path: Path, data: bytes) -> None:
         window[:] = data
 
 
+def overwrite_unseen(path: Path, data: bytes) -> None:
+    """At once, and sets its times back, as a copy that keeps times does."""
+    looked = path.stat()
+    overwrite_at_once(path, data)
+    os.utime(path, ns=(looked.st_atime_ns, looked.st_mtime_ns))
+
+
 # Blocks that were read before the change and stand in the queue to one leech: a fifth of a second of its share of the uplink, or
 # 64 KiB while its rate is not known, and what the two sockets hold. 16 to 80 KiB were seen.
 READ_BEFORE = 128 << 10
@@ -354,7 +361,8 @@ def file_changed(kind: str, overwrite):
 
 
 for _kind, _how, _overwrite in (
-    ("v1", "at-once", overwrite_at_once), ("v1", "slowly", overwrite_slowly), ("v1", "in-memory", overwrite_in_memory), ("v2", "at-once", overwrite_at_once),
+    ("v1", "at-once", overwrite_at_once), ("v1", "slowly", overwrite_slowly), ("v1", "in-memory", overwrite_in_memory), ("v1", "unseen", overwrite_unseen),
+    ("v2", "at-once", overwrite_at_once), ("v2", "unseen", overwrite_unseen),
 ):
     trial(f"crash.file-changed-{_how}-under-a-seed-{_kind}", seconds=80, quick=_how == "at-once" and _kind == "v1", tools=("libtorrent",))(
         file_changed(_kind, _overwrite)

@@ -155,6 +155,8 @@ pub(crate) const HASH_STEP: usize = 256 << 10;
 pub(crate) const HASH_THREADS_MAX: usize = 8;
 /// Longest stretch that is read back in one go; writes are shorter.
 pub(crate) const STRETCH_MAX: usize = 64 << 20;
+/// Times that a piece of a touched file is hashed for one read, if it is touched again each time.
+pub(crate) const PROOFS_MAX: usize = 3;
 /// Entries of a journal that are read at start, and kept: 2 million blocks, 32 GiB of incomplete pieces.
 pub(crate) const JOURNAL_ENTRIES_MAX: usize = 2 << 20;
 /// Largest record read, bytes: ten million pieces and a million files fit.

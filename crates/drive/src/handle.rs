@@ -290,7 +290,7 @@ impl Engine {
         let info = store.storage().info();
         let entry = info.files.get(file as usize).filter(|entry| range.end <= entry.length);
         let mut buffer = vec![0; length];
-        store.storage().read(entry.ok_or_else(missing)?.start + range.start, &mut buffer)?;
+        store.read_into(entry.ok_or_else(missing)?.start + range.start, &mut buffer)?;
         Ok(buffer)
     }
     /// Leaves a title: links closed, trackers told, what was verified saved.

@@ -12,7 +12,7 @@ use shoal_wire::Hash32;
 use shoal_wire::metainfo::Info;
 
 use crate::buffers::ReadBuffers;
-use crate::config::HASH_STEP;
+use crate::config::{HASH_STEP, PROOFS_MAX, STRETCH_MAX};
 use crate::error::DriveError;
 use crate::hash;
 use crate::resume::check::{Expect, expectation};
@@ -167,8 +167,69 @@ impl TitleStore {
         buffers: &ReadBuffers,
     ) -> Result<Bytes, DriveError> {
         let mut buffer = buffers.take(length);
-        self.storage.read(offset, buffer.memory())?;
+        self.read_into(offset, buffer.memory())?;
         Ok(buffer.freeze())
+    }
+    /// Fills `buffer` with stored bytes. Where a file was touched since it was verified, a piece is hashed before the first of
+    /// it is given away.
+    ///
+    /// # Errors
+    /// As [`Storage::read`]; also when the piece is not what it was.
+    pub fn read_into(&self, offset: u64, buffer: &mut [u8]) -> Result<(), DriveError> {
+        for _ in 0..PROOFS_MAX {
+            self.storage.read(offset, buffer)?;
+            let Some(piece) = self.storage.unproven(offset, buffer.len()) else { return Ok(()) };
+            let looks = self.storage.looks(piece);
+            if self.is_good(piece) {
+                // Read again: what stands in the buffer came before the proof.
+                self.storage.prove(piece, &looks);
+            } else if self.read_noted(offset, buffer) {
+                return Ok(());
+            } else {
+                break;
+            }
+        }
+        let file = self.storage.files_under(offset, buffer.len()).next().unwrap_or(0);
+        let path = self.storage.path(file);
+        Err(DriveError::Changed { path, what: "was changed by another program" })
+    }
+    /// Whether a whole piece matches its hash.
+    fn is_good(&self, piece: u32) -> bool {
+        let info = self.storage.info();
+        let Some(piece) = info.layout.piece(piece) else { return false };
+        let mut buffer = vec![0; HASH_STEP];
+        check::is_good(info, &self.layers, piece, &mut buffer, |offset, data| {
+            self.storage.read(offset, data).is_ok()
+        })
+    }
+    /// Fills `buffer` with what the journal knows: blocks of a piece that is not whole, or has no hash at hand. False when it does
+    /// not know all of it, or the disk holds something else.
+    fn read_noted(&self, offset: u64, buffer: &mut [u8]) -> bool {
+        let end = offset + buffer.len() as u64;
+        let ends = |stretch: &Stretch| stretch.offset.saturating_add(u64::from(stretch.length));
+        let Some(journal) = self.journal() else { return false };
+        let noted = journal.stretches().iter().filter(|s| s.offset < end && ends(s) > offset);
+        let mut noted: Vec<Stretch> = noted.copied().collect();
+        drop(journal);
+        noted.sort_by_key(|stretch| stretch.offset);
+        let mut filled = offset;
+        for stretch in noted.iter().filter(|stretch| stretch.length as usize <= STRETCH_MAX) {
+            let mut stored = vec![0; stretch.length as usize];
+            if stretch.offset > filled
+                || self.storage.read(stretch.offset, &mut stored).is_err()
+                || !stretch.matches(&stored)
+            {
+                continue;
+            }
+            let stop = ends(stretch).min(end);
+            if stop > filled {
+                let from = &stored[(filled - stretch.offset) as usize..];
+                let to = &mut buffer[(filled - offset) as usize..(stop - offset) as usize];
+                to.copy_from_slice(&from[..to.len()]);
+                filled = stop;
+            }
+        }
+        filled == end
     }
     /// Writes verified bytes, and notes those in the journal that no later check could verify by itself.
     ///
@@ -222,7 +283,7 @@ impl TitleStore {
         while at < length {
             let step = (length - at).min(HASH_STEP);
             let mut buffer = buffers.take(step);
-            self.storage.read(start + at as u64, buffer.memory())?;
+            self.read_into(start + at as u64, buffer.memory())?;
             hash::leaves(buffer.as_ref()).for_each(|leaf| out.extend(leaf.0));
             at += step;
         }

@@ -255,46 +255,57 @@ impl Check<'_> {
     }
 
     fn is_good(&self, piece: PieceIndex, buffer: &mut [u8]) -> bool {
-        let info = self.storage.info();
-        let start = info.layout.start(piece);
-        match expectation(info, self.layers, piece.get()) {
-            Expect::V1(expected) => {
-                let mut state = Sha1::new();
-                let length = info.layout.nominal_len(piece) as usize;
-                self.steps(start, length, buffer, |data| state.update(data))
-                    && Hash20(state.finalize().into()) == expected
-            }
-            Expect::V2 { root, levels } => {
-                let mut leaves = Vec::with_capacity(HASH_LEN << levels);
-                let length = info.layout.data_len(piece) as usize;
-                self.steps(start, length, buffer, |data| {
-                    hash::leaves(data).for_each(|leaf| leaves.extend(leaf.0));
-                }) && subtree_root(&leaves, 0, levels) == root
-            }
-            Expect::Unknown => false,
-        }
+        is_good(self.storage.info(), self.layers, piece, buffer, |offset, data| {
+            !self.is_cancelled() && self.storage.read(offset, data).is_ok()
+        })
     }
-    /// Shows `length` bytes from `start` to `take`, step by step; false when they are not there, or not wanted any more.
-    fn steps(
-        &self,
-        start: u64,
-        length: usize,
-        buffer: &mut [u8],
-        mut take: impl FnMut(&[u8]),
-    ) -> bool {
-        let mut at = 0;
-        while at < length {
-            let step = (length - at).min(buffer.len());
-            if self.is_cancelled()
-                || self.storage.read(start + at as u64, &mut buffer[..step]).is_err()
-            {
-                return false;
-            }
-            take(&buffer[..step]);
-            at += step;
+}
+
+/// Whether a piece matches its hash. `read` fills what it is given from a place in piece space on; false ends it. Read by steps
+/// as long as `buffer`.
+pub(crate) fn is_good(
+    info: &Info,
+    layers: &[(Hash32, Bytes)],
+    piece: PieceIndex,
+    buffer: &mut [u8],
+    read: impl FnMut(u64, &mut [u8]) -> bool,
+) -> bool {
+    let start = info.layout.start(piece);
+    match expectation(info, layers, piece.get()) {
+        Expect::V1(expected) => {
+            let mut state = Sha1::new();
+            let length = info.layout.nominal_len(piece) as usize;
+            steps((start, length), buffer, read, |data| state.update(data))
+                && Hash20(state.finalize().into()) == expected
         }
-        true
+        Expect::V2 { root, levels } => {
+            let mut leaves = Vec::with_capacity(HASH_LEN << levels);
+            let length = info.layout.data_len(piece) as usize;
+            steps((start, length), buffer, read, |data| {
+                hash::leaves(data).for_each(|leaf| leaves.extend(leaf.0));
+            }) && subtree_root(&leaves, 0, levels) == root
+        }
+        Expect::Unknown => false,
     }
+}
+
+/// Shows so many bytes from `start` on to `take`, step by step; false when they cannot be read.
+fn steps(
+    (start, length): (u64, usize),
+    buffer: &mut [u8],
+    mut read: impl FnMut(u64, &mut [u8]) -> bool,
+    mut take: impl FnMut(&[u8]),
+) -> bool {
+    let mut at = 0;
+    while at < length {
+        let step = (length - at).min(buffer.len());
+        if !read(start + at as u64, &mut buffer[..step]) {
+            return false;
+        }
+        take(&buffer[..step]);
+        at += step;
+    }
+    true
 }
 
 /// What full pieces of zeros look like: holes in a sparse file are data of such pieces.

@@ -5,11 +5,14 @@
 //! **Refuses**: to follow a symbolic link, to leave its folder, to write padding, to make a file shorter.
 //!
 //! Files are made at their full length without allocating it, when their first byte is written (empty ones at once). A
-//! file that somebody else changed or removed fails every read and write from then on, and no sync vouches for it.
+//! file that somebody else changed or removed fails every read and write from then on, and no sync vouches for it. One that
+//! was only *touched* (its times say that something about it changed, and not its content: a new mode or link, or a change
+//! whose traces were removed) is in doubt piece by piece ([`Storage::unproven`]), and no sync vouches for it either.
 
 mod descriptors;
 mod place;
 
+use std::collections::BTreeSet;
 use std::io::IoSlice;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -29,8 +32,8 @@ use crate::error::DriveError;
 /// Parts that one system call takes (`IOV_MAX` of Linux).
 const PARTS_MAX: usize = 1024;
 
-/// By which a file is known not to have changed: its length and the time of its last change.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+/// By which a file is known not to have changed: its length and the times of its last change.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Stamp {
     /// Bytes.
     pub size: u64,
@@ -38,6 +41,10 @@ pub struct Stamp {
     pub modified_s: i64,
     /// And its nanoseconds.
     pub modified_ns: u32,
+    /// Seconds of the last change of the file or of anything about it (`ctime`), which no program can set.
+    pub changed_s: i64,
+    /// And its nanoseconds.
+    pub changed_ns: u32,
 }
 
 impl Stamp {
@@ -46,7 +53,15 @@ impl Stamp {
             size: u64::try_from(stat.st_size).unwrap_or(0),
             modified_s: stat.st_mtime,
             modified_ns: u32::try_from(stat.st_mtime_nsec).unwrap_or(0),
+            changed_s: stat.st_ctime,
+            changed_ns: u32::try_from(stat.st_ctime_nsec).unwrap_or(0),
         }
+    }
+    /// Whether the content is the same by what `other` shows, if programs set no times back.
+    #[must_use]
+    pub fn is_like(&self, other: &Self) -> bool {
+        let content = |stamp: &Self| (stamp.size, stamp.modified_s, stamp.modified_ns);
+        content(self) == content(other)
     }
 }
 
@@ -63,6 +78,8 @@ struct FileState {
     writing: u32,
     /// It was there in this run: when it goes, it is not made again.
     seen: bool,
+    /// Somebody else touched it: pieces that have matched their hash since.
+    touched: Option<BTreeSet<u32>>,
     /// What somebody else did to it: nothing in it is believed until the title is checked again.
     spoilt: Option<&'static str>,
 }
@@ -70,10 +87,20 @@ struct FileState {
 impl FileState {
     /// Whether the file, which looks like `now`, is what was vouched for. Notes it when it is not.
     fn is_as_known(&mut self, now: Stamp) -> bool {
-        if self.stamp.is_some_and(|known| known != now) {
-            self.spoilt.get_or_insert("was changed by another program");
+        match self.stamp {
+            Some(known) if known == now => {}
+            Some(known) if known.is_like(&now) => {
+                self.touched = Some(BTreeSet::new());
+                self.stamp = Some(now);
+            }
+            Some(_) => drop(self.spoilt.get_or_insert("was changed by another program")),
+            None => {}
         }
         self.spoilt.is_none()
+    }
+    /// Whether no record may vouch for all of it.
+    fn is_doubtful(&self) -> bool {
+        self.spoilt.is_some() || self.touched.is_some()
     }
 }
 
@@ -317,17 +344,18 @@ impl Storage {
     pub fn sync(&self) -> Result<Vec<Option<Stamp>>, DriveError> {
         let mut stamps = Vec::with_capacity(self.states.len());
         for file in 0..self.states.len() {
-            let (dirty, writes, known, spoilt) = {
+            let (dirty, writes, known, doubtful) = {
                 let mut state = self.state(file);
-                let dirty = std::mem::replace(&mut state.dirty, false);
-                (dirty, state.writes, state.stamp, state.spoilt.is_some())
+                // What is spoilt is not worth the while.
+                let dirty = state.spoilt.is_none() && std::mem::replace(&mut state.dirty, false);
+                (dirty, state.writes, state.stamp, state.is_doubtful())
             };
-            if spoilt {
-                stamps.push(None);
-                continue;
-            }
             if !dirty {
-                stamps.push(if known.is_some() { known } else { self.stamp_now(file)? });
+                stamps.push(match known {
+                    _ if doubtful => None,
+                    Some(_) => known,
+                    None => self.stamp_now(file)?,
+                });
                 continue;
             }
             let result = self.open(file, Access::Read).and_then(|opened| {
@@ -351,7 +379,7 @@ impl Storage {
             if state.writes == writes && state.writing == 0 {
                 state.stamp = Some(stamp);
             }
-            stamps.push(Some(stamp));
+            stamps.push(Some(stamp).filter(|_| !state.is_doubtful()));
         }
         Ok(stamps)
     }
@@ -375,12 +403,47 @@ impl Storage {
     /// From now on `file` must look as it does in `stamp`.
     pub fn vouch(&self, file: usize, stamp: Stamp) {
         let mut state = self.state(file);
-        (state.stamp, state.spoilt) = (Some(stamp), None);
+        (state.stamp, state.spoilt, state.touched) = (Some(stamp), None, None);
         state.seen = true;
     }
     /// The next [`Storage::sync`] must bring `file` to the disk: an earlier run may have written it.
     pub fn mark_dirty(&self, file: usize) {
         self.state(file).dirty = true;
+    }
+    /// A piece under `len` bytes of piece space from `offset` that must match its hash before what was read of it is given
+    /// away: one of its files was touched. To be asked after the read.
+    #[must_use]
+    pub fn unproven(&self, offset: u64, len: usize) -> Option<u32> {
+        let layout = &self.info.layout;
+        let first = layout.piece_at(offset)?.get();
+        let last = layout.piece_at(offset + (len as u64).max(1) - 1)?.get();
+        (first..=last).find(|piece| {
+            self.files_of(*piece).any(|file| {
+                self.state(file).touched.as_ref().is_some_and(|proven| !proven.contains(piece))
+            })
+        })
+    }
+    /// How the files under a piece look: what [`Storage::prove`] needs.
+    #[must_use]
+    pub fn looks(&self, piece: u32) -> Vec<Option<Stamp>> {
+        self.files_of(piece).map(|file| self.state(file).stamp).collect()
+    }
+    /// A piece matches its hash, read while its files looked as in `looks`. Those that were touched meanwhile stay in doubt.
+    pub fn prove(&self, piece: u32, looks: &[Option<Stamp>]) {
+        for (file, look) in self.files_of(piece).zip(looks) {
+            let mut state = self.state(file);
+            if state.stamp == *look
+                && let Some(proven) = &mut state.touched
+            {
+                proven.insert(piece);
+            }
+        }
+    }
+    fn files_of(&self, piece: u32) -> impl Iterator<Item = usize> + '_ {
+        let layout = &self.info.layout;
+        let bytes = layout.piece(piece).map(|piece| (layout.start(piece), layout.data_len(piece)));
+        let (start, length) = bytes.unwrap_or_default();
+        self.files_under(start, length as usize)
     }
     /// Files that have bytes in `len` bytes of piece space from `offset`, ascending.
     pub fn files_under(&self, offset: u64, len: usize) -> impl Iterator<Item = usize> + '_ {

@@ -77,6 +77,112 @@ fn a_file_changed_between_runs_is_hashed_and_only_good_pieces_count() {
     assert_eq!(ones(&store.prepare(Trust::Nothing).expect("looked").have), [0, 2]);
 }
 
+/// Does something to the file that sets its times back.
+fn unseen(path: &Path, act: impl FnOnce()) {
+    let before = std::fs::metadata(path).and_then(|found| found.modified()).expect("there");
+    // Times of files go by the ticks of the system.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    act();
+    let file = std::fs::File::options().write(true).open(path).expect("there");
+    file.set_modified(before).expect("set back");
+}
+
+/// A title of three pieces that was fetched and saved.
+fn saved(state: &StateFolder, folder: &Path, data: &[u8]) -> TitleStore {
+    let store = open(state, folder, data);
+    store.prepare(Trust::Verified).expect("made");
+    write(&store, data, 0, data.len());
+    store.save(&ResumeRecord { have: Bitfield::full(3), partial: Vec::new() }).expect("saved");
+    store
+}
+
+#[test]
+fn a_change_between_runs_whose_time_was_set_back_is_noticed() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(3 * PIECE as usize);
+    drop(saved(&state, folder.path(), &data));
+    let path = folder.path().join("title/film");
+    let mut bad = data.clone();
+    bad[PIECE as usize + 7] ^= 2;
+    unseen(&path, || std::fs::write(&path, &bad).expect("changed"));
+    let store = open(&state, folder.path(), &data);
+    assert_eq!(ones(&store.prepare(Trust::Verified).expect("looked").have), [0, 2]);
+}
+
+#[test]
+fn a_new_link_or_mode_costs_one_check_and_nothing_is_lost() {
+    use std::os::unix::fs::PermissionsExt;
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(3 * PIECE as usize);
+    drop(saved(&state, folder.path(), &data));
+    let path = folder.path().join("title/film");
+    let checked = || {
+        let store = open(&state, folder.path(), &data);
+        assert!(store.prepare(Trust::Verified).expect("looked").have.is_full());
+        store.progress().total
+    };
+    assert_eq!(checked(), 0, "our own record is believed");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::hard_link(&path, folder.path().join("kept")).expect("linked");
+    assert_eq!((checked(), checked()), (data.len() as u64, 0));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("changed");
+    assert_eq!((checked(), checked()), (data.len() as u64, 0));
+}
+
+#[test]
+fn of_a_file_that_was_touched_in_a_run_only_pieces_that_match_are_given_away() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(3 * PIECE as usize);
+    let store = saved(&state, folder.path(), &data);
+    let path = folder.path().join("title/film");
+    let buffers = ReadBuffers::new(1 << 20);
+    let piece = |index: usize| (index * PIECE as usize) as u64;
+    store.read(piece(1), 100, &buffers).expect("as it was");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::hard_link(&path, folder.path().join("kept")).expect("linked");
+    for index in 0..3 {
+        let read = store.read(piece(index) + 5, 100, &buffers).expect("all is well with it");
+        assert_eq!(read, data[piece(index) as usize + 5..][..100]);
+    }
+    let mut bad = data.clone();
+    bad[PIECE as usize + 7] ^= 2;
+    unseen(&path, || std::fs::write(&path, &bad).expect("changed"));
+    store.read(piece(0), 100, &buffers).expect("this piece is as it was");
+    let error = store.read(piece(1), 5, &buffers).expect_err("and this is not").to_string();
+    assert!(error.contains("film was changed by another program"), "{error}");
+    // A record says so: the next start looks at all of it.
+    store.save(&ResumeRecord { have: Bitfield::full(3), partial: Vec::new() }).expect("saved");
+    drop(store);
+    let store = open(&state, folder.path(), &data);
+    assert_eq!(ones(&store.prepare(Trust::Verified).expect("looked").have), [0, 2]);
+}
+
+#[test]
+fn blocks_of_a_piece_that_is_not_whole_survive_a_touch() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(3 * PIECE as usize);
+    let store = open(&state, folder.path(), &data);
+    store.prepare(Trust::Verified).expect("made");
+    let (start, buffers) = (PIECE as usize, ReadBuffers::new(1 << 20));
+    write(&store, &data, start, 16 << 10);
+    write(&store, &data, start + (16 << 10), 16 << 10);
+    store.save(&ResumeRecord { have: Bitfield::new(3), partial: Vec::new() }).expect("saved");
+    let path = folder.path().join("title/film");
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    std::fs::hard_link(&path, folder.path().join("kept")).expect("linked");
+    let read = store.read(start as u64 + 10_000, 20_000, &buffers).expect("it was noted");
+    assert_eq!(read, data[start + 10_000..][..20_000]);
+    store.read(start as u64, 40 << 10, &buffers).expect_err("beyond what came");
+    // Our own writes go on, and take nothing back.
+    write(&store, &data, start + (32 << 10), 32 << 10);
+    store.read(start as u64, PIECE as usize, &buffers).expect("whole now");
+}
+
 #[test]
 fn a_sparse_source_of_zeros_counts_as_data() {
     let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
