@@ -20,7 +20,7 @@ from pathlib import Path
 
 from kit import content
 from kit.clients import Libtorrent
-from kit.clock import Dial, clocks_told
+from kit.clock import Dial
 from kit.player import Reader
 from kit.program import Shoal
 from kit.wire import Taker
@@ -438,7 +438,6 @@ def clock_stepped(world: World) -> None:
     second = start(1)
     dial.step(+3_000_000_000, second, recordings[1])
     world.check(second.stop() == 130, f"Ctrl-C: {second.why()}")
-    world.check(dial.is_shown_by(clocks_told(recordings[1])[-1]), "the second run did not see the clock that it ended under")
     # Only now, so that what the second run fetched is compared with what the first one left.
     before = missing_bytes(torrent, path, world.folder / "state-us")
     fetched = [second.last("summary")["received"]]

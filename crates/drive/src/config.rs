@@ -95,11 +95,8 @@ pub(crate) const THROTTLE_READ_MIN: u64 = 16 << 10;
 pub(crate) const THROTTLE_PAUSE_MAX: Duration = Duration::from_millis(200);
 /// Time between two looks at the clocks and at our addresses.
 pub(crate) const UPKEEP_LOOK: Duration = Duration::from_secs(5);
-/// Such looks between two told clocks: a minute.
-pub(crate) const LOOKS_PER_CLOCK: u32 = 12;
-/// The wall clock was set when it differs by this much from what monotonic time says.
-pub(crate) const CLOCK_JUMP_MS: u64 = 1000;
-/// The machine slept when monotonic time missed this much of real time, or this process was stopped for so long.
+/// The machine slept when monotonic time missed this much of real time, or of the wall clock's, or this process was stopped for
+/// so long.
 pub(crate) const SLEPT: Duration = Duration::from_secs(5);
 
 // ---- Names, HTTP and the directory's UDP face

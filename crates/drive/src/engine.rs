@@ -141,7 +141,6 @@ impl Engine {
     /// Runs until the node has stopped or was aborted; then nothing of it is left but the pool's last jobs, which are
     /// done too.
     pub(crate) async fn run(mut self) {
-        self.step(StackInput::Clock { unix_ms: upkeep::unix_ms() });
         while !self.stopped && !self.parts.signals.abort.load(Ordering::Relaxed) {
             if self.batch() {
                 // There is more: let the sockets be looked at in between.
@@ -387,7 +386,6 @@ impl Engine {
                 self.step(StackInput::Datagram { socket, remote, bytes });
             }
             Arrival::Done { ticket, outcome } => self.step(StackInput::Done { ticket, outcome }),
-            Arrival::Clock { unix_ms } => self.step(StackInput::Clock { unix_ms }),
             Arrival::Look { moved } => self.look_at_network(moved),
         }
     }

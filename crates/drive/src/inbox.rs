@@ -32,8 +32,6 @@ pub(crate) enum Arrival {
     Datagram { socket: Socket, remote: SocketAddr, bytes: Bytes },
     /// A network job is done.
     Done { ticket: Ticket, outcome: Outcome },
-    /// The wall clock, at its times and when it jumped.
-    Clock { unix_ms: u64 },
     /// Time to look whether our addresses are still ours; `moved` when another network is known to be there.
     Look { moved: bool },
 }

@@ -1,19 +1,21 @@
-//! What the world itself notices: the wall clock, a suspend, another network.
+//! What the world itself notices: a suspend, another network.
+//!
+//! A suspend shows itself in two ways: by a clock that goes on in it, where the system has one, and by the wall clock, which
+//! jumps. Who sets the wall clock by hand looks the same; then peers and trackers are met once more, and no harm is done.
 
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::time::{ClockId, clock_gettime};
 
-use crate::config::{CLOCK_JUMP_MS, LOOKS_PER_CLOCK, SLEPT, UPKEEP_LOOK};
+use crate::config::{SLEPT, UPKEEP_LOOK};
 use crate::inbox::Arrival;
 use crate::link::Commons;
 use crate::sockets::own_addresses;
 
-/// Unix time, milliseconds.
-pub(crate) fn unix_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+/// The wall clock, since 1970; nothing before that.
+fn wall() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
 /// Time that passed while the machine slept since it was started.
@@ -23,7 +25,7 @@ fn slept() -> Duration {
         let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
         Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or(0))
     };
-    // A system without the clock never shows a difference: it is found by the wall clock's jump.
+    // A system without the clock never shows a difference: the wall clock does.
     #[cfg(target_os = "linux")]
     let boot = of(ClockId::Boottime);
     #[cfg(not(target_os = "linux"))]
@@ -31,27 +33,55 @@ fn slept() -> Duration {
     boot.saturating_sub(of(ClockId::Monotonic))
 }
 
+/// Two clocks of which one may jump.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    wall: Duration,
+    slept: Duration,
+    /// Monotonic.
+    at: tokio::time::Instant,
+}
+
+impl Look {
+    fn now() -> Self {
+        Self { wall: wall(), slept: slept(), at: tokio::time::Instant::now() }
+    }
+    /// Whether the machine seems to have slept between an earlier look and this one.
+    fn woke_since(&self, before: &Self) -> bool {
+        let expected = before.wall + self.at.duration_since(before.at);
+        self.slept.saturating_sub(before.slept) > SLEPT || self.wall.abs_diff(expected) > SLEPT
+    }
+}
+
 /// Looks after the world until it is aborted.
 pub(crate) async fn look(commons: Rc<Commons>) {
-    let start = tokio::time::Instant::now();
-    let mut wall_at_start = unix_ms();
-    let mut asleep = slept();
-    let mut addresses = own_addresses();
-    for look in 1u32.. {
+    let (mut last, mut addresses) = (Look::now(), own_addresses());
+    loop {
         tokio::time::sleep(UPKEEP_LOOK).await;
-        let elapsed = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let now = unix_ms();
-        let jumped = now.abs_diff(wall_at_start.saturating_add(elapsed)) > CLOCK_JUMP_MS;
-        if jumped {
-            wall_at_start = now.saturating_sub(elapsed);
-        }
-        if jumped || look % LOOKS_PER_CLOCK == 0 {
-            commons.inbox.push(Arrival::Clock { unix_ms: now });
-        }
-        let sleeping = slept();
-        let woke = sleeping.saturating_sub(asleep) > SLEPT;
-        asleep = sleeping;
+        let now = Look::now();
+        let woke = now.woke_since(&std::mem::replace(&mut last, now));
         let before = std::mem::replace(&mut addresses, own_addresses());
         commons.inbox.push(Arrival::Look { moved: woke || before != addresses });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_suspend_is_seen_by_either_clock_and_a_clock_that_is_corrected_is_none() {
+        let second = Duration::from_secs(1);
+        let before = Look { wall: second * 1000, slept: second * 7, at: Look::now().at };
+        let later = |wall: u32, slept: u32| {
+            let passed = Look { at: before.at + second * 5, ..before };
+            let now = Look { wall: second * wall, slept: second * slept, ..passed };
+            now.woke_since(&before)
+        };
+        assert!(!later(1005, 7) && !later(1009, 7) && !later(1001, 7) && !later(1005, 10));
+        assert!(later(4605, 7), "where only the wall clock tells");
+        assert!(later(4605, 3607), "where both do");
+        assert!(later(1005, 3607), "and was corrected already");
+        assert!(later(0, 7), "set back");
     }
 }

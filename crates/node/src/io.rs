@@ -39,11 +39,6 @@ pub trait Machine {
 pub enum Input {
     /// Time has come for the node's own plans.
     Wake,
-    /// The wall clock, told at the start, every minute, and when it was seen to jump.
-    Clock {
-        /// Unix time, milliseconds.
-        unix_ms: u64,
-    },
     /// The owner of the node wants something.
     Command(Command),
     /// A dialed link is open, or a remote opened one (its id is odd). A `Credit` for the empty transport follows.

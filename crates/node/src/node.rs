@@ -24,8 +24,6 @@ pub struct Node {
     rng: Rng,
     peer_id: PeerId,
     now: Instant,
-    /// Wall clock and the moment at which it was told.
-    clock: Option<(u64, Instant)>,
     swarms: Swarms,
     discover: Discover,
     play: Play,
@@ -51,7 +49,6 @@ impl Node {
             rng,
             peer_id: PeerId::from_random(random),
             now,
-            clock: None,
             swarms: Swarms::default(),
             discover: Discover::default(),
             play: Play::default(),
@@ -95,7 +92,7 @@ impl Node {
 
     fn dispatch(&mut self, turn: &mut Turn<'_>, input: Input) {
         match input {
-            Input::Wake | Input::Clock { .. } => {}
+            Input::Wake => {}
             Input::Command(command) => self.on_command(turn, command),
             Input::LinkUp { link, remote } => self.swarms.on_link_up(turn, link, remote),
             Input::LinkDown { link, reason } => self.swarms.on_link_down(turn, link, reason),
@@ -174,9 +171,6 @@ impl Machine for Node {
     fn step(&mut self, now: Instant, input: Input, effects: &mut Vec<Effect>) {
         assert!(now >= self.now, "time never runs backwards for a node");
         self.now = now;
-        if let Input::Clock { unix_ms } = input {
-            self.clock = Some((unix_ms, now));
-        }
         let config = Arc::clone(&self.config);
         let mut rng = self.rng.clone();
         let mut tickets = core::mem::take(&mut self.tickets);
@@ -184,9 +178,6 @@ impl Machine for Node {
         let mut counters = core::mem::take(&mut self.counters);
         let mut turn = Turn {
             now,
-            unix_ms: self.clock.map(|(unix_ms, told)| {
-                unix_ms.saturating_add(u64::try_from(now.since(told).as_millis()).unwrap_or(0))
-            }),
             rng: &mut rng,
             config: &config,
             peer_id: self.peer_id,

@@ -52,7 +52,6 @@ impl Desk {
         let config = Arc::clone(&self.config);
         let mut turn = Turn {
             now: self.now,
-            unix_ms: None,
             rng: &mut self.rng,
             config: &config,
             peer_id: PeerId::from_random([7; 12]),

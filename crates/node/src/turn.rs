@@ -24,9 +24,6 @@ use crate::time::Instant;
 pub(crate) struct Turn<'a> {
     /// The time of the turn.
     pub(crate) now: Instant,
-    /// Wall clock at `now`, milliseconds, once it was told.
-    #[allow(dead_code, reason = "part of a turn for every room; slots are counted by it")]
-    pub(crate) unix_ms: Option<u64>,
     /// The node's randomness.
     pub(crate) rng: &'a mut Rng,
     /// Settings.

@@ -29,9 +29,6 @@ use crate::network::{
 use crate::queue::Queue;
 use crate::trace::Trace;
 
-/// Unix time at which every world begins, milliseconds.
-pub const EPOCH_UNIX_MS: u64 = 1_800_000_000_000;
-const CLOCK_EVERY_NS: u64 = 60_000_000_000;
 /// In a strict world a node is audited after every so many turns of the world; in one strict world of as many after every one.
 const AUDIT_TURNS: u64 = 8;
 
@@ -44,8 +41,6 @@ pub enum Event {
     Wake(u32),
     /// A job is done.
     Job(u32),
-    /// A node is told the wall clock: node and process.
-    Clock(u32, u32),
     /// The stage wants the floor.
     Action(u32),
 }
@@ -306,8 +301,6 @@ impl World {
         seat.film_in = 0;
         seat.tickets.clear();
         seat.links.clear();
-        let process = seat.process;
-        self.queue.push(self.now, Event::Clock(host, process));
     }
     /// Ends a host's process; `silent` as in [`Network::leave`].
     pub fn leave(&mut self, host: u32, silent: bool) {
@@ -353,7 +346,6 @@ impl World {
                 }
                 Event::Wake(node) => self.on_wake(node),
                 Event::Job(job) => self.on_job(job),
-                Event::Clock(node, process) => self.on_clock(node, process),
             }
             self.settle();
         }
@@ -473,14 +465,6 @@ impl World {
         {
             seat.tickets.retain(|&other| other != ticket);
             self.step(node, Input::Done { ticket, outcome });
-        }
-    }
-
-    fn on_clock(&mut self, node: u32, process: u32) {
-        if self.seats[node as usize].process == process {
-            let unix_ms = EPOCH_UNIX_MS + self.now / 1_000_000;
-            self.step(node, Input::Clock { unix_ms });
-            self.queue.push(self.now + CLOCK_EVERY_NS, Event::Clock(node, process));
         }
     }
 
