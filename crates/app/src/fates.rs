@@ -102,7 +102,7 @@ mod tests {
 
     use super::Known;
 
-    fn trouble(title: u16, message: &str, fatal: bool) -> Event {
+    fn trouble(title: u32, message: &str, fatal: bool) -> Event {
         Event::Trouble { title: Some(TitleId(title)), message: message.to_owned(), fatal }
     }
 

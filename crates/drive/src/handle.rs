@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU16, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Instant as Clock;
@@ -27,7 +27,7 @@ use crate::clock::NodeClock;
 use crate::config::{CONNECTIONS_MAX, DESCRIPTORS_SPARE, OPEN_FILES_MAX, READ_MAX, REQUESTS_MAX};
 use crate::engine::{self, Parts, Request, Signals};
 use crate::error::DriveError;
-use crate::hub::{Hub, ReaderNews};
+use crate::hub::{Hub, ReaderNews, TitleNews};
 use crate::pool::{Pool, TitleOptions, Titles};
 use crate::recording::Recording;
 use crate::resume::StateFolder;
@@ -78,7 +78,7 @@ struct Inner {
     hub: Arc<Hub>,
     titles: Arc<Titles>,
     listen: SocketAddr,
-    next_title: AtomicU16,
+    next_title: AtomicU32,
     next_reader: AtomicU32,
     stopped: watch::Receiver<bool>,
     thread: std::sync::Mutex<Option<JoinHandle<()>>>,
@@ -140,7 +140,7 @@ impl Engine {
             hub,
             titles,
             listen,
-            next_title: AtomicU16::new(0),
+            next_title: AtomicU32::new(0),
             next_reader: AtomicU32::new(0),
             stopped,
             thread: std::sync::Mutex::new(Some(thread)),
@@ -152,12 +152,13 @@ impl Engine {
     pub fn listen_address(&self) -> SocketAddr {
         self.0.listen
     }
-    /// A title number that is not in use: they come round again.
+    /// A title number that was never used.
     fn new_title(&self) -> Result<TitleId, DriveError> {
-        (0..=u16::MAX)
-            .map(|_| TitleId(self.0.next_title.fetch_add(1, Ordering::Relaxed)))
-            .find(|title| !self.0.titles.knows(*title))
-            .ok_or_else(|| DriveError::Invalid("there are too many titles: remove some".to_owned()))
+        let next = |number: u32| number.checked_add(1);
+        let number = self.0.next_title.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next);
+        number.map(TitleId).map_err(|_| {
+            DriveError::Invalid("too many titles were added in this run: start anew".to_owned())
+        })
     }
     /// A reader number that is not in use: for [`Command::Play`]; [`Engine::open_reader`] takes its own.
     #[must_use]
@@ -183,6 +184,7 @@ impl Engine {
             title.info = self.kept_info(&title.hashes);
         }
         self.0.titles.expect(id, options);
+        self.0.hub.expect_title(id);
         self.command(Command::Add(Box::new(title))).await?;
         Ok(id)
     }
@@ -221,39 +223,35 @@ impl Engine {
     /// Waits until the metadata of a title is known and its storage ready.
     ///
     /// # Errors
-    /// When the title failed (the sentence says why), or the engine has stopped.
+    /// When the title failed (the sentence says why) or was removed, or the engine has stopped.
     pub async fn ready(&self, title: TitleId) -> Result<Arc<Info>, DriveError> {
-        let mut titles = self.0.hub.titles();
-        let mut stopped = self.0.stopped.clone();
-        loop {
-            if let Some(news) = titles.borrow_and_update().get(&title) {
-                if let Some(info) = &news.info {
-                    return Ok(Arc::clone(info));
-                }
-                if let Some(message) = &news.failed {
-                    return Err(DriveError::Invalid(message.clone()));
-                }
-            }
-            tokio::select! {
-                changed = titles.changed() => changed.map_err(|_| DriveError::Stopped)?,
-                _ = stopped.wait_for(|stopped| *stopped) => return Err(DriveError::Stopped),
-            }
-        }
+        self.news(title, |news| news.info.clone()).await
     }
     /// Waits until all that is wanted of a title is here.
     ///
     /// # Errors
     /// As [`Engine::ready`].
     pub async fn complete(&self, title: TitleId) -> Result<(), DriveError> {
+        self.news(title, |news| news.complete.then_some(())).await
+    }
+    /// Waits until `wanted` is found in what is known of a title.
+    async fn news<T>(
+        &self,
+        title: TitleId,
+        wanted: impl Fn(&TitleNews) -> Option<T>,
+    ) -> Result<T, DriveError> {
         let mut titles = self.0.hub.titles();
         let mut stopped = self.0.stopped.clone();
         loop {
-            if let Some(news) = titles.borrow_and_update().get(&title) {
-                if news.complete {
-                    return Ok(());
-                }
-                if let Some(message) = &news.failed {
-                    return Err(DriveError::Invalid(message.clone()));
+            match titles.borrow_and_update().get(&title) {
+                None => return Err(DriveError::Invalid("the title was removed".to_owned())),
+                Some(news) => {
+                    if let Some(found) = wanted(news) {
+                        return Ok(found);
+                    }
+                    if let Some(message) = &news.failed {
+                        return Err(DriveError::Invalid(message.clone()));
+                    }
                 }
             }
             tokio::select! {
@@ -505,11 +503,16 @@ mod tests {
                 verified: None,
             };
             let id = engine.add(title, options).await.expect("added");
+            assert_eq!(id, TitleId(number), "no number comes again");
             if number % 2 == 0 {
                 engine.ready(id).await.expect("ready");
             }
             engine.remove(id).await.expect("removed");
         }
+        let late = Event::Complete { title: TitleId(7) };
+        engine.0.hub.tell(late);
+        assert!(engine.ready(TitleId(7)).await.is_err(), "it was removed");
+        assert!(engine.views().await.expect("running").is_empty());
         let left = || (engine.0.titles.count(), engine.0.hub.titles().borrow().len());
         let gone = async {
             while left() != (0, 0) {

@@ -59,6 +59,10 @@ impl Hub {
     pub(crate) fn titles(&self) -> watch::Receiver<HashMap<TitleId, TitleNews>> {
         self.titles.subscribe()
     }
+    /// A title is about to be added: what happens to it is kept until it is forgotten.
+    pub(crate) fn expect_title(&self, title: TitleId) {
+        self.titles.send_modify(|titles| drop(titles.insert(title, TitleNews::default())));
+    }
     pub(crate) fn forget_title(&self, title: TitleId) {
         self.titles.send_modify(|titles| drop(titles.remove(&title)));
     }
@@ -105,7 +109,8 @@ impl Hub {
         let _ = self.events.send(event);
     }
     fn update(&self, title: TitleId, change: impl FnOnce(&mut TitleNews)) {
-        self.titles.send_modify(|titles| change(titles.entry(title).or_default()));
+        // What is told of one that was removed meanwhile is no news of anybody.
+        self.titles.send_if_modified(|titles| titles.get_mut(&title).map(change).is_some());
     }
     /// Nothing will come any more.
     pub(crate) fn close(&self) {

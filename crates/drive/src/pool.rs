@@ -549,14 +549,14 @@ mod tests {
         let write = Job::Write { title, offset: 0, parts: Vec::new() };
         let number = world.pool.shared.order.submitted(&write);
         let mut jobs = vec![(Ticket(9), Box::new(Job::Save { title, record }))];
-        for number in 0..8u16 {
+        for number in 0..8u32 {
             let name = format!("title {number}");
             std::fs::create_dir(world.folder.path().join(&name)).expect("made");
             std::fs::write(world.folder.path().join(&name).join("film"), &data).expect("written");
             let title = TitleId(number);
             world.titles.expect(title, below(world.folder.path()));
             let info = Arc::new(info_v1(&name, &files, 1 << 14));
-            jobs.push((Ticket(u32::from(number)), Box::new(Job::Prepare { title, info })));
+            jobs.push((Ticket(number), Box::new(Job::Prepare { title, info })));
         }
         let expect = shoal_wire::Hash32([0; 32]);
         let check = Job::CheckBlock { data: Bytes::from(data.clone()), expect };

@@ -28,6 +28,7 @@ pub mod stats;
 mod swarm;
 #[cfg(test)]
 mod testing;
+mod titles;
 mod turn;
 
 pub use discover::directory;

@@ -18,9 +18,10 @@ impl LinkId {
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct Ticket(pub u32);
 
-/// A title inside one node: chosen by whoever adds it, unique in the run, small (it indexes a table).
+/// A title inside one node: chosen by whoever adds it, never used again in a run, so that what is still under way for one that
+/// was left is not taken for another's.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
-pub struct TitleId(pub u16);
+pub struct TitleId(pub u32);
 
 /// Somebody who takes bytes in order (an HTTP answer) or a playback that stands in for a player. Chosen by whoever
 /// opens it, unique in the run, below 2^31: larger ones are the node's own.

@@ -10,12 +10,13 @@ use crate::config::Config;
 use crate::config::limits::NOTES_PER_TURN_MAX;
 use crate::discover::Discover;
 use crate::io::{Command, Effect, Event, Input, Machine};
+use crate::link::TitleId;
 use crate::play::Play;
 use crate::rng::{Rng, Seed};
 use crate::stats::{Counters, TitleView};
 use crate::swarm::Swarms;
 use crate::time::{Instant, earlier};
-use crate::turn::{Note, Owner, Tickets, Turn};
+use crate::turn::{Note, Owner, Tally, Tickets, Turn};
 
 /// One whole peer. See the crate's page.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub struct Node {
     play: Play,
     notes: Vec<Note>,
     tickets: Tickets,
-    counters: Vec<Counters>,
+    counters: Tally,
     /// When to be gone at the latest, once a shutdown was asked for.
     stopping: Option<Instant>,
     stopped: bool,
@@ -54,7 +55,7 @@ impl Node {
             play: Play::default(),
             notes: Vec::new(),
             tickets: Tickets::default(),
-            counters: Vec::new(),
+            counters: Tally::default(),
             stopping: None,
             stopped: false,
         }
@@ -71,15 +72,14 @@ impl Node {
         for view in &mut views {
             view.buffer_ms = self.play.buffer_ms(view.title, self.now);
             view.trackers = self.discover.trackers(view.title);
-            view.counters =
-                self.counters.get(usize::from(view.title.0)).copied().unwrap_or_default();
+            view.counters = self.counters.titles.get(view.title).copied().unwrap_or_default();
         }
         views
     }
-    /// Counters by title number.
+    /// Counters of the titles that are here, in the order of their ids.
     #[must_use]
     pub fn counters(&self) -> &[Counters] {
-        &self.counters
+        self.counters.titles.values()
     }
 
     /// Makes every sum that the node keeps again from its parts. For tests and simulations, between turns.
@@ -197,6 +197,7 @@ impl Machine for Node {
             self.play.on_wake(&mut turn);
             self.settle(&mut turn);
         }
+        self.swarms.forget(&mut turn);
         if let Some(limit) = self.stopping
             && !self.stopped
             && (now >= limit || (self.swarms.is_idle() && self.discover.is_idle()))
@@ -227,7 +228,7 @@ impl Node {
             // Taken out one by one: delivering a note may append more.
             let note = core::mem::replace(
                 &mut turn.notes[delivered],
-                Note::Left { title: crate::link::TitleId(u16::MAX) },
+                Note::Left { title: TitleId(u32::MAX) },
             );
             delivered += 1;
             assert!(delivered <= NOTES_PER_TURN_MAX, "rooms write to each other without end");

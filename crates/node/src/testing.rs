@@ -12,9 +12,8 @@ use shoal_wire::{Hash20, Hash32, InfoHashes, PeerId};
 use crate::config::Config;
 use crate::io::Effect;
 use crate::rng::{Rng, Seed};
-use crate::stats::Counters;
 use crate::time::Instant;
-use crate::turn::{Note, Tickets, Turn};
+use crate::turn::{Note, Tally, Tickets, Turn};
 
 /// Everything around one room.
 #[derive(Debug)]
@@ -30,7 +29,7 @@ pub(crate) struct Desk {
     /// Jobs under way.
     pub(crate) tickets: Tickets,
     /// Counters by title.
-    pub(crate) counters: Vec<Counters>,
+    pub(crate) counters: Tally,
     rng: Rng,
 }
 
@@ -43,7 +42,7 @@ impl Desk {
             effects: Vec::new(),
             notes: Vec::new(),
             tickets: Tickets::default(),
-            counters: Vec::new(),
+            counters: Tally::default(),
             rng: Rng::new(Seed::from_u64(7)),
         }
     }

@@ -19,6 +19,7 @@ use crate::link::{LinkId, ReaderId, Ticket, TitleId};
 use crate::rng::Rng;
 use crate::stats::Counters;
 use crate::time::Instant;
+use crate::titles::Titles;
 
 /// The context of one turn, passed down and never stored.
 pub(crate) struct Turn<'a> {
@@ -37,7 +38,7 @@ pub(crate) struct Turn<'a> {
     /// Jobs under way.
     pub(crate) tickets: &'a mut Tickets,
     /// Counters by title: written by `swarm`, read by all.
-    pub(crate) counters: &'a mut Vec<Counters>,
+    pub(crate) counters: &'a mut Tally,
 }
 
 impl Turn<'_> {
@@ -54,14 +55,18 @@ impl Turn<'_> {
     pub(crate) fn note(&mut self, note: Note) {
         self.notes.push(note);
     }
-    /// Counters of `title`.
+    /// Counters of `title`. What is counted for one that is not here is lost.
     pub(crate) fn counters(&mut self, title: TitleId) -> &mut Counters {
-        let index = usize::from(title.0);
-        if self.counters.len() <= index {
-            self.counters.resize(index + 1, Counters::default());
-        }
-        &mut self.counters[index]
+        self.counters.titles.get_mut(title).unwrap_or(&mut self.counters.lost)
     }
+}
+
+/// Counters of the titles that are here.
+#[derive(Debug, Default)]
+pub(crate) struct Tally {
+    pub(crate) titles: Titles<Counters>,
+    /// Of those that are not.
+    lost: Counters,
 }
 
 /// Who waits for a job, with what it needs to go on.

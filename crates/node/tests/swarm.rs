@@ -357,7 +357,7 @@ fn a_title_that_was_removed_can_be_added_again() {
     world.join(leech, &meta, &content, |_| false, &[seed], false);
     world.run(Duration::from_millis(400), |_| false);
     world.input(leech, Input::Command(Command::Remove { title: TITLE }));
-    assert!(world.hosts[leech].node.views()[0].peers.is_empty());
+    assert!(world.hosts[leech].node.views().is_empty());
     world.join(leech, &meta, &content, |_| false, &[seed], false);
     assert!(world.run(MINUTE, |world| world.is_complete(leech)));
     assert_eq!(world.hosts[leech].disk[..content.len()], content[..]);

@@ -8,15 +8,17 @@ mod table;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Input, Job, Want};
-use shoal_node::link::{LinkId, ReaderId};
+use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Input, Job, Outcome, Want};
+use shoal_node::link::{LinkId, ReaderId, Ticket, TitleId};
 use shoal_node::rng::Seed;
 use shoal_node::time::Instant;
 use shoal_node::{Machine, Node};
 use shoal_wire::Hash20;
+use shoal_wire::bitfield::Bitfield;
 use shoal_wire::metainfo::Version;
 use shoal_wire::peer::{
     BLOCK_LEN, BlockRequest, DueRequest, Extended, ExtensionHandshake, ExtensionIds, HashRange,
@@ -227,10 +229,113 @@ fn a_title_left_while_its_storage_is_made_ready_stays_left() {
     let ticket = ticket.expect("storage is made ready");
     node.step(now, Input::Command(Command::Remove { title: TITLE }), &mut effects);
     effects.clear();
-    let outcome = shoal_node::io::Outcome::Prepared(Box::default());
+    let outcome = Outcome::Prepared(Box::default());
     node.step(now, Input::Done { ticket, outcome }, &mut effects);
     assert!(effects.is_empty(), "{effects:?}");
-    assert!(!node.views()[0].ready);
+    assert!(node.views().is_empty());
+}
+
+#[test]
+fn titles_that_come_and_go_leave_nothing_behind() {
+    let (meta, _) = title(100_000, PIECE, Version::Hybrid);
+    let info = Arc::new(meta.info);
+    let mut now = Instant::from_millis(1);
+    let mut node = Node::new(Config::default().into(), Seed::from_u64(1), now);
+    let blank = format!("{node:?}").len();
+    let setup = |number: u32| AddTitle {
+        title: TitleId(number),
+        hashes: info.hashes,
+        info: Some(Arc::clone(&info)),
+        piece_layers: Vec::new(),
+        trackers: Vec::new(),
+        peers: vec![SocketAddr::from(([10, 3, 0, 1], 80))],
+        have: Some(Bitfield::new(info.layout.piece_count())),
+        partial: Vec::new(),
+        want: Want::All,
+        source: false,
+        time_indexes: Vec::new(),
+    };
+    let remote = SocketAddr::from(([10, 3, 0, 2], 80));
+    let mut saves: Vec<Ticket> = Vec::new();
+    for number in 0..10_000 {
+        let link = LinkId(2 * number + 1);
+        let shake =
+            Message::Handshake(table::shake(info.hashes.primary().expect("a name"), 7).into());
+        let inputs = [
+            Input::Command(Command::Add(setup(number).into())),
+            Input::LinkUp { link, remote },
+            Input::Message { link, message: shake },
+            Input::Message { link, message: Message::Unchoke },
+            Input::Command(Command::Remove { title: TitleId(number) }),
+            Input::LinkDown { link, reason: CloseReason::Stopped },
+        ];
+        let mut effects = Vec::new();
+        for input in inputs {
+            node.step(now, input, &mut effects);
+        }
+        for effect in effects {
+            match effect {
+                Effect::Dial { link, .. } => {
+                    let down = Input::LinkDown { link, reason: CloseReason::Unreachable };
+                    node.step(now, down, &mut Vec::new());
+                }
+                Effect::Submit { ticket, job } if matches!(*job, Job::Save { .. }) => {
+                    saves.push(ticket);
+                }
+                _ => {}
+            }
+        }
+        assert!(node.views().is_empty() && node.counters().len() <= 4, "{number}");
+        // The last records are written some titles later.
+        if saves.len() > 3 {
+            let ticket = saves.remove(0);
+            node.step(now, Input::Done { ticket, outcome: Outcome::Stored }, &mut Vec::new());
+        }
+        now = now + Duration::from_millis(10);
+    }
+    for ticket in saves {
+        node.step(now, Input::Done { ticket, outcome: Outcome::Stored }, &mut Vec::new());
+    }
+    // What waits for a time is over by then.
+    now = now + Duration::from_secs(60);
+    node.step(now, Input::Wake, &mut Vec::new());
+    node.audit().expect("every sum holds");
+    assert!(node.counters().is_empty());
+    let left = format!("{node:?}").len();
+    assert!(left < blank + 2000, "{left} letters tell of a node that took {blank}");
+}
+
+#[test]
+fn what_is_under_way_for_a_title_that_was_left_does_not_reach_the_next() {
+    let mut table = Table::new(Version::V1, false);
+    let peer = SocketAddr::from(([10, 2, 0, 1], 80));
+    table.hold = |job| matches!(job, Job::Save { .. });
+    table.give(Input::Command(Command::Remove { title: TITLE }));
+    let (meta, _) = title(400_000, PIECE, Version::V2);
+    let next = TitleId(TITLE.0 + 1);
+    let setup = AddTitle {
+        title: next,
+        hashes: meta.info.hashes,
+        info: None,
+        piece_layers: Vec::new(),
+        trackers: Vec::new(),
+        peers: Vec::new(),
+        have: None,
+        partial: Vec::new(),
+        want: Want::All,
+        source: false,
+        time_indexes: Vec::new(),
+    };
+    table.give(Input::Command(Command::Add(setup.into())));
+    // Late for the one that is gone: its record, and words of its owner.
+    table.release();
+    table.give(Input::Command(Command::Peers { title: TITLE, peers: vec![peer] }));
+    table.give(Input::Command(Command::Remove { title: TITLE }));
+    table.pass(5);
+    assert!(table.dialed.is_empty());
+    let views = table.node.views();
+    assert_eq!(views.iter().map(|view| view.title).collect::<Vec<_>>(), [next]);
+    assert_eq!(table.node.counters().len(), 1);
 }
 
 #[test]

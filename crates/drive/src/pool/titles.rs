@@ -66,11 +66,6 @@ impl Titles {
     pub fn expect(&self, title: TitleId, options: TitleOptions) {
         self.lock().insert(title, Entry { options, left: false, store: None });
     }
-    /// Whether a title is announced and not forgotten.
-    #[must_use]
-    pub fn knows(&self, title: TitleId) -> bool {
-        self.lock().contains_key(&title)
-    }
     /// Titles that are announced and not forgotten.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -62,7 +62,7 @@ fn add_title() -> impl Strategy<Value = Command> {
         vec_of((any::<u32>(), index), 0..2),
     );
     let want = prop_oneof![Just(Want::All), Just(Want::Play), Just(Want::OnDemand)];
-    let names = any::<(u16, Option<[u8; 20]>, Option<[u8; 32]>)>();
+    let names = any::<(u32, Option<[u8; 20]>, Option<[u8; 32]>)>();
     (names, lists, want, any::<bool>(), any::<bool>()).prop_map(
         |((title, v1, v2), lists, want, source, known)| {
             let (piece_layers, trackers, peers, have, partial, time_indexes) = lists;
@@ -87,7 +87,7 @@ fn add_title() -> impl Strategy<Value = Command> {
 }
 
 fn command() -> impl Strategy<Value = Command> {
-    let ids = || any::<(u16, u32)>().prop_map(|(title, reader)| (TitleId(title), ReaderId(reader)));
+    let ids = || any::<(u32, u32)>().prop_map(|(title, reader)| (TitleId(title), ReaderId(reader)));
     prop_oneof![
         add_title(),
         ids().prop_map(|(title, _)| Command::Remove { title }),

@@ -14,9 +14,9 @@ use crate::link::TitleId;
 impl Swarms {
     /// The first thing that does not hold, if any.
     pub(crate) fn audit(&self) -> Result<(), String> {
-        self.titles.iter().flatten().try_for_each(|swarm| swarm.audit())?;
+        self.titles.values().iter().try_for_each(|swarm| swarm.audit())?;
         self.audit_links()?;
-        let uploads = self.titles.iter().flatten().flat_map(|swarm| {
+        let uploads = self.titles.values().iter().flat_map(|swarm| {
             let peers = (0u16..).zip(&swarm.peers);
             peers.filter_map(|(slot, peer)| Some((swarm.title, slot, &peer.as_ref()?.uploads)))
         });
@@ -32,7 +32,7 @@ impl Swarms {
                 Place::Dialed { title, .. } => *dialing.entry(*title).or_default() += 1,
                 Place::Peer { title, slot } => {
                     peers += 1;
-                    let swarm = self.titles.get(usize::from(title.0)).and_then(Option::as_deref);
+                    let swarm = self.titles.get(*title);
                     let peer = swarm.and_then(|swarm| swarm.peer(*slot));
                     if peer.is_none_or(|peer| peer.link != *link) {
                         return Err(format!("{link:?} is at {title:?} {slot}, where it is not"));
@@ -40,9 +40,9 @@ impl Swarms {
                 }
             }
         }
-        let placed = self.titles.iter().flatten().map(|swarm| swarm.peer_count() as u64).sum();
+        let placed = self.titles.values().iter().map(|swarm| swarm.peer_count() as u64).sum();
         equal("links of peers", peers, placed)?;
-        self.titles.iter().flatten().try_for_each(|swarm| {
+        self.titles.values().iter().try_for_each(|swarm| {
             let counted = dialing.get(&swarm.title).copied().unwrap_or(0);
             equal("links being opened", swarm.dialing as u64, counted)
         })

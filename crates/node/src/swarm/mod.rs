@@ -49,6 +49,7 @@ use crate::io::{CloseReason, Command, Effect, Event, Outcome};
 use crate::link::{LinkId, TitleId};
 use crate::stats::{Counters, TitleView};
 use crate::time::{Instant, earlier};
+use crate::titles::Titles;
 use crate::turn::{Note, Turn};
 use title::Swarm;
 pub(crate) use title::Task;
@@ -138,7 +139,9 @@ impl Hub {
 /// All titles of a node.
 #[derive(Debug, Default)]
 pub(crate) struct Swarms {
-    titles: Vec<Option<Box<Swarm>>>,
+    titles: Titles<Box<Swarm>>,
+    /// Titles that were removed and may still wait for their last record.
+    leaving: Vec<TitleId>,
     by_hash: BTreeMap<Hash20, TitleId>,
     hub: Hub,
     /// Links without a handshake in the order in which their time is over.
@@ -151,27 +154,31 @@ pub(crate) struct Swarms {
 
 impl Swarms {
     fn title(&mut self, title: TitleId) -> Option<(&mut Swarm, &mut Hub)> {
-        let swarm = self.titles.get_mut(usize::from(title.0))?.as_deref_mut()?;
+        let swarm = self.titles.get_mut(title)?;
         Some((swarm, &mut self.hub))
     }
     pub(crate) fn on_command(&mut self, turn: &mut Turn<'_>, command: Command) {
         match command {
             Command::Add(setup) => {
-                let index = usize::from(setup.title.0);
-                if self.titles.len() <= index {
-                    self.titles.resize_with(index + 1, || None);
-                }
-                match &self.titles[index] {
+                let title = setup.title;
+                match self.titles.get(title) {
                     Some(old) if !old.has_left() => return,
                     // It was here before: what its old life still waits for must not reach the new one.
-                    Some(_) => turn.tickets.forget_title(setup.title),
+                    Some(_) => turn.tickets.forget_title(title),
                     None => {}
                 }
-                *turn.counters(setup.title) = Counters::default();
-                self.titles[index] = Some(Box::new(Swarm::new(turn, &mut self.hub, *setup)));
-                self.name(TitleId(index as u16));
+                self.leaving.retain(|left| *left != title);
+                turn.counters.titles.insert(title, Counters::default());
+                let swarm = Swarm::new(turn, &mut self.hub, *setup);
+                self.titles.insert(title, Box::new(swarm));
+                self.name(title);
             }
-            Command::Remove { title } => self.remove(turn, title),
+            Command::Remove { title } => {
+                self.remove(turn, title);
+                if self.titles.get(title).is_some() && !self.leaving.contains(&title) {
+                    self.leaving.push(title);
+                }
+            }
             Command::Peers { title, peers } => {
                 if let Some((swarm, _)) = self.title(title) {
                     swarm.on_found(turn, crate::turn::Found::User, &peers);
@@ -184,13 +191,13 @@ impl Swarms {
             }
             Command::Limits { up, .. } => self.hub.uplink.set_limit(turn.now, up),
             Command::NetworkChanged => {
-                for swarm in self.titles.iter_mut().flatten() {
+                for swarm in self.titles.values_mut() {
                     swarm.on_network_changed(turn);
                 }
             }
             Command::Shutdown => {
-                for index in 0..self.titles.len() {
-                    self.remove(turn, TitleId(index as u16));
+                for title in self.titles.ids().to_vec() {
+                    self.remove(turn, title);
                 }
                 for (_, link) in core::mem::take(&mut self.waiting) {
                     if matches!(self.hub.links.get(&link), Some(Place::Inbound { .. })) {
@@ -208,6 +215,23 @@ impl Swarms {
             swarm.leave(turn, hub);
         }
         self.by_hash.retain(|_, of| *of != title);
+    }
+    /// Ends titles that were removed, once nothing of them is left to save: nothing is known of them any more. To be called when
+    /// all rooms have heard that they left.
+    pub(crate) fn forget(&mut self, turn: &mut Turn<'_>) {
+        if self.leaving.is_empty() {
+            return;
+        }
+        let titles = &self.titles;
+        let is_over = |title: &TitleId| titles.get(*title).is_none_or(|swarm| swarm.is_idle());
+        let (over, leaving) = self.leaving.drain(..).partition(is_over);
+        self.leaving = leaving;
+        let over: Vec<TitleId> = over;
+        for title in over {
+            self.titles.remove(title);
+            turn.counters.titles.remove(title);
+            turn.tickets.forget_title(title);
+        }
     }
     /// Makes a title findable by its names: a magnet's other name is known only when its metadata is.
     fn name(&mut self, title: TitleId) {
@@ -380,7 +404,7 @@ impl Swarms {
         }
         let Self { titles, hub, .. } = self;
         let held_back = hub.uplink.is_held_back(turn.now);
-        for swarm in titles.iter_mut().flatten() {
+        for swarm in titles.values_mut() {
             if held_back {
                 swarm.look_for_stuck(turn, hub);
             }
@@ -390,13 +414,13 @@ impl Swarms {
         self.drain(turn);
     }
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let titles = self.titles.iter().flatten().filter_map(|swarm| swarm.deadline()).min();
+        let titles = self.titles.values().iter().filter_map(|swarm| swarm.deadline()).min();
         let waiting = self.waiting.front().map(|entry| entry.0);
         earlier(earlier(titles, waiting), earlier(self.dial_wake, self.hub.held_until))
     }
     /// Nothing is left to save.
     pub(crate) fn is_idle(&self) -> bool {
-        self.titles.iter().flatten().all(|swarm| swarm.is_idle())
+        self.titles.values().iter().all(|swarm| swarm.is_idle())
     }
     pub(crate) fn title_of(&self, link: LinkId) -> Option<TitleId> {
         match self.hub.links.get(&link)? {
@@ -405,14 +429,16 @@ impl Swarms {
         }
     }
     pub(crate) fn views(&self, now: Instant) -> Vec<TitleView> {
-        self.titles.iter().flatten().map(|swarm| swarm.view(now)).collect()
+        let is_here = |title: &TitleId| !self.leaving.contains(title);
+        let here = self.titles.values().iter().filter(|swarm| is_here(&swarm.title));
+        here.map(|swarm| swarm.view(now)).collect()
     }
     /// Opens links as titles want and the pace of dialing allows.
     fn dial(&mut self, turn: &mut Turn<'_>) {
         let pace = Duration::from_secs(1) / turn.config.swarm.dials_per_s.max(1);
         let mut next: Option<Instant> = None;
         let Self { titles, hub, dial_at, .. } = self;
-        for swarm in titles.iter_mut().flatten() {
+        for swarm in titles.values_mut() {
             while let Some(ready) = swarm.dial_ready(turn) {
                 // A burst of a second's worth is allowed after silence.
                 let allowed = dial_at.map_or(turn.now, |at| at.back(Duration::from_secs(1)));
