@@ -509,7 +509,7 @@ mod tests {
             }
             engine.remove(id).await.expect("removed");
         }
-        let late = Event::Complete { title: TitleId(7) };
+        let late = Event::Complete { title: TitleId(7), length: 1 };
         engine.0.hub.tell(late);
         assert!(engine.ready(TitleId(7)).await.is_err(), "it was removed");
         assert!(engine.views().await.expect("running").is_empty());

@@ -99,7 +99,7 @@ impl Hub {
             Event::Ready { title, ref info } => {
                 self.update(title, |news| news.info = Some(Arc::clone(info)));
             }
-            Event::Complete { title } => self.update(title, |news| news.complete = true),
+            Event::Complete { title, .. } => self.update(title, |news| news.complete = true),
             Event::Trouble { title: Some(title), ref message, fatal: true } => {
                 self.update(title, |news| news.failed = Some(message.clone()));
             }

@@ -494,6 +494,8 @@ pub enum Event {
     Complete {
         /// The title.
         title: TitleId,
+        /// Bytes of what is wanted.
+        length: u64,
     },
     /// Bytes for a reader: the next in its range.
     Data {

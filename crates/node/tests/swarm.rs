@@ -420,8 +420,11 @@ fn a_choice_of_files_is_fetched_and_nothing_else_until_somebody_reads_it() {
             world.input(leech, select(&[]));
             assert!(world.run(MINUTE, |world| held(world).have == view.length), "{version:?}");
             let told = world.hosts[leech].events.iter();
-            let told = told.filter(|(_, event)| matches!(event, Event::Complete { .. })).count();
-            assert_eq!(told, 2, "{version:?}");
+            let told = told.filter_map(|(_, event)| match event {
+                Event::Complete { length, .. } => Some(*length),
+                _ => None,
+            });
+            assert!(told.eq([view.wanted, view.length]), "{version:?}");
             audit(&world);
         }
     }

@@ -384,11 +384,7 @@ pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, base: Optio
                 }
                 let titles = library.titles().await;
                 tell_titles(&reports, &titles, &mut told, base.as_deref());
-                let views = match event {
-                    Event::Complete { .. } => library.views().await,
-                    _ => Vec::new(),
-                };
-                tell_event(&reports, &titles, &views, &event);
+                tell_event(&reports, &titles, &event);
             }
             _ = second.tick() => {
                 let views = library.views().await;
@@ -471,16 +467,11 @@ pub fn title_report(entry: &Entry, base: Option<&str>) -> Option<Report> {
     })
 }
 
-/// `views` matter to a title that is complete.
-fn tell_event(reports: &Reports, titles: &[Entry], views: &[TitleView], event: &Event) {
+fn tell_event(reports: &Reports, titles: &[Entry], event: &Event) {
     let (title, report) = match event {
-        Event::Complete { title } => {
-            let length = views.iter().find(|view| view.title == *title).map(|view| view.wanted);
-            let info = titles.iter().find(|entry| entry.title == *title);
-            let all = || info.and_then(|entry| Some(entry.info.as_ref()?.length()));
-            let length = length.or_else(all).unwrap_or(0);
+        Event::Complete { title, length } => {
             let seconds = reports.t_ms() as f64 / 1000.0;
-            (Some(*title), Report::Complete { length, seconds })
+            (Some(*title), Report::Complete { length: *length, seconds })
         }
         Event::Playing { title, startup_ms, .. } => {
             (Some(*title), Report::Playing { startup_ms: *startup_ms })
@@ -510,7 +501,10 @@ fn tell_event(reports: &Reports, titles: &[Entry], views: &[TitleView], event: &
 
 #[cfg(test)]
 mod tests {
-    use super::{Duration, FileReport, Instant, Kept, Report, Reports, SAME_TROUBLE, event_json};
+    use super::{
+        Duration, Event, FileReport, Instant, Kept, Report, Reports, SAME_TROUBLE, TitleId,
+        event_json, tell_event,
+    };
     use serde_json::json;
     use shoal_node::stats::Counters;
 
@@ -586,6 +580,14 @@ mod tests {
         assert!(repeated("a is gone", false, SAME_TROUBLE));
         assert!(!repeated("b is gone", false, SAME_TROUBLE));
         assert!(!repeated("b is gone", false, SAME_TROUBLE * 2));
+    }
+
+    #[test]
+    fn how_much_is_complete_is_told_although_the_title_has_left_since() {
+        let reports = Reports::new();
+        let (_, mut live) = reports.listen();
+        tell_event(&reports, &[], &Event::Complete { title: TitleId(0), length: 300_000 });
+        assert!(live.try_recv().is_ok_and(|line| line.contains("\"length\":300000")));
     }
 
     #[test]

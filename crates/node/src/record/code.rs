@@ -414,7 +414,7 @@ code_enum! {
     }
     Event {
         0 => Ready { title, info },
-        1 => Complete { title },
+        1 => Complete { title, length },
         2 => Data { reader, offset, data },
         3 => ReaderFailed { reader, message },
         4 => Playing { title, reader, startup_ms },

@@ -275,6 +275,7 @@ impl Swarm {
         }
         let finished = content.pieces.is_complete();
         let full = content.pieces.is_full();
+        let length = content.pieces.wanted_bytes().0;
         content.finished = finished;
         self.phase = Phase::Ready(content);
         turn.note(Note::Ready { title: self.title, info: Arc::clone(&info) });
@@ -283,7 +284,7 @@ impl Swarm {
             turn.note(Note::Finished { title: self.title, fetched: false });
         }
         if finished {
-            turn.tell(Event::Complete { title: self.title });
+            turn.tell(Event::Complete { title: self.title, length });
         }
         for slot in self.slots() {
             self.introduce_content(turn, hub, slot);

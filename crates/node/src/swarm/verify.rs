@@ -557,12 +557,13 @@ impl Swarm {
             return;
         }
         let (full, sated) = (content.pieces.is_full(), content.is_sated());
+        let length = content.pieces.wanted_bytes().0;
         self.save(turn, false);
         // Trackers count those that have all of it.
         if full {
             turn.note(Note::Finished { title: self.title, fetched: true });
         }
-        turn.tell(Event::Complete { title: self.title });
+        turn.tell(Event::Complete { title: self.title, length });
         if !sated {
             // A reader needs more than what is wanted otherwise.
             return;
