@@ -100,6 +100,18 @@ impl Audience {
         }
         covering.or(whole).or(any).map(|(_, id)| id)
     }
+    /// How many whose windows hold block `number` go before `me` in fetching it, and how many there are besides `me`.
+    /// O(members).
+    pub(super) fn before(&self, now: Instant, number: u32, me: u64) -> (u32, u32) {
+        let mine = rank(me, number);
+        let others = self.members.iter().filter(|(id, said)| {
+            let stretch = said.now(now);
+            **id != me && (stretch.from..stretch.until).contains(&number)
+        });
+        others.fold((0, 0), |(before, all), (&id, _)| {
+            (before + u32::from(rank(id, number) > mine), all + 1)
+        })
+    }
 }
 
 #[cfg(test)]
@@ -143,6 +155,24 @@ mod tests {
         assert_eq!(both.first_fetcher(after(6), 205, 9), Some(7));
         assert_eq!(audience(&[viewer]).first_fetcher(after(0), 900, 9), Some(7));
         assert_eq!(audience(&[]).first_fetcher(after(0), 900, 9), None);
+    }
+
+    #[test]
+    fn all_agree_on_who_goes_before_whom() {
+        let ids = (1..=20).map(|id| id * 0x1234_5678_9abc);
+        let mut members: alloc::vec::Vec<_> = ids.map(|id| member(id, 100, 200, 0)).collect();
+        // Whose window does not hold the block does not count.
+        members.push(member(7, 0, 100, 0));
+        let all = audience(&members);
+        let mut before: alloc::vec::Vec<_> = members
+            .iter()
+            .filter(|one| one.id != 7)
+            .map(|one| all.before(Instant::ZERO, 150, one.id))
+            .collect();
+        before.sort_unstable();
+        let expected: alloc::vec::Vec<_> = (0..20).map(|count| (count, 19)).collect();
+        assert_eq!(before, expected);
+        assert_eq!(all.before(Instant::ZERO, 250, 7), (0, 0));
     }
 
     #[test]

@@ -43,6 +43,12 @@ const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
 const FRESH_KEPT: Duration = Duration::from_millis(25);
 /// What a source turned down is not asked of it again for this long.
 const BARRED_FOR: Duration = Duration::from_secs(1);
+/// A block that is due within this time should have spread among those who need it.
+const SPREADS_WITHIN: Duration = Duration::from_secs(20);
+/// It has not, while no more than this many peers of ours have it
+const FEW: u32 = 3;
+/// and at least this many need it.
+const MANY: u32 = 8;
 /// Changes of an audience are gathered for this long.
 const AUDIENCE_DELAY: Duration = Duration::from_millis(100);
 /// Windows that lie no further apart than this are one stretch, bytes.
@@ -98,6 +104,11 @@ impl Copies {
     /// Whether a peer that is no source announced the block.
     pub(super) fn is_elsewhere(&self, key: BlockKey, pieces: &Availability) -> bool {
         self.seeds > 0 || pieces.count(key.piece()) > 0 || self.holders.contains_key(&key)
+    }
+    /// How many peers that are no sources are known to have the block.
+    fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
+        let single = self.holders.get(&key).copied().unwrap_or(0);
+        u32::from(pieces.count(key.piece())) + u32::from(self.seeds) + u32::from(single)
     }
     /// Whether a source turned the block down just now.
     fn is_barred(&self, key: BlockKey, now: Instant) -> bool {
@@ -386,6 +397,7 @@ impl Gate<'_> {
         if content.plan.is_playing() {
             due <= now + source.service.quiet_answer(BLOCK_LEN) + LAST_MOMENT
                 || (!elsewhere && self.is_ours(content, key))
+                || (elsewhere && self.spreads_slowly(content, key, due))
         } else {
             // Before the first frame a source that has nothing better to do may help.
             elsewhere || due + START_PATIENCE <= now || self.is_ours(content, key)
@@ -405,9 +417,21 @@ impl Gate<'_> {
             || (!content.copies.is_elsewhere(key, &content.availability)
                 && self.is_ours(content, key))
     }
-    fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
+    /// Whether few have a block that many will need soon, and we are among the first of them to fetch it.
+    fn spreads_slowly(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
+        if due > self.now + SPREADS_WITHIN || content.copies.count(key, &content.availability) > FEW
+        {
+            return false;
+        }
+        let (before, all) = self.audience.before(self.now, self.number(content, key), self.me);
+        all >= MANY && before <= (all / MANY).ilog2()
+    }
+    fn number(&self, content: &Content, key: BlockKey) -> u32 {
         let per_piece = content.pieces.info.layout.blocks_per_piece();
-        let number = key.piece().saturating_mul(per_piece).saturating_add(key.block());
+        key.piece().saturating_mul(per_piece).saturating_add(key.block())
+    }
+    fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
+        let number = self.number(content, key);
         let first = self.audience.first_fetcher(self.now, number, key.piece());
         first.is_none_or(|first| first == self.me)
     }
