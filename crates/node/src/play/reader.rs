@@ -146,10 +146,11 @@ impl Reader {
             self.ask(turn);
         }
     }
-    /// It asks for the next byte: so the model learns of it.
+    /// The model learns that it asks for the next byte, if it does and there is one.
     pub(crate) fn tell_model(&mut self, now: Instant) {
-        if let (Some(stage), true) = (&mut self.stage, self.max.is_some()) {
-            let missing = self.until <= self.position;
+        let asks = self.max.is_some() && self.position < self.end();
+        let missing = self.until <= self.position;
+        if let Some(stage) = self.stage.as_mut().filter(|_| asks) {
             stage.model.asks(now, missing, &mut stage.moments);
         }
     }
