@@ -378,6 +378,21 @@ fn an_answer_that_is_dropped_while_it_waits_is_no_stall() {
 }
 
 #[test]
+fn at_the_end_of_an_answer_nobody_waits() {
+    let mut stage = Stage::ready();
+    stage.have = vec![(0, 60 * RATE)];
+    let (reader, end) = (ReaderId(1), 3 * RATE);
+    stage.command(Command::Open { reader, title: TITLE, file: 0, start: 0, end });
+    stage.read(1, 3 * RATE);
+    stage.read(1, 65_536);
+    assert!(matches!(stage.events()[..], [Event::Playing { .. }, Event::Ended { .. }]));
+    stage.pass_ms(60_000);
+    stage.open(2, 3 * RATE);
+    stage.read(2, 5 * RATE);
+    assert!(stage.events().is_empty(), "the answer was over");
+}
+
+#[test]
 fn who_jumps_away_from_a_reader_that_waits_does_not_stall_there() {
     let mut stage = Stage::ready();
     stage.have = vec![(0, 2 * RATE)];
