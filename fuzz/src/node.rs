@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, Command, Job, Outcome, Want};
+use shoal_node::io::{AddTitle, Command, Job, Outcome};
 use shoal_node::link::{LinkId, Ticket, TitleId};
 use shoal_node::record::{Record, Recorder, Records};
 use shoal_node::rng::Seed;
@@ -101,19 +101,9 @@ impl World {
             unread: Vec::new(),
             jobs: Vec::new(),
         };
-        let add = AddTitle {
-            title: TITLE,
-            hashes: info.hashes,
-            have: holds.then(|| Bitfield::full(info.layout.piece_count())),
-            info: Some(Arc::new(info)),
-            piece_layers: Vec::new(),
-            trackers: Vec::new(),
-            peers: Vec::new(),
-            partial: Vec::new(),
-            want: Want::All,
-            source: false,
-            time_indexes: Vec::new(),
-        };
+        let plain = AddTitle::new(TITLE, info.hashes);
+        let have = holds.then(|| Bitfield::full(info.layout.piece_count()));
+        let add = AddTitle { have, info: Some(Arc::new(info)), ..plain };
         world.give(StackInput::Command(Command::Add(Box::new(add))));
         world.reconnect();
         world

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, Command, Event, Job, Outcome, Want};
+use shoal_node::io::{AddTitle, Command, Event, Job, Outcome};
 use shoal_node::link::{LinkId, TitleId};
 use shoal_node::rng::Seed;
 use shoal_node::time::Instant;
@@ -129,17 +129,11 @@ impl Pair {
             have.set(piece);
         }
         let setup = AddTitle {
-            title: TITLE,
-            hashes: info.hashes,
             info: Some(info),
             piece_layers: meta.piece_layers.clone(),
-            trackers: Vec::new(),
             peers,
             have: Some(have),
-            partial: Vec::new(),
-            want: Want::All,
-            source: false,
-            time_indexes: Vec::new(),
+            ..AddTitle::new(TITLE, meta.info.hashes)
         };
         self.input(side, StackInput::Command(Command::Add(Box::new(setup))));
     }

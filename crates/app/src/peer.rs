@@ -167,20 +167,9 @@ pub(crate) async fn title_of(
     want: Want,
     common: &Common,
 ) -> Result<AddTitle, Error> {
-    let mut title = AddTitle {
-        // Chosen by the engine.
-        title: TitleId(0),
-        hashes: shoal_wire::InfoHashes::default(),
-        info: None,
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
-        peers: Vec::new(),
-        have: None,
-        partial: Vec::new(),
-        want,
-        source: false,
-        time_indexes: Vec::new(),
-    };
+    // Its number is chosen by the engine.
+    let mut title =
+        AddTitle { want, ..AddTitle::new(TitleId(0), shoal_wire::InfoHashes::default()) };
     let mut names: Vec<String> = Vec::new();
     match target {
         Target::Magnet(magnet) => {

@@ -65,7 +65,7 @@ mod tests {
 
     use bytes::Bytes;
     use shoal_node::config::Config;
-    use shoal_node::io::{AddTitle, Command, Effect, Input, Want};
+    use shoal_node::io::{AddTitle, Command, Effect, Input};
     use shoal_node::link::{LinkId, TitleId};
     use shoal_node::rng::Seed;
     use shoal_node::{Machine, Node};
@@ -147,19 +147,9 @@ mod tests {
             let info = Arc::new(info_v1("title", &[file], 64 << 10));
             let node = Node::new(Arc::new(Config::default()), Seed::from_u64(1), Instant::ZERO);
             let mut new = Self { clock: NodeClock::new(now), node, info: Arc::clone(&info) };
-            let title = AddTitle {
-                title: TitleId(0),
-                hashes: info.hashes,
-                have: Some(Bitfield::new(info.layout.piece_count())),
-                info: Some(info),
-                piece_layers: Vec::new(),
-                trackers: Vec::new(),
-                peers: Vec::new(),
-                partial: Vec::new(),
-                want: Want::All,
-                source: false,
-                time_indexes: Vec::new(),
-            };
+            let plain = AddTitle::new(TitleId(0), info.hashes);
+            let have = Some(Bitfield::new(info.layout.piece_count()));
+            let title = AddTitle { have, info: Some(info), ..plain };
             new.turn(now, Input::Command(Command::Add(Box::new(title))));
             new
         }

@@ -465,8 +465,6 @@ impl Drop for Reader {
 mod tests {
     use std::time::Duration;
 
-    use shoal_node::io::Want;
-
     use super::*;
     use crate::storage::Place;
     use crate::testing::{TestFile, film, info_v1};
@@ -483,19 +481,8 @@ mod tests {
         let files = [TestFile { path: "film", data: &data, start: 0 }];
         for number in 0..300 {
             let info = info_v1(&format!("title {number}"), &files, 1 << 14);
-            let title = AddTitle {
-                title: TitleId(0),
-                hashes: info.hashes,
-                info: Some(Arc::new(info)),
-                piece_layers: Vec::new(),
-                trackers: Vec::new(),
-                peers: Vec::new(),
-                have: None,
-                partial: Vec::new(),
-                want: Want::All,
-                source: false,
-                time_indexes: Vec::new(),
-            };
+            let plain = AddTitle::new(TitleId(0), info.hashes);
+            let title = AddTitle { info: Some(Arc::new(info)), ..plain };
             let options = TitleOptions {
                 place: Place::Below(folder.path().to_path_buf()),
                 trust: Trust::Verified,

@@ -298,6 +298,26 @@ pub struct AddTitle {
     pub time_indexes: Vec<(u32, Arc<TimeIndex>)>,
 }
 
+impl AddTitle {
+    /// A title of which only the names are known, and all of which is wanted.
+    #[must_use]
+    pub fn new(title: TitleId, hashes: InfoHashes) -> Self {
+        Self {
+            title,
+            hashes,
+            info: None,
+            piece_layers: Vec::new(),
+            trackers: Vec::new(),
+            peers: Vec::new(),
+            have: None,
+            partial: Vec::new(),
+            want: Want::All,
+            source: false,
+            time_indexes: Vec::new(),
+        }
+    }
+}
+
 /// What of a title is fetched without being asked for by a reader.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Want {

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Event, Input, Job, Outcome, Want};
+use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Event, Input, Job, Outcome};
 use shoal_node::link::{LinkId, TitleId};
 use shoal_node::record::{Header, Record, Recorder, Records, Replay};
 use shoal_node::rng::Seed;
@@ -301,17 +301,11 @@ fn exchange<F: Face>(
     for host in 0..HOSTS {
         let holds = host == 0;
         let setup = AddTitle {
-            title: TitleId(0),
-            hashes: meta.info.hashes,
             info: holds.then(|| Arc::new(meta.info.clone())),
             piece_layers: if holds { meta.piece_layers.clone() } else { Vec::new() },
-            trackers: Vec::new(),
             peers: if holds { Vec::new() } else { vec![addr(0)] },
             have: holds.then(|| Bitfield::full(meta.info.layout.piece_count())),
-            partial: Vec::new(),
-            want: Want::All,
-            source: false,
-            time_indexes: Vec::new(),
+            ..AddTitle::new(TitleId(0), meta.info.hashes)
         };
         let command = Command::Add(Box::new(setup));
         world.give(host, Given::Plain(StackInput::Command(command)));

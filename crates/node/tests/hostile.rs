@@ -12,7 +12,7 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use shoal_node::config::Config;
 use shoal_node::io::{
-    AddTitle, CloseReason, Command, Effect, Event, Failure, FailureKind, Input, Job, Outcome, Want,
+    AddTitle, CloseReason, Command, Effect, Event, Failure, FailureKind, Input, Job, Outcome,
 };
 use shoal_node::link::{LinkId, ReaderId, Ticket};
 use shoal_node::rng::Seed;
@@ -200,17 +200,12 @@ impl Script {
             partial.push((2, bits));
         }
         let setup = AddTitle {
-            title: TITLE,
-            hashes: self.info.hashes,
             info: (!self.magnet).then(|| Arc::clone(&self.info)),
             piece_layers: if self.magnet { Vec::new() } else { self.meta.piece_layers.clone() },
-            trackers: Vec::new(),
             peers: vec![addr(200), addr(201)],
             have: (!self.magnet).then_some(have),
             partial,
-            want: Want::All,
-            source: false,
-            time_indexes: Vec::new(),
+            ..AddTitle::new(TITLE, self.info.hashes)
         };
         self.removed = false;
         self.give(Input::Command(Command::Add(setup.into())));

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Input, Job, Outcome, Want};
+use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Input, Job, Outcome};
 use shoal_node::link::{LinkId, ReaderId, Ticket, TitleId};
 use shoal_node::rng::Seed;
 use shoal_node::time::Instant;
@@ -207,19 +207,7 @@ fn a_title_left_while_its_storage_is_made_ready_stays_left() {
     let info = Arc::new(meta.info);
     let now = Instant::from_millis(1);
     let mut node = Node::new(Config::default().into(), Seed::from_u64(1), now);
-    let setup = AddTitle {
-        title: TITLE,
-        hashes: info.hashes,
-        info: Some(Arc::clone(&info)),
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
-        peers: Vec::new(),
-        have: None,
-        partial: Vec::new(),
-        want: Want::All,
-        source: false,
-        time_indexes: Vec::new(),
-    };
+    let setup = AddTitle { info: Some(Arc::clone(&info)), ..AddTitle::new(TITLE, info.hashes) };
     let mut effects = Vec::new();
     node.step(now, Input::Command(Command::Add(setup.into())), &mut effects);
     let ticket = effects.iter().find_map(|effect| match effect {
@@ -243,17 +231,10 @@ fn titles_that_come_and_go_leave_nothing_behind() {
     let mut node = Node::new(Config::default().into(), Seed::from_u64(1), now);
     let blank = format!("{node:?}").len();
     let setup = |number: u32| AddTitle {
-        title: TitleId(number),
-        hashes: info.hashes,
         info: Some(Arc::clone(&info)),
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
         peers: vec![SocketAddr::from(([10, 3, 0, 1], 80))],
         have: Some(Bitfield::new(info.layout.piece_count())),
-        partial: Vec::new(),
-        want: Want::All,
-        source: false,
-        time_indexes: Vec::new(),
+        ..AddTitle::new(TitleId(number), info.hashes)
     };
     let remote = SocketAddr::from(([10, 3, 0, 2], 80));
     let mut saves: Vec<Ticket> = Vec::new();
@@ -313,19 +294,7 @@ fn what_is_under_way_for_a_title_that_was_left_does_not_reach_the_next() {
     table.give(Input::Command(Command::Remove { title: TITLE }));
     let (meta, _) = title(400_000, PIECE, Version::V2);
     let next = TitleId(TITLE.0 + 1);
-    let setup = AddTitle {
-        title: next,
-        hashes: meta.info.hashes,
-        info: None,
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
-        peers: Vec::new(),
-        have: None,
-        partial: Vec::new(),
-        want: Want::All,
-        source: false,
-        time_indexes: Vec::new(),
-    };
+    let setup = AddTitle::new(next, meta.info.hashes);
     table.give(Input::Command(Command::Add(setup.into())));
     // Late for the one that is gone: its record, and words of its owner.
     table.release();

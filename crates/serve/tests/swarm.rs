@@ -33,19 +33,7 @@ fn engine() -> Engine {
 }
 
 fn title(hashes: InfoHashes, info: Option<Info>, want: Want) -> AddTitle {
-    AddTitle {
-        title: TitleId(0),
-        hashes,
-        info: info.map(Arc::new),
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
-        peers: Vec::new(),
-        have: None,
-        partial: Vec::new(),
-        want,
-        source: false,
-        time_indexes: Vec::new(),
-    }
+    AddTitle { info: info.map(Arc::new), want, ..AddTitle::new(TitleId(0), hashes) }
 }
 
 /// Publishes the film from `folder` and seeds it.

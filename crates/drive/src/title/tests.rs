@@ -77,11 +77,15 @@ fn a_file_changed_between_runs_is_hashed_and_only_good_pieces_count() {
     assert_eq!(ones(&store.prepare(Trust::Nothing).expect("looked").have), [0, 2]);
 }
 
+/// Waits until a change gets another time: those of files go by the ticks of the system, 10 ms at most.
+fn tick() {
+    std::thread::sleep(std::time::Duration::from_millis(20));
+}
+
 /// Does something to the file that sets its times back.
 fn unseen(path: &Path, act: impl FnOnce()) {
     let before = std::fs::metadata(path).and_then(|found| found.modified()).expect("there");
-    // Times of files go by the ticks of the system.
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    tick();
     act();
     let file = std::fs::File::options().write(true).open(path).expect("there");
     file.set_modified(before).expect("set back");
@@ -124,10 +128,10 @@ fn a_new_link_or_mode_costs_one_check_and_nothing_is_lost() {
         store.progress().total
     };
     assert_eq!(checked(), 0, "our own record is believed");
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    tick();
     std::fs::hard_link(&path, folder.path().join("kept")).expect("linked");
     assert_eq!((checked(), checked()), (data.len() as u64, 0));
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    tick();
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).expect("changed");
     assert_eq!((checked(), checked()), (data.len() as u64, 0));
 }
@@ -142,7 +146,7 @@ fn of_a_file_that_was_touched_in_a_run_only_pieces_that_match_are_given_away() {
     let buffers = ReadBuffers::new(1 << 20);
     let piece = |index: usize| (index * PIECE as usize) as u64;
     store.read(piece(1), 100, &buffers).expect("as it was");
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    tick();
     std::fs::hard_link(&path, folder.path().join("kept")).expect("linked");
     for index in 0..3 {
         let read = store.read(piece(index) + 5, 100, &buffers).expect("all is well with it");
@@ -173,7 +177,7 @@ fn blocks_of_a_piece_that_is_not_whole_survive_a_touch() {
     write(&store, &data, start + (16 << 10), 16 << 10);
     store.save(&ResumeRecord { have: Bitfield::new(3), partial: Vec::new() }).expect("saved");
     let path = folder.path().join("title/film");
-    std::thread::sleep(std::time::Duration::from_millis(20));
+    tick();
     std::fs::hard_link(&path, folder.path().join("kept")).expect("linked");
     let read = store.read(start as u64 + 10_000, 20_000, &buffers).expect("it was noted");
     assert_eq!(read, data[start + 10_000..][..20_000]);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use shoal_drive::publish::{Publication, PublishProgress, Published, find_sources, publish};
 use shoal_drive::{Engine, EngineOptions, Place, TitleOptions, Trust};
 use shoal_node::config::Config;
-use shoal_node::io::{AddTitle, Want};
+use shoal_node::io::AddTitle;
 use shoal_node::link::TitleId;
 use shoal_wire::InfoHashes;
 use shoal_wire::metainfo::{Info, TitleExtras, Version};
@@ -52,19 +52,7 @@ pub(crate) fn published(folder: &Path, version: Version, piece_length: u32) -> P
 }
 
 pub(crate) fn title(hashes: InfoHashes, info: Option<Info>) -> AddTitle {
-    AddTitle {
-        title: TitleId(0),
-        hashes,
-        info: info.map(Arc::new),
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
-        peers: Vec::new(),
-        have: None,
-        partial: Vec::new(),
-        want: Want::All,
-        source: false,
-        time_indexes: Vec::new(),
-    }
+    AddTitle { info: info.map(Arc::new), ..AddTitle::new(TitleId(0), hashes) }
 }
 
 pub(crate) fn below(folder: &Path) -> TitleOptions {

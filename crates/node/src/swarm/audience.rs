@@ -83,39 +83,52 @@ impl Audience {
     pub(super) fn clear(&mut self) {
         self.members.clear();
     }
-    /// Who fetches block `number` of the title, which lies in `piece`; `None` when nobody is known. Pieces outside all
-    /// windows go as a whole to one member. O(members).
-    pub(super) fn first_fetcher(&self, now: Instant, number: u32, piece: u32) -> Option<u64> {
-        let (mut covering, mut whole, mut any) = (None, None, None);
+    /// Where `me` stands in the order of those who may fetch block `number` of the title, which lies in `piece`. Pieces outside
+    /// all windows go as a whole to one member. O(members).
+    pub(super) fn place(&self, now: Instant, number: u32, piece: u32, me: u64) -> Place {
+        let mut groups = [Place::default(); 3];
         for (&id, said) in &self.members {
             let stretch = said.now(now);
-            if (stretch.from..stretch.until).contains(&number) {
-                covering = covering.max(Some((rank(id, number), id)));
-            }
-            let entry = Some((rank(id, piece), id));
-            any = any.max(entry);
-            if stretch.from == stretch.until {
-                whole = whole.max(entry);
+            let covers = (stretch.from..stretch.until).contains(&number);
+            let is_whole = stretch.from == stretch.until;
+            let [covering, whole, any] = &mut groups;
+            for (group, belongs, by) in
+                [(covering, covers, number), (whole, is_whole, piece), (any, true, piece)]
+            {
+                if belongs {
+                    group.all += 1;
+                    group.is_in |= id == me;
+                    group.higher += u32::from(rank(id, by) > rank(me, by));
+                }
             }
         }
-        covering.or(whole).or(any).map(|(_, id)| id)
+        groups.into_iter().find(|group| group.all > 0).unwrap_or_default()
     }
-    /// How many whose windows hold block `number` go before `me` in fetching it, and how many there are besides `me`.
-    /// O(members).
-    pub(super) fn before(&self, now: Instant, number: u32, me: u64) -> (u32, u32) {
-        let mine = rank(me, number);
-        let others = self.members.iter().filter(|(id, said)| {
-            let stretch = said.now(now);
-            **id != me && (stretch.from..stretch.until).contains(&number)
-        });
-        others.fold((0, 0), |(before, all), (&id, _)| {
-            (before + u32::from(rank(id, number) > mine), all + 1)
-        })
+}
+
+/// A member's place among those who may fetch a block: whose windows hold it; when there are none, who fetch the whole
+/// film; when there are none, everybody.
+#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
+pub(super) struct Place {
+    /// How many they are.
+    pub(super) all: u32,
+    /// How many of them have a higher rank.
+    higher: u32,
+    /// Whether the member is one of them.
+    is_in: bool,
+}
+
+impl Place {
+    /// How many go before it.
+    pub(super) fn before(self) -> u32 {
+        if self.is_in { self.higher } else { self.all }
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     fn member(id: u64, from: u32, until: u32, pace: u32) -> Member {
@@ -127,18 +140,25 @@ mod tests {
         audience
     }
 
+    /// Who of `ids` fetches a block first, by what each of them believes.
+    fn first(audience: &Audience, at: Instant, number: u32, ids: &[u64]) -> Vec<u64> {
+        let is_first = |id: &u64| audience.place(at, number, 9, *id).before() == 0;
+        ids.iter().copied().filter(is_first).collect()
+    }
+
     #[test]
     fn all_choose_alike_and_each_gets_its_share() {
-        let members: alloc::vec::Vec<_> =
-            (1..=4).map(|id| member(id * 0x1234_5678_9abc, 0, 4000, 0)).collect();
-        let (one, mut reversed) = (audience(&members), members);
-        reversed.reverse();
-        let other = audience(&reversed);
+        let ids: Vec<u64> = (1..=4).map(|id| id * 0x1234_5678_9abc).collect();
+        let mut members: Vec<_> = ids.iter().map(|&id| member(id, 0, 4000, 0)).collect();
+        let one = audience(&members);
+        members.reverse();
+        let other = audience(&members);
         let mut shares = BTreeMap::new();
         for number in 0..4000 {
-            let first = one.first_fetcher(Instant::ZERO, number, 0);
-            assert_eq!(first, other.first_fetcher(Instant::ZERO, number, 0));
-            *shares.entry(first).or_insert(0u32) += 1;
+            let chosen = first(&one, Instant::ZERO, number, &ids);
+            assert_eq!(chosen.len(), 1, "{chosen:?}");
+            assert_eq!(chosen, first(&other, Instant::ZERO, number, &ids));
+            *shares.entry(chosen).or_insert(0u32) += 1;
         }
         assert!(shares.values().all(|share| share.abs_diff(1000) < 120), "{shares:?}");
     }
@@ -149,30 +169,26 @@ mod tests {
         let fetcher = member(9, 0, 0, 0);
         let both = audience(&[viewer, fetcher]);
         let after = |s: u64| Instant::from_millis(s * 1000);
-        assert_eq!(both.first_fetcher(after(0), 150, 9), Some(7));
-        assert_eq!(both.first_fetcher(after(0), 205, 9), Some(9));
+        assert_eq!(first(&both, after(0), 150, &[7, 9]), [7]);
+        assert_eq!(first(&both, after(0), 205, &[7, 9]), [9]);
         // Ten blocks a second: by now its window has moved there.
-        assert_eq!(both.first_fetcher(after(6), 205, 9), Some(7));
-        assert_eq!(audience(&[viewer]).first_fetcher(after(0), 900, 9), Some(7));
-        assert_eq!(audience(&[]).first_fetcher(after(0), 900, 9), None);
+        assert_eq!(first(&both, after(6), 205, &[7, 9]), [7]);
+        assert_eq!(first(&audience(&[viewer]), after(0), 900, &[7]), [7]);
+        assert_eq!(first(&audience(&[]), after(0), 900, &[7]), [7], "who knows of nobody");
     }
 
     #[test]
     fn all_agree_on_who_goes_before_whom() {
-        let ids = (1..=20).map(|id| id * 0x1234_5678_9abc);
-        let mut members: alloc::vec::Vec<_> = ids.map(|id| member(id, 100, 200, 0)).collect();
-        // Whose window does not hold the block does not count.
+        let ids: Vec<u64> = (1..=20).map(|id| id * 0x1234_5678_9abc).collect();
+        let mut members: Vec<_> = ids.iter().map(|&id| member(id, 100, 200, 0)).collect();
+        // Whose window does not hold the block does not count, and comes last.
         members.push(member(7, 0, 100, 0));
         let all = audience(&members);
-        let mut before: alloc::vec::Vec<_> = members
-            .iter()
-            .filter(|one| one.id != 7)
-            .map(|one| all.before(Instant::ZERO, 150, one.id))
-            .collect();
+        let place = |id: u64| all.place(Instant::ZERO, 150, 9, id);
+        let mut before: Vec<_> = ids.iter().map(|&id| place(id).before()).collect();
         before.sort_unstable();
-        let expected: alloc::vec::Vec<_> = (0..20).map(|count| (count, 19)).collect();
-        assert_eq!(before, expected);
-        assert_eq!(all.before(Instant::ZERO, 250, 7), (0, 0));
+        assert_eq!(before, (0..20).collect::<Vec<_>>());
+        assert_eq!((place(7).all, place(7).before()), (20, 20));
     }
 
     #[test]

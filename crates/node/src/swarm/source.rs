@@ -17,7 +17,7 @@ use core::time::Duration;
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{BLOCK_LEN, Extended, Member, Message, ShoalMessage, Stretch};
 
-use super::audience::{Said, short_id};
+use super::audience::{Place, Said, short_id};
 use super::audit::equal;
 use super::availability::Availability;
 use super::peer::Peer;
@@ -47,7 +47,7 @@ const BARRED_FOR: Duration = Duration::from_secs(1);
 const SPREADS_WITHIN: Duration = Duration::from_secs(20);
 /// It has not, while no more than this many peers of ours have it
 const FEW: u32 = 3;
-/// and at least this many need it.
+/// and more than this many need it.
 const MANY: u32 = 8;
 /// Changes of an audience are gathered for this long.
 const AUDIENCE_DELAY: Duration = Duration::from_millis(100);
@@ -419,21 +419,20 @@ impl Gate<'_> {
     }
     /// Whether few have a block that many will need soon, and we are among the first of them to fetch it.
     fn spreads_slowly(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
-        if due > self.now + SPREADS_WITHIN || content.copies.count(key, &content.availability) > FEW
-        {
+        let is_late = due <= self.now + SPREADS_WITHIN;
+        if !is_late || content.copies.count(key, &content.availability) > FEW {
             return false;
         }
-        let (before, all) = self.audience.before(self.now, self.number(content, key), self.me);
-        all >= MANY && before <= (all / MANY).ilog2()
-    }
-    fn number(&self, content: &Content, key: BlockKey) -> u32 {
-        let per_piece = content.pieces.info.layout.blocks_per_piece();
-        key.piece().saturating_mul(per_piece).saturating_add(key.block())
+        let place = self.place(content, key);
+        place.all > MANY && place.before() <= (place.all / MANY).ilog2()
     }
     fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
-        let number = self.number(content, key);
-        let first = self.audience.first_fetcher(self.now, number, key.piece());
-        first.is_none_or(|first| first == self.me)
+        self.place(content, key).before() == 0
+    }
+    fn place(&self, content: &Content, key: BlockKey) -> Place {
+        let per_piece = content.pieces.info.layout.blocks_per_piece();
+        let number = key.piece().saturating_mul(per_piece).saturating_add(key.block());
+        self.audience.place(self.now, number, key.piece(), self.me)
     }
 }
 

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_node::config::Config;
-use shoal_node::io::{
-    AddTitle, CloseReason, Command, Effect, Event, Input, Job, Outcome, Packet, Want,
-};
+use shoal_node::io::{AddTitle, CloseReason, Command, Effect, Event, Input, Job, Outcome, Packet};
 use shoal_node::link::{LinkId, Ticket};
 use shoal_node::rng::Seed;
 use shoal_node::time::Instant;
@@ -190,17 +188,5 @@ pub(crate) fn ours() -> ExtensionHandshake {
 }
 
 fn setup(hashes: InfoHashes) -> AddTitle {
-    AddTitle {
-        title: TITLE,
-        hashes,
-        info: None,
-        piece_layers: Vec::new(),
-        trackers: Vec::new(),
-        peers: Vec::new(),
-        have: None,
-        partial: Vec::new(),
-        want: Want::All,
-        source: false,
-        time_indexes: Vec::new(),
-    }
+    AddTitle::new(TITLE, hashes)
 }

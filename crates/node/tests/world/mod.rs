@@ -10,7 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use shoal_node::config::Config;
 use shoal_node::io::{
-    AddTitle, Command, Effect, Event, Failure, FailureKind, Input, Job, Outcome, ResumeRecord, Want,
+    AddTitle, Command, Effect, Event, Failure, FailureKind, Input, Job, Outcome, ResumeRecord,
 };
 use shoal_node::link::{LinkId, TitleId};
 use shoal_node::rng::{Rng, Seed};
@@ -258,17 +258,13 @@ impl World {
         self.hosts[host].info = Some(Arc::clone(&info));
         let peers = peers.iter().map(|&peer| self.hosts[peer].addr).collect();
         let setup = AddTitle {
-            title: TITLE,
-            hashes: info.hashes,
             info: (!magnet).then(|| Arc::clone(&info)),
             piece_layers: if magnet { Vec::new() } else { meta.piece_layers.clone() },
-            trackers: Vec::new(),
             peers,
             have: (!magnet).then_some(have),
             partial: core::mem::take(&mut self.partial),
-            want: Want::All,
-            source: false,
             time_indexes: self.index.iter().map(|index| (0, Arc::clone(index))).collect(),
+            ..AddTitle::new(TITLE, info.hashes)
         };
         self.input(host, Input::Command(Command::Add(Box::new(setup))));
     }
