@@ -29,8 +29,8 @@ def network_changes(recording: Path) -> list[float]:
     return [moment for moment, value in inputs(recording) if value == b"\x02\x0a"]
 
 
-def bytes_twice(recording: Path, since: float, until: float) -> int:
-    """Film bytes that a program took between two moments and had taken before: tag 5, a link (u32), a length (u32), whole frames."""
+def bytes_twice(recording: Path, since: float) -> int:
+    """Film bytes that a program took after a moment and had taken before: tag 5, a link (u32), a length (u32), whole frames."""
     seen, twice = set(), 0
     for moment, value in inputs(recording):
         at = 9
@@ -41,7 +41,7 @@ def bytes_twice(recording: Path, since: float, until: float) -> int:
             (length,) = struct.unpack_from(">I", value, at)
             if length > 9 and value[at + 4] == 7:
                 block = value[at + 5 : at + 13]
-                twice += length - 9 if block in seen and since <= moment < until else 0
+                twice += length - 9 if block in seen and moment >= since else 0
                 seen.add(block)
             at += 4 + length
     return twice
