@@ -11,8 +11,6 @@ pub(crate) const TIME_INDEX_BYTES_MAX: u64 = 1 << 20;
 pub(crate) const STORED_READ_BYTES: u64 = 1 << 20;
 /// Events that a slow listener may be behind before it misses some.
 pub(crate) const REPORTS_MAX: usize = 256;
-/// A trouble that comes again within this time is the same one: a lost file is met with every piece of it.
-pub(crate) const SAME_TROUBLE: Duration = Duration::from_secs(60);
 /// Events that are kept for those who come later, besides one of each kind per title.
 pub(crate) const REPORTS_KEPT_MAX: usize = 1024;
 /// Bytes taken from a reader at once: small, so that the position of a player is known well.

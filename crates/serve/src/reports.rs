@@ -16,7 +16,7 @@ use shoal_node::stats::{Counters, TitleView};
 use tokio::sync::broadcast;
 
 use crate::library::{Entry, Library};
-use crate::limits::{REPORTS_KEPT_MAX, REPORTS_MAX, SAME_TROUBLE};
+use crate::limits::{REPORTS_KEPT_MAX, REPORTS_MAX};
 
 /// One event. Rates are bytes/s, sizes bytes, times ms.
 #[derive(Clone, PartialEq, Debug)]
@@ -258,22 +258,6 @@ struct Kept {
     startup_ms: Option<u64>,
     stalls: u64,
     stalled_ms: u64,
-    /// The last trouble, whether it was fatal, and when it was told.
-    trouble: Option<(String, bool, Instant)>,
-}
-
-impl Kept {
-    /// Whether `report` is a trouble that was just told. What is fatal is told even if it was not before.
-    fn is_repeated(&mut self, report: &Report, now: Instant) -> bool {
-        let Report::Error { message, fatal } = report else { return false };
-        let told = self.trouble.as_ref().is_some_and(|(last, was_fatal, at)| {
-            last == message && (*was_fatal || !fatal) && now.duration_since(*at) < SAME_TROUBLE
-        });
-        if !told {
-            self.trouble = Some((message.clone(), *fatal, now));
-        }
-        told
-    }
 }
 
 impl Default for Reports {
@@ -298,7 +282,7 @@ impl Reports {
         // Nothing is done under the lock that can panic half-way.
         self.kept.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// Tells all who listen. `infohash` names the title it is about. The same trouble twice within a minute is told once.
+    /// Tells all who listen. `infohash` names the title it is about.
     pub fn tell(&self, infohash: Option<&str>, report: &Report) {
         let line: Arc<str> = event_json(self.t_ms(), infohash, report).to_string().into();
         let order = match report {
@@ -309,9 +293,6 @@ impl Reports {
             _ => None,
         };
         let mut kept = self.kept();
-        if kept.is_repeated(report, Instant::now()) {
-            return;
-        }
         if let Some(order) = order
             && kept.lines.len() < REPORTS_KEPT_MAX
         {
@@ -501,10 +482,7 @@ fn tell_event(reports: &Reports, titles: &[Entry], event: &Event) {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        Duration, Event, FileReport, Instant, Kept, Report, Reports, SAME_TROUBLE, TitleId,
-        event_json, tell_event,
-    };
+    use super::{Event, FileReport, Report, Reports, TitleId, event_json, tell_event};
     use serde_json::json;
     use shoal_node::stats::Counters;
 
@@ -563,23 +541,6 @@ mod tests {
         {
             assert_eq!(value[key], json!(expected), "{key}");
         }
-    }
-
-    #[test]
-    fn a_trouble_is_told_once_and_again_when_it_becomes_fatal_or_comes_back() {
-        let mut kept = Kept::default();
-        let start = Instant::now();
-        let mut repeated = |message: &str, fatal, after| {
-            let report = Report::Error { message: message.to_owned(), fatal };
-            kept.is_repeated(&report, start + after)
-        };
-        assert!(!repeated("a is gone", false, Duration::ZERO));
-        assert!(repeated("a is gone", false, SAME_TROUBLE / 2));
-        assert!(!repeated("a is gone", true, SAME_TROUBLE / 2));
-        assert!(repeated("a is gone", true, SAME_TROUBLE));
-        assert!(repeated("a is gone", false, SAME_TROUBLE));
-        assert!(!repeated("b is gone", false, SAME_TROUBLE));
-        assert!(!repeated("b is gone", false, SAME_TROUBLE * 2));
     }
 
     #[test]
