@@ -87,6 +87,7 @@ impl Audience {
     /// all windows go as a whole to one member. O(members).
     pub(super) fn place(&self, now: Instant, number: u32, piece: u32, me: u64) -> Place {
         let mut groups = [Place::default(); 3];
+        let mine = self.members.get(&me).map_or(0, |said| said.now(now).from);
         for (&id, said) in &self.members {
             let stretch = said.now(now);
             let covers = (stretch.from..stretch.until).contains(&number);
@@ -99,6 +100,7 @@ impl Audience {
                     group.all += 1;
                     group.is_in |= id == me;
                     group.higher += u32::from(rank(id, by) > rank(me, by));
+                    group.ahead += u32::from((stretch.from, id) > (mine, me));
                 }
             }
         }
@@ -114,6 +116,8 @@ pub(super) struct Place {
     pub(super) all: u32,
     /// How many of them have a higher rank.
     higher: u32,
+    /// How many of them play further on.
+    ahead: u32,
     /// Whether the member is one of them.
     is_in: bool,
 }
@@ -122,6 +126,10 @@ impl Place {
     /// How many go before it.
     pub(super) fn before(self) -> u32 {
         if self.is_in { self.higher } else { self.all }
+    }
+    /// How many need the block before it does.
+    pub(super) fn sooner(self) -> u32 {
+        if self.is_in { self.ahead } else { self.all }
     }
 }
 

@@ -40,6 +40,7 @@ const WITHDRAWN_WAIT: Duration = Duration::from_millis(500);
 /// A block is asked of a second peer only when it is due within this time.
 pub(super) const HEDGE_AHEAD: Duration = Duration::from_secs(1);
 /// Of what is not urgent no more is on its way than this much film: what more peers are asked for waits in their uplinks.
+const NEAR: Duration = Duration::from_secs(10);
 const AHEAD: Duration = Duration::from_millis(2000);
 /// As many blocks may always be on their way.
 const AHEAD_LEAST: u64 = 4 * BLOCK_LEN as u64;
@@ -148,7 +149,8 @@ impl Swarm {
             return Pick::Wait;
         }
         let gate = self.gate(turn);
-        let room = Room::at(peer, content, self.outstanding, config);
+        let near: u64 = self.peers.iter().flatten().flat_map(|peer| peer.asked.iter()).filter(|asked| asked.due.is_some_and(|due| due <= now + NEAR)).map(|asked| u64::from(asked.length)).sum();
+        let room = Room::at(peer, content, (near, self.outstanding - near), config);
         let arrival = peer.service.arrival(now, BLOCK_LEN);
         let slack = Duration::from_millis(50) + peer.service.deviation();
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
@@ -169,7 +171,7 @@ impl Swarm {
             if peer.is_source() && !gate.admits_due(content, peer, key, due) {
                 continue;
             }
-            if !room.admits(is_urgent, is_only) {
+            if !room.admits(is_urgent, is_only, due <= now + NEAR) {
                 return Pick::Wait;
             }
             if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
@@ -482,10 +484,11 @@ struct Room {
     spare: usize,
     /// Enough film is on its way from all peers together.
     ample: bool,
+    ample_far: bool,
 }
 
 impl Room {
-    fn at(peer: &Peer, content: &Content, outstanding: u64, config: &SwarmConfig) -> Self {
+    fn at(peer: &Peer, content: &Content, (near, far): (u64, u64), config: &SwarmConfig) -> Self {
         let film = |time| content.plan.rate().map_or(0, |rate| bytes_in(time, rate));
         let shallow = peer.shallow_depth(config.requests_out_start) as usize;
         Self {
@@ -493,16 +496,18 @@ impl Room {
             shallow,
             deep: shallow.max(peer.bulk_depth(config) as usize / 2),
             spare: SPARE_AT_SOURCE.max((film(SPARE_TIME) / u64::from(BLOCK_LEN)) as usize),
-            ample: outstanding >= film(AHEAD).max(AHEAD_LEAST),
+            ample: near >= film(AHEAD).max(AHEAD_LEAST),
+            ample_far: far >= film(AHEAD).max(AHEAD_LEAST),
         }
     }
     /// Whether there is room for one more, for a block that is urgent or not, and to be had here only or not.
-    fn admits(&self, is_urgent: bool, is_only: bool) -> bool {
+    fn admits(&self, is_urgent: bool, is_only: bool, is_near: bool) -> bool {
         let depth = match (is_urgent, is_only) {
             (true, true) => self.shallow + self.spare,
             (true, false) => self.shallow,
             (false, true) => self.deep + SPARE_AT_SOURCE,
-            (false, false) if self.ample => 0,
+            (false, false) if self.ample && is_near => 0,
+            (false, false) if self.ample_far && !is_near => 0,
             (false, false) => self.deep,
         };
         self.asked < depth

@@ -149,10 +149,18 @@ impl Swarm {
         if wait < arrival.since(now) + HEDGE_GAIN {
             return None;
         }
+        let gate = self.gate(turn);
+        let admits = |key: BlockKey| {
+            !peer.is_source()
+                || match content.plan.due(key) {
+                    Some(due) => gate.admits_due(content, peer, key, due),
+                    None => gate.admits_rest(content, key),
+                }
+        };
         let candidates = holder.asked.iter().rev().map(|asked| asked.key);
         let key = candidates
             .take(HEDGE_ROUND_MAX)
-            .find(|key| peer.has_block(*key) && is_single(content, *key))?;
+            .find(|key| peer.has_block(*key) && is_single(content, *key) && admits(*key))?;
         if self.has_budget(turn) {
             turn.counters(self.title).hedged += 1;
         } else if self.is_overdue(now, slowest, key) {

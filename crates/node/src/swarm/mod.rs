@@ -460,6 +460,11 @@ impl Swarms {
     }
     /// Sends what the limited uplink allows.
     fn drain(&mut self, turn: &mut Turn<'_>) {
+        while let Some((title, slot)) = self.hub.uplink.aged(turn.now) {
+            if let Some((swarm, hub)) = self.title(title) {
+                swarm.pump(turn, hub, slot);
+            }
+        }
         while let Some((title, slot)) = self.hub.uplink.next(turn.now) {
             if let Some((swarm, hub)) = self.title(title) {
                 swarm.send_one(turn, hub, slot);

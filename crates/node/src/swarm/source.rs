@@ -43,6 +43,8 @@ const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
 const FRESH_KEPT: Duration = Duration::from_millis(25);
 /// What a source turned down is not asked of it again for this long.
 const BARRED_FOR: Duration = Duration::from_secs(1);
+/// What need not be here within [`SPREADS_WITHIN`] is not asked of it again for this long.
+const BARRED_FAR: Duration = Duration::from_secs(15);
 /// A block that is due within this time should have spread among those who need it.
 const SPREADS_WITHIN: Duration = Duration::from_secs(20);
 /// It has not, while no more than this many peers of ours have it
@@ -67,8 +69,8 @@ pub(super) struct Copies {
     waiting: [u32; 2],
     /// At a source: when a block that nobody had was last asked for in bulk.
     fresh: Option<Instant>,
-    /// Elsewhere: until when a block is not asked of sources.
-    barred: BTreeMap<BlockKey, Instant>,
+    /// Elsewhere: what sources turned down.
+    barred: BTreeMap<BlockKey, Bar>,
 }
 
 /// A block that a source gives.
@@ -79,6 +81,15 @@ struct Given {
     until: Option<Instant>,
     /// It was asked for by a time.
     timed: bool,
+}
+
+/// A block that a source turned down.
+#[derive(Clone, Copy, Debug)]
+struct Bar {
+    /// It is not asked of sources until then.
+    until: Instant,
+    /// But it is once it is due within [`SPREADS_WITHIN`].
+    far: bool,
 }
 
 impl Copies {
@@ -110,14 +121,15 @@ impl Copies {
         let single = self.holders.get(&key).copied().unwrap_or(0);
         u32::from(pieces.count(key.piece())) + u32::from(self.seeds) + u32::from(single)
     }
-    /// Whether a source turned the block down just now.
-    fn is_barred(&self, key: BlockKey, now: Instant) -> bool {
-        self.barred.get(&key).is_some_and(|&until| until > now)
+    /// Whether a source turned the block down, and it is not time to ask again.
+    fn is_barred(&self, key: BlockKey, now: Instant, due: Option<Instant>) -> bool {
+        let is_far = due.is_none_or(|due| due > now + SPREADS_WITHIN);
+        self.barred.get(&key).is_some_and(|bar| bar.until > now && (is_far || !bar.far))
     }
     /// Whether a source turned down a block of the piece just now.
     pub(super) fn is_piece_barred(&self, piece: u32, now: Instant) -> bool {
         let blocks = BlockKey::new(piece, 0)..BlockKey::new(piece + 1, 0);
-        self.barred.range(blocks).any(|(_, &until)| until > now)
+        self.barred.range(blocks).any(|(_, bar)| bar.until > now)
     }
     /// Whether the block waits for another peer than `link` or went to it lately. In bulk a piece belongs to whoever began
     /// it: halves of it at two peers would be announced by neither.
@@ -171,7 +183,7 @@ impl Copies {
     /// Forgets what no longer matters. O(blocks given or barred lately), once a second.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.given.retain(|_, given| given.until.is_none_or(|until| until > now));
-        self.barred.retain(|_, until| *until > now);
+        self.barred.retain(|_, bar| bar.until > now);
     }
     /// Announcements against what peers are known to hold, and what waits against their queues.
     pub(super) fn audit<'a>(&self, peers: impl Iterator<Item = &'a Peer>) -> Result<(), String> {
@@ -229,13 +241,16 @@ impl Swarm {
         let copies = &mut content.copies;
         let elsewhere = copies.is_elsewhere(key, &content.availability);
         let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
+        // Who watches has time to get from others what they have and he needs later.
+        let is_far = due.is_none_or(|due| due > now + SPREADS_WITHIN);
+        let watches = peer.plays.is_some_and(|said| said.stretch.pace > 0);
         // Who waits for its first frame goes before bulk, never seen or not.
         let timed = due.is_some();
         let [bulk, by_time] = copies.waiting;
         // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
         let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
         let is_busy = by_time > 0 || (!timed && (bulk > 0 || is_fresh));
-        if can_wait && (under_way || (elsewhere && is_busy)) {
+        if can_wait && (under_way || (elsewhere && (is_busy || (watches && is_far)))) {
             return Verdict::TurnDown;
         }
         if elsewhere || under_way {
@@ -268,9 +283,12 @@ impl Swarm {
     }
     /// A source turned a block down.
     pub(super) fn on_turned_down(&mut self, turn: &mut Turn<'_>, slot: u16, key: BlockKey) {
-        let until = turn.now + BARRED_FOR;
+        let now = turn.now;
         if let Some(content) = self.content_mut() {
-            content.copies.barred.insert(key, until);
+            let due = content.plan.due(key);
+            let far = content.plan.is_live() && due.is_none_or(|due| due > now + SPREADS_WITHIN);
+            let until = now + if far { BARRED_FAR } else { BARRED_FOR };
+            content.copies.barred.insert(key, Bar { until, far });
         }
         self.release(turn, slot, key);
         self.leave_alone(turn, slot);
@@ -387,7 +405,7 @@ impl Gate<'_> {
             return true;
         }
         let now = self.now;
-        if content.copies.is_barred(key, now) {
+        if content.copies.is_barred(key, now, Some(due)) {
             return false;
         }
         if is_alone(content, key) {
@@ -408,7 +426,7 @@ impl Gate<'_> {
         if !self.on {
             return true;
         }
-        if content.copies.is_barred(key, self.now) {
+        if content.copies.is_barred(key, self.now, None) {
             return false;
         }
         // Who only fetches asks for anything: the source knows better what went out, and what it can spare.
@@ -419,12 +437,14 @@ impl Gate<'_> {
     }
     /// Whether few have a block that many will need soon, and we are among the first of them to fetch it.
     fn spreads_slowly(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
+        let count = content.copies.count(key, &content.availability);
         let is_late = due <= self.now + SPREADS_WITHIN;
-        if !is_late || content.copies.count(key, &content.availability) > FEW {
+        if !is_late || count > 2 * FEW {
             return false;
         }
         let place = self.place(content, key);
-        place.all > MANY && place.before() <= (place.all / MANY).ilog2()
+        let near = due <= self.now + Duration::from_secs(6);
+        place.all > MANY && ((count <= FEW && place.sooner() <= (place.all / MANY).ilog2()) || (near && place.sooner() <= place.all / 5))
     }
     fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
         self.place(content, key).before() == 0

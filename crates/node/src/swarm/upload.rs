@@ -67,6 +67,8 @@ pub(crate) struct Uploads {
     served: u64,
     /// Its place in the uplink's order, if it waits there.
     place: Option<(Class, u64)>,
+    /// When its place becomes a better one, by time alone.
+    ages: Option<Instant>,
     /// How many of its requests count among those that wait for the uplink by a time.
     counted: usize,
 }
@@ -259,13 +261,15 @@ impl Uploads {
     fn timed(&self) -> usize {
         self.queue.partition_point(|wanted| !wanted.repeat && wanted.due.is_some())
     }
-    fn class(&self, now: Instant) -> Class {
-        let Some(front) = self.queue.front() else { return Class::Regular };
+    /// Its class, and until when it has that.
+    fn class(&self, now: Instant) -> (Class, Option<Instant>) {
+        let Some(front) = self.queue.front() else { return (Class::Regular, None) };
         match front.due {
-            _ if front.repeat => Class::Repeat,
-            Some(due) if due <= now + URGENT => Class::Urgent,
-            Some(due) if due <= now + SOON => Class::Soon,
-            _ => Class::Regular,
+            _ if front.repeat => (Class::Repeat, None),
+            Some(due) if due <= now + URGENT => (Class::Urgent, None),
+            Some(due) if due <= now + SOON => (Class::Soon, Some(due.back(URGENT))),
+            Some(due) => (Class::Regular, Some(due.back(SOON))),
+            None => (Class::Regular, None),
         }
     }
 }
@@ -278,6 +282,8 @@ pub(crate) struct Uplink {
     tokens: i64,
     filled: Instant,
     order: BTreeSet<(Class, u64, TitleId, u16)>,
+    /// Links whose class gets better by time alone, and when: what was asked for long before it is needed must not starve.
+    aging: BTreeSet<(Instant, TitleId, u16)>,
     /// Fair-queueing clock: where a link that was idle begins.
     clock: u64,
     /// Film bytes in flight on links that are not stuck.
@@ -343,6 +349,7 @@ impl Default for Uplink {
             tokens: 0,
             filled: Instant::ZERO,
             order: BTreeSet::new(),
+            aging: BTreeSet::new(),
             clock: 0,
             flying: 0,
             pass: Duration::ZERO,
@@ -368,23 +375,34 @@ impl Uplink {
     }
     /// Puts a link that has something to send into the order.
     pub(crate) fn wait(&mut self, now: Instant, title: TitleId, slot: u16, uploads: &mut Uploads) {
-        let class = uploads.class(now);
+        let (class, ages) = uploads.class(now);
         if uploads.queue.front().is_some_and(|wanted| wanted.due.is_some()) {
             self.hurry(now);
         }
-        if uploads.place.is_some_and(|place| place.0 == class) {
+        if uploads.place.is_some_and(|place| place.0 == class) && uploads.ages == ages {
             return;
         }
         self.leave(title, slot, uploads);
         uploads.served = uploads.served.max(self.clock);
         uploads.place = Some((class, uploads.served));
         self.order.insert((class, uploads.served, title, slot));
+        uploads.ages = ages;
+        self.aging.extend(ages.map(|at| (at, title, slot)));
     }
     /// Takes a link out of the order.
     pub(crate) fn leave(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
         if let Some((class, served)) = uploads.place.take() {
             self.order.remove(&(class, served, title, slot));
         }
+        if let Some(at) = uploads.ages.take() {
+            self.aging.remove(&(at, title, slot));
+        }
+    }
+    /// Takes out a link whose place has become a better one since it waits; it must `wait` again.
+    pub(crate) fn aged(&mut self, now: Instant) -> Option<(TitleId, u16)> {
+        let (at, title, slot) = *self.aging.first().filter(|entry| entry.0 <= now)?;
+        self.aging.remove(&(at, title, slot));
+        Some((title, slot))
     }
     /// The link that may send a block now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
