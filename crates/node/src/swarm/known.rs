@@ -1,6 +1,5 @@
 //! Addresses that may be dialed: where they came from, how they did, when to try again.
 
-use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::net::{IpAddr, SocketAddr};
 
@@ -39,9 +38,10 @@ pub(crate) enum Ending {
 /// Addresses of one title.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    entries: BTreeMap<SocketAddr, Entry>,
-    /// Those that may be dialed: when, how good the source, address.
-    queue: BTreeSet<(Instant, Found, u32, SocketAddr)>,
+    /// By address.
+    entries: Vec<(SocketAddr, Entry)>,
+    /// Those that may be dialed, the last first: when, how good the source, its place among those heard of.
+    queue: Vec<(Instant, Found, u32)>,
     /// Addresses heard of so far.
     heard: u32,
     bans: Bans,
@@ -52,12 +52,69 @@ impl Entry {
         let vouched = matches!(source, Found::User | Found::Tracker);
         Self { source, vouched, failures: 0, ready, heard: 0 }
     }
-    fn place(&self, ready: Instant, addr: SocketAddr) -> (Instant, Found, u32, SocketAddr) {
-        (ready, self.source, self.heard, addr)
+    fn place(&self, ready: Instant) -> (Instant, Found, u32) {
+        (ready, self.source, self.heard)
     }
 }
 
+/// Makes room for one more, a quarter of what is there at a time: there is such a list for each title of each node.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(4 + list.len() / 4);
+    }
+}
+
+/// Lists are sorted and hold at most `known_peers_max`, so a change costs O(addresses) of moving, and little of that.
 impl Known {
+    fn find(&self, addr: SocketAddr) -> Result<usize, usize> {
+        self.entries.binary_search_by_key(&addr, |entry| entry.0)
+    }
+    fn get_mut(&mut self, addr: SocketAddr) -> Option<&mut Entry> {
+        let index = self.find(addr).ok()?;
+        self.entries.get_mut(index).map(|entry| &mut entry.1)
+    }
+    /// Notes an address that is not there, as the last that was heard of.
+    fn insert(&mut self, addr: SocketAddr, entry: Entry) {
+        let Err(index) = self.find(addr) else { return };
+        self.heard = self.heard.wrapping_add(1);
+        let entry = Entry { heard: self.heard, ..entry };
+        grow(&mut self.entries);
+        self.entries.insert(index, (addr, entry));
+        if let Some(ready) = entry.ready {
+            self.wait(entry.place(ready));
+        }
+    }
+    fn remove(&mut self, addr: SocketAddr) {
+        let Ok(index) = self.find(addr) else { return };
+        let (_, entry) = self.entries.remove(index);
+        if let Some(ready) = entry.ready {
+            self.leave(entry.place(ready));
+        }
+    }
+    fn wait(&mut self, place: (Instant, Found, u32)) {
+        if let Err(index) = self.queue.binary_search_by(|other| place.cmp(other)) {
+            grow(&mut self.queue);
+            self.queue.insert(index, place);
+        }
+    }
+    fn leave(&mut self, place: (Instant, Found, u32)) {
+        if let Ok(index) = self.queue.binary_search_by(|other| place.cmp(other)) {
+            self.queue.remove(index);
+        }
+    }
+    /// Lets an address be dialed from `ready` on; `None`: not for now.
+    fn put_off(&mut self, addr: SocketAddr, ready: Option<Instant>) {
+        let Some(entry) = self.get_mut(addr) else { return };
+        let old = entry.ready.map(|old| entry.place(old));
+        entry.ready = ready;
+        let new = ready.map(|new| entry.place(new));
+        if let Some(old) = old {
+            self.leave(old);
+        }
+        if let Some(new) = new {
+            self.wait(new);
+        }
+    }
     /// Adds addresses; silly, banned and known ones are dropped, and so is everything above `limit`.
     pub(crate) fn add(
         &mut self,
@@ -71,78 +128,69 @@ impl Known {
                 continue;
             }
             let new = Entry::new(source, Some(now));
-            if let Some(entry) = self.entries.get_mut(&addr) {
+            if let Some(entry) = self.get_mut(addr) {
                 entry.vouched |= new.vouched;
                 // The user insists, or the network says that it is back.
                 if source == Found::User && entry.ready.is_some_and(|ready| ready > now) {
-                    self.queue.remove(&entry.place(entry.ready.unwrap_or(now), addr));
-                    let new = Entry { heard: entry.heard, ..new };
-                    *entry = new;
-                    self.queue.insert(new.place(now, addr));
+                    self.put_off(addr, None);
+                    if let Some(entry) = self.get_mut(addr) {
+                        *entry = Entry { heard: entry.heard, ready: None, ..new };
+                    }
+                    self.put_off(addr, Some(now));
                 }
                 continue;
             }
             if self.entries.len() >= config.known_peers_max && source != Found::User {
                 return;
             }
-            self.heard = self.heard.wrapping_add(1);
-            let new = Entry { heard: self.heard, ..new };
-            self.entries.insert(addr, new);
-            self.queue.insert(new.place(now, addr));
+            self.insert(addr, new);
         }
     }
     /// Takes the next address to dial.
     pub(crate) fn take(&mut self, now: Instant) -> Option<SocketAddr> {
-        let &first = self.queue.first()?;
-        let (ready, .., addr) = first;
-        if ready > now {
-            return None;
-        }
-        self.queue.remove(&first);
-        if let Some(entry) = self.entries.get_mut(&addr) {
-            entry.ready = None;
-        }
-        Some(addr)
+        let &(_, _, heard) = self.queue.last().filter(|first| first.0 <= now)?;
+        self.queue.pop();
+        let waits =
+            |entry: &&mut (SocketAddr, Entry)| entry.1.heard == heard && entry.1.ready.is_some();
+        let (addr, entry) = self.entries.iter_mut().find(waits)?;
+        entry.ready = None;
+        Some(*addr)
     }
     /// When `take` has something.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.queue.first().map(|entry| entry.0)
+        self.queue.last().map(|entry| entry.0)
     }
     /// A link to a peer that listens at `addr` is up, whoever opened it (`dialed`: we): it need not be dialed. What a remote
     /// says of itself is kept only below `limit`, and one address for a public host: it can name as many as it likes.
     pub(crate) fn connected(&mut self, addr: SocketAddr, dialed: bool, limit: usize) {
-        if !dialed && !self.entries.contains_key(&addr) {
-            let ports = SocketAddr::new(addr.ip(), 0)..=SocketAddr::new(addr.ip(), u16::MAX);
-            let has_another = is_public(addr.ip()) && self.entries.range(ports).next().is_some();
-            if has_another || self.entries.len() >= limit {
+        if let Err(index) = self.find(addr) {
+            // Ports of one host lie together.
+            let beside = [index.checked_sub(1), Some(index)].into_iter().flatten();
+            let has_another = is_public(addr.ip())
+                && beside
+                    .filter_map(|index| self.entries.get(index))
+                    .any(|entry| entry.0.ip() == addr.ip());
+            if !dialed && (has_another || self.entries.len() >= limit) {
                 return;
             }
+            self.insert(addr, Entry::new(Found::Exchange, None));
         }
-        let entry = self.entries.entry(addr).or_insert_with(|| Entry::new(Found::Exchange, None));
-        if let Some(ready) = entry.ready.take() {
-            self.queue.remove(&entry.place(ready, addr));
+        self.put_off(addr, None);
+        if let Some(entry) = self.get_mut(addr) {
+            entry.failures = 0;
         }
-        entry.failures = 0;
     }
     /// The title proved private: forgets what nobody named who may. Returns those addresses, ascending.
     pub(crate) fn keep_vouched(&mut self) -> Vec<SocketAddr> {
         let unvouched = self.entries.iter().filter(|(_, entry)| !entry.vouched);
-        let gone: Vec<SocketAddr> = unvouched.map(|(&addr, _)| addr).collect();
-        for addr in &gone {
-            if let Some(entry @ Entry { ready: Some(ready), .. }) = self.entries.remove(addr) {
-                self.queue.remove(&entry.place(ready, *addr));
-            }
-        }
+        let gone: Vec<SocketAddr> = unvouched.map(|entry| entry.0).collect();
+        gone.iter().for_each(|&addr| self.remove(addr));
         gone
     }
     /// Lets an address be dialed at once.
     pub(crate) fn again(&mut self, now: Instant, addr: SocketAddr) {
-        if let Some(entry) = self.entries.get_mut(&addr)
-            && let Some(ready) = entry.ready
-        {
-            entry.ready = Some(now);
-            self.queue.remove(&entry.place(ready, addr));
-            self.queue.insert(entry.place(now, addr));
+        if self.get_mut(addr).is_some_and(|entry| entry.ready.is_some()) {
+            self.put_off(addr, Some(now));
         }
     }
     /// A link to `addr` ended.
@@ -156,35 +204,29 @@ impl Known {
         if ending == Ending::Never {
             return self.never(addr, config);
         }
-        let Some(entry) = self.entries.get_mut(&addr) else { return };
-        if let Some(ready) = entry.ready.take() {
-            self.queue.remove(&entry.place(ready, addr));
-        }
+        let Some(entry) = self.get_mut(addr) else { return };
         let pause = match ending {
             Ending::NotNeeded => config.not_needed_pause,
             Ending::Never | Ending::Lost => config.dial_retry,
             Ending::Failed => {
                 entry.failures = entry.failures.saturating_add(1);
                 if entry.failures > config.dial_failures_max && entry.source != Found::User {
-                    self.entries.remove(&addr);
-                    return;
+                    return self.remove(addr);
                 }
                 config.dial_retry * (1 << entry.failures.saturating_sub(1).min(6))
             }
         };
-        entry.ready = Some(now + pause);
-        self.queue.insert(entry.place(now + pause, addr));
+        self.put_off(addr, Some(now + pause));
     }
     /// The network changed: everything may be tried at once.
     pub(crate) fn retry_all(&mut self, now: Instant) {
         self.queue.clear();
-        for (&addr, entry) in &mut self.entries {
-            if entry.ready.is_some() {
-                entry.failures = 0;
-                entry.ready = Some(now);
-                self.queue.insert(entry.place(now, addr));
-            }
+        for (_, entry) in self.entries.iter_mut().filter(|entry| entry.1.ready.is_some()) {
+            entry.failures = 0;
+            entry.ready = Some(now);
+            self.queue.push(entry.place(now));
         }
+        self.queue.sort_unstable_by(|a, b| b.cmp(a));
     }
     /// Shuts a peer out. `dialed` is where a link of ours reached it, `None` when it came to us. True when it was not shut out
     /// before.
@@ -201,9 +243,7 @@ impl Known {
     }
     /// Nobody who can be met at an address that we dialed is wanted: a liar, or ourselves.
     fn never(&mut self, addr: SocketAddr, config: &SwarmConfig) {
-        if let Some(entry @ Entry { ready: Some(ready), .. }) = self.entries.remove(&addr) {
-            self.queue.remove(&entry.place(ready, addr));
-        }
+        self.remove(addr);
         self.bans.shut_out_addr(addr, config);
     }
     /// Whether whoever is at `addr` and calls himself `name` was shut out.
