@@ -51,9 +51,9 @@ pub(crate) enum Task {
 /// All sources of peers.
 #[derive(Debug, Default)]
 pub(crate) struct Discover {
-    titles: BTreeMap<TitleId, Title>,
+    titles: BTreeMap<TitleId, Box<Title>>,
     /// Rounds with trackers, by number.
-    rounds: BTreeMap<u32, Round>,
+    rounds: BTreeMap<u32, Box<Round>>,
     last_round: u32,
     local: Local,
     /// BEP 3 `key` of this run.
@@ -89,7 +89,7 @@ impl Discover {
                     local_at: Some(now),
                 };
                 // It is announced when all that this turn tells of it is known: a seed must not be taken for a leecher.
-                self.titles.insert(*title, new);
+                self.titles.insert(*title, Box::new(new));
             }
             Note::Ready { title, info } => {
                 if let Some(known) = self.titles.get_mut(title) {
@@ -227,7 +227,7 @@ impl Discover {
         {
             self.last_round = id;
             aside.start(turn);
-            self.rounds.insert(id, aside);
+            self.rounds.insert(id, Box::new(aside));
         }
     }
 
@@ -250,7 +250,7 @@ impl Discover {
                 let mut round =
                     Round::new(self.last_round, place, target, announce, hashes, contact);
                 round.start(turn);
-                self.rounds.insert(round.id, round);
+                self.rounds.insert(round.id, Box::new(round));
             }
         }
         self.tell_locals(turn);
@@ -290,7 +290,7 @@ impl Discover {
             round.give_up = Some(turn.now + turn.config.discover.farewell);
             round.start(turn);
             if !round.is_over() {
-                self.rounds.insert(id, round);
+                self.rounds.insert(id, Box::new(round));
             }
         }
     }

@@ -19,7 +19,7 @@ pub(super) fn short_id(id: &PeerId) -> u64 {
 
 /// A stretch as it is `now`, when it was told `at`.
 fn moved(stretch: Stretch, at: Instant, now: Instant) -> Stretch {
-    let ms = u64::try_from(now.since(at).as_millis()).unwrap_or(u64::MAX);
+    let ms = now.as_nanos().saturating_sub(at.as_nanos()) / 1_000_000;
     let blocks = u64::from(stretch.pace).saturating_mul(ms) / 1_000_000;
     let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
     Stretch {
@@ -83,11 +83,41 @@ impl Audience {
     pub(super) fn clear(&mut self) {
         self.members.clear();
     }
+    /// Whether `me` goes before all others who may fetch a block, as [`Audience::place`] has them. O(members), but most are told
+    /// so by the first few.
+    pub(super) fn is_first(&self, now: Instant, number: u32, piece: u32, me: u64) -> bool {
+        let covers = |said: &Said| {
+            let stretch = said.now(now);
+            (stretch.from..stretch.until).contains(&number)
+        };
+        if self.members.get(&me).is_some_and(covers) {
+            let own = rank(me, number);
+            return !self.members.iter().any(|(&id, said)| rank(id, number) > own && covers(said));
+        }
+        !self.members.values().any(covers) && self.place(now, number, piece, me).before() == 0
+    }
+    /// How many have a window that holds block `number`, and how many of them need it before `me` does, since they play further
+    /// on. `None` when they are no more than `many`, or `me` is none of them. O(members).
+    pub(super) fn order(&self, now: Instant, number: u32, me: u64, many: u32) -> Option<(u32, u32)> {
+        if self.members.len() <= many as usize {
+            return None;
+        }
+        let covers = |stretch: &Stretch| (stretch.from..stretch.until).contains(&number);
+        let mine = Some(self.members.get(&me)?.now(now)).filter(covers)?;
+        let (mut all, mut sooner) = (0, 0);
+        for (&id, said) in &self.members {
+            let stretch = said.now(now);
+            if covers(&stretch) {
+                all += 1;
+                sooner += u32::from((stretch.from, id) > (mine.from, me));
+            }
+        }
+        (all > many).then_some((all, sooner))
+    }
     /// Where `me` stands in the order of those who may fetch block `number` of the title, which lies in `piece`. Pieces outside
     /// all windows go as a whole to one member. O(members).
     pub(super) fn place(&self, now: Instant, number: u32, piece: u32, me: u64) -> Place {
         let mut groups = [Place::default(); 3];
-        let mine = self.members.get(&me).map_or(0, |said| said.now(now).from);
         for (&id, said) in &self.members {
             let stretch = said.now(now);
             let covers = (stretch.from..stretch.until).contains(&number);
@@ -100,7 +130,6 @@ impl Audience {
                     group.all += 1;
                     group.is_in |= id == me;
                     group.higher += u32::from(rank(id, by) > rank(me, by));
-                    group.ahead += u32::from((stretch.from, id) > (mine, me));
                 }
             }
         }
@@ -116,8 +145,6 @@ pub(super) struct Place {
     pub(super) all: u32,
     /// How many of them have a higher rank.
     higher: u32,
-    /// How many of them play further on.
-    ahead: u32,
     /// Whether the member is one of them.
     is_in: bool,
 }
@@ -126,10 +153,6 @@ impl Place {
     /// How many go before it.
     pub(super) fn before(self) -> u32 {
         if self.is_in { self.higher } else { self.all }
-    }
-    /// How many need the block before it does.
-    pub(super) fn sooner(self) -> u32 {
-        if self.is_in { self.ahead } else { self.all }
     }
 }
 
@@ -150,7 +173,11 @@ mod tests {
 
     /// Who of `ids` fetches a block first, by what each of them believes.
     fn first(audience: &Audience, at: Instant, number: u32, ids: &[u64]) -> Vec<u64> {
-        let is_first = |id: &u64| audience.place(at, number, 9, *id).before() == 0;
+        let is_first = |id: &u64| {
+            let first = audience.place(at, number, 9, *id).before() == 0;
+            assert_eq!(first, audience.is_first(at, number, 9, *id));
+            first
+        };
         ids.iter().copied().filter(is_first).collect()
     }
 
@@ -197,6 +224,19 @@ mod tests {
         before.sort_unstable();
         assert_eq!(before, (0..20).collect::<Vec<_>>());
         assert_eq!((place(7).all, place(7).before()), (20, 20));
+    }
+
+    #[test]
+    fn who_plays_further_on_needs_a_block_first() {
+        let playing = |id| member(id, 10 * id as u32, 10 * id as u32 + 100, 1000);
+        let mut members: Vec<_> = (1..=20).map(playing).collect();
+        members.push(member(30, 400, 500, 0));
+        let all = audience(&members);
+        let order = |id, many| all.order(Instant::ZERO, 205, id, many);
+        // The windows of 11 to 20 hold it; 20 is nearest to it.
+        assert_eq!((order(20, 8), order(19, 8), order(11, 8)), (Some((10, 0)), Some((10, 1)), Some((10, 9))));
+        assert_eq!((order(10, 8), order(30, 8)), (None, None), "they do not need it");
+        assert_eq!(order(20, 10), None, "they are not many");
     }
 
     #[test]

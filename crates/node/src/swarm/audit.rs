@@ -52,7 +52,7 @@ impl Swarms {
 impl Swarm {
     fn audit(&self) -> Result<(), String> {
         let mut holders: BTreeMap<BlockKey, u8> = BTreeMap::new();
-        let mut outstanding = 0;
+        let (mut outstanding, mut near) = (0, 0);
         for peer in self.peers.iter().flatten() {
             let asked: u64 = peer.asked.iter().map(|asked| u64::from(asked.length)).sum();
             equal("bytes asked of a peer", peer.asked_bytes, asked)?;
@@ -61,10 +61,12 @@ impl Swarm {
             equal("requests to be sent later", peer.unsent.len() as u64, 0)?;
             peer.uploads.audit()?;
             for asked in peer.asked.iter().chain(&peer.withdrawn) {
+                near += asked.near_bytes();
                 *holders.entry(asked.key).or_default() += 1;
             }
         }
         equal("bytes outstanding", self.outstanding, outstanding)?;
+        equal("bytes outstanding that were due soon", self.near, near)?;
         match self.content() {
             Some(content) => {
                 let peers = self.peers.iter().flatten().map(|peer| &**peer);

@@ -262,8 +262,8 @@ impl Swarm {
             if peer.is_source() {
                 let blocks = core::mem::take(&mut peer.blocks);
                 if let Phase::Ready(content) = &mut self.phase {
-                    for (piece, bits) in &blocks {
-                        content.copies.withdrawn(*piece, bits);
+                    for (piece, bits) in blocks.iter() {
+                        content.copies.withdrawn(piece, bits);
                     }
                 }
             }
@@ -471,7 +471,7 @@ impl Swarm {
                     Have::All | Have::Raw { .. } => {}
                 }
                 if !peer.is_source() {
-                    for (&piece, bits) in &peer.blocks {
+                    for (piece, bits) in peer.blocks.iter() {
                         content.copies.withdrawn(piece, bits);
                     }
                 }

@@ -15,11 +15,11 @@ use alloc::vec::Vec;
 use shoal_wire::peer::{BLOCK_LEN, DueRequest, Extended, Message, ShoalMessage};
 
 use super::audience::short_id;
-use super::peer::{Have, Peer};
+use super::peer::{Have, Holding, Peer};
 use super::pieces::{Active, BlockKey, BlockState};
 use super::source::{Gate, due_for_source};
 use super::title::{Content, Phase, Swarm};
-use super::windows::due_in_ms;
+use super::windows::{Free, due_in_ms};
 use crate::config::limits::{RAREST_SCAN_MAX, SPARSE_SCAN_MAX, WINDOW_SCAN_MAX};
 use crate::config::{Order, Scheduler, SwarmConfig};
 use crate::io::Want;
@@ -40,8 +40,10 @@ const WITHDRAWN_WAIT: Duration = Duration::from_millis(500);
 /// A block is asked of a second peer only when it is due within this time.
 pub(super) const HEDGE_AHEAD: Duration = Duration::from_secs(1);
 /// Of what is not urgent no more is on its way than this much film: what more peers are asked for waits in their uplinks.
-const NEAR: Duration = Duration::from_secs(10);
 const AHEAD: Duration = Duration::from_millis(2000);
+/// As much again of what is due later than this: what is needed next must not wait until what was asked for long before its
+/// time, and waits everywhere behind what is more urgent, has come.
+const NEAR: Duration = Duration::from_secs(10);
 /// As many blocks may always be on their way.
 const AHEAD_LEAST: u64 = 4 * BLOCK_LEN as u64;
 /// Better peers that are given work one after the other, instead of the one that had room.
@@ -62,6 +64,17 @@ impl Swarm {
         for snubbed in [false, true] {
             for slot in 0..self.peers.len() as u16 {
                 if slot != but && self.peer(slot).is_some_and(|peer| peer.snubbed == snubbed) {
+                    self.fill(turn, slot);
+                }
+            }
+        }
+    }
+    /// A block that a peer was asked for is free again: gives work to the others that have it. O(peers).
+    pub(super) fn fill_holders(&mut self, turn: &mut Turn<'_>, but: u16, key: BlockKey) {
+        for snubbed in [false, true] {
+            for slot in 0..self.peers.len() as u16 {
+                let takes = |peer: &Peer| peer.snubbed == snubbed && peer.has_block(key);
+                if slot != but && self.peer(slot).is_some_and(takes) {
                     self.fill(turn, slot);
                 }
             }
@@ -141,27 +154,24 @@ impl Swarm {
         {
             return Pick::Nothing;
         }
+        let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
+            return Pick::Nothing;
+        };
+        let room = Room::at(peer, content, (self.near, self.outstanding - self.near), config);
+        if peer.is_busy(now) || (!peer.is_source() && room.is_full()) {
+            return Pick::Wait;
+        }
         let (other, total_rate) = self.fastest.other(now, slot, &self.peers);
         let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
             return Pick::Nothing;
         };
-        if peer.is_busy(now) {
-            return Pick::Wait;
-        }
         let gate = self.gate(turn);
-        let near: u64 = self.peers.iter().flatten().flat_map(|peer| peer.asked.iter()).filter(|asked| asked.due.is_some_and(|due| due <= now + NEAR)).map(|asked| u64::from(asked.length)).sum();
-        let room = Room::at(peer, content, (near, self.outstanding - near), config);
         let arrival = peer.service.arrival(now, BLOCK_LEN);
         let slack = Duration::from_millis(50) + peer.service.deviation();
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
-        let mut reached = other.unwrap_or(now);
         let (mut last, mut better) = (None, None);
-        for (due, key) in content.plan.free().take(WINDOW_SCAN_MAX) {
-            let theirs = reached;
-            reached = reached + step;
-            if !peer.has_block(key) {
-                continue;
-            }
+        let mut sooner = None;
+        for (due, key, theirs) in Offered::new(peer, content, other.unwrap_or(now), step) {
             let is_urgent = due <= now + URGENT;
             // What nobody else has gets no sooner here from anybody: a source serves by due time, so it may wait there.
             let is_only = peer.is_source()
@@ -171,7 +181,7 @@ impl Swarm {
             if peer.is_source() && !gate.admits_due(content, peer, key, due) {
                 continue;
             }
-            if !room.admits(is_urgent, is_only, due <= now + NEAR) {
+            if !room.admits(is_urgent, is_only, is_near(now, due)) {
                 return Pick::Wait;
             }
             if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
@@ -182,7 +192,11 @@ impl Swarm {
             }
             if !is_only
                 && !is_urgent
-                && let Some(index) = self.sooner(slot, key, arrival, config.requests_out_start)
+                && let Some(index) = sooner
+                    .get_or_insert_with(|| self.sooner(slot, arrival, config.requests_out_start))
+                    .iter()
+                    .copied()
+                    .find(|&index| self.peer(index).is_some_and(|other| other.has_block(key)))
             {
                 better = better.or(Some(index));
                 continue;
@@ -206,16 +220,15 @@ impl Swarm {
                 && other.as_deref().is_some_and(|other| other.is_reliable() && other.has_block(key))
         })
     }
-    /// A peer with room that would bring the block well before `arrival`, among the soonest.
-    fn sooner(&self, slot: u16, key: BlockKey, arrival: Instant, start: u32) -> Option<u16> {
-        self.fastest.before(arrival).find(|&index| {
-            index != slot
-                && self.peer(index).is_some_and(|other| {
-                    !other.is_source()
-                        && other.asked.len() < other.shallow_depth(start) as usize
-                        && other.has_block(key)
-                })
-        })
+    /// Peers with room that would bring a block well before `arrival`, the soonest first. At most `FASTEST_TOP`.
+    fn sooner(&self, slot: u16, arrival: Instant, start: u32) -> Vec<u16> {
+        let has_room = |index: &u16| {
+            self.peer(*index).is_some_and(|other| {
+                !other.is_source() && other.asked.len() < other.shallow_depth(start) as usize
+            })
+        };
+        let before = self.fastest.before(arrival);
+        before.filter(|index| *index != slot).filter(has_room).collect()
     }
     /// The block outside all windows that this peer should bring.
     fn pick_rest(&mut self, turn: &mut Turn<'_>, slot: u16) -> Option<BlockKey> {
@@ -306,6 +319,7 @@ impl Swarm {
             content.plan.on_ask(key, late.max(due.back(HEDGE_AHEAD)));
         }
         self.outstanding += u64::from(length);
+        self.near += if due.is_some_and(|due| is_near(now, due)) { u64::from(length) } else { 0 };
         true
     }
     /// Sends the requests that were noted in this turn: to Shoal peers together with their due times.
@@ -360,6 +374,7 @@ impl Swarm {
             }
         }
         self.outstanding -= u64::from(asked.length);
+        self.near -= asked.near_bytes();
         self.fastest.forget();
         true
     }
@@ -475,6 +490,49 @@ impl Swarm {
     }
 }
 
+/// Free blocks in windows that a peer has, by due time, each with the moment at which the others get round to it. Looks at no
+/// more than [`WINDOW_SCAN_MAX`] blocks.
+struct Offered<'a> {
+    peer: &'a Peer,
+    free: Free<'a>,
+    holding: Holding<'a>,
+    looked: usize,
+    reached: Instant,
+    step: Duration,
+}
+
+impl<'a> Offered<'a> {
+    fn new(peer: &'a Peer, content: &'a Content, reached: Instant, step: Duration) -> Self {
+        let free = content.plan.free();
+        Self { peer, free, holding: peer.holding(u32::MAX), looked: 0, reached, step }
+    }
+}
+
+impl Iterator for Offered<'_> {
+    type Item = (Instant, BlockKey, Instant);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        while self.looked < WINDOW_SCAN_MAX {
+            let (due, key) = self.free.next()?;
+            let theirs = self.reached;
+            self.looked += 1;
+            self.reached = self.reached + self.step;
+            if self.holding.piece != key.piece() {
+                self.holding = self.peer.holding(key.piece());
+                if !self.holding.any() {
+                    let skipped = self.free.skip_piece();
+                    self.looked += skipped as usize;
+                    self.reached = self.reached + self.step * skipped;
+                }
+            }
+            if self.holding.has(key.block()) {
+                return Some((due, key, theirs));
+            }
+        }
+        None
+    }
+}
+
 /// How many requests for blocks in windows may be outstanding at a peer.
 struct Room {
     asked: usize,
@@ -482,8 +540,9 @@ struct Room {
     deep: usize,
     /// On top, for urgent blocks that nobody else has.
     spare: usize,
-    /// Enough film is on its way from all peers together.
+    /// Enough film is on its way from all peers together, of what is due soon
     ample: bool,
+    /// and of what is due later.
     ample_far: bool,
 }
 
@@ -500,18 +559,27 @@ impl Room {
             ample_far: far >= film(AHEAD).max(AHEAD_LEAST),
         }
     }
-    /// Whether there is room for one more, for a block that is urgent or not, and to be had here only or not.
+    /// Whether a peer that is no source has so much to do that neither a window nor the rest of the title has anything for it.
+    fn is_full(&self) -> bool {
+        let ample = self.ample && self.ample_far;
+        self.asked > self.shallow && (ample || self.asked >= self.deep)
+    }
+    /// Whether there is room for one more, for a block that is urgent or not, to be had here only or not, due soon or later.
     fn admits(&self, is_urgent: bool, is_only: bool, is_near: bool) -> bool {
         let depth = match (is_urgent, is_only) {
             (true, true) => self.shallow + self.spare,
             (true, false) => self.shallow,
             (false, true) => self.deep + SPARE_AT_SOURCE,
-            (false, false) if self.ample && is_near => 0,
-            (false, false) if self.ample_far && !is_near => 0,
+            (false, false) if if is_near { self.ample } else { self.ample_far } => 0,
             (false, false) => self.deep,
         };
         self.asked < depth
     }
+}
+
+/// Whether a block counts among those that are due soon when it is asked for.
+pub(super) fn is_near(now: Instant, due: Instant) -> bool {
+    due <= now + NEAR
 }
 
 /// What `pick_windowed` found.
@@ -605,7 +673,7 @@ pub(super) fn free_block(content: &Content, giver: Giver<'_>, piece: u32) -> Opt
     if !active.admits(slot, whole) {
         return None;
     }
-    let part = if whole { None } else { Some(peer.blocks.get(&piece)?) };
+    let part = if whole { None } else { Some(peer.blocks.get(piece)?) };
     (0u32..)
         .zip(&active.blocks)
         .filter(|(_, block)| block.state == BlockState::Free)
@@ -666,9 +734,9 @@ fn begin_piece(
     whole.map(|piece| BlockKey::new(piece, 0)).or_else(|| {
         peer.blocks
             .iter()
-            .filter(|(piece, _)| content.pieces.may_begin(**piece))
+            .filter(|(piece, _)| content.pieces.may_begin(*piece))
             .take(RAREST_SCAN_MAX as usize)
-            .find_map(|(piece, bits)| bits.next(0, true).map(|block| BlockKey::new(*piece, block)))
+            .find_map(|(piece, bits)| bits.next(0).map(|block| BlockKey::new(piece, block)))
     })
 }
 

@@ -295,7 +295,7 @@ impl Swarm {
         if peer.has_piece(piece) {
             return Some(true);
         }
-        (peer.is_shoal() && peer.blocks.contains_key(&piece)).then_some(false)
+        (peer.is_shoal() && peer.blocks.has(piece)).then_some(false)
     }
     /// Somebody to ask for the leaves of a piece: any that has it, else any that has blocks of it. At random, so that one who
     /// refuses is not asked for ever.

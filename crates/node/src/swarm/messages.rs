@@ -140,7 +140,7 @@ impl Swarm {
             return;
         }
         content.availability.piece(piece, true);
-        if let Some(bits) = peer.blocks.remove(&piece) {
+        if let Some(bits) = peer.blocks.remove(piece) {
             content.copies.withdrawn(piece, &bits);
         }
         let full = peer.is_seed();
@@ -210,7 +210,7 @@ impl Swarm {
         for span in spans.iter().take(SPANS_MAX) {
             stale += 1;
             let Some(piece) = layout.piece(span.piece) else { continue };
-            let known = peer.blocks.contains_key(&span.piece);
+            let known = peer.blocks.has(span.piece);
             let length = u32::from(span.count).min(budget);
             stale_blocks += u32::from(span.count) - length;
             if (content.pieces.is_held(span.piece) && !source)
@@ -221,7 +221,7 @@ impl Swarm {
                 continue;
             }
             let count = layout.block_count(piece);
-            let bits = peer.blocks.entry(span.piece).or_insert_with(|| Bitfield::new(count));
+            let bits = peer.blocks.of(span.piece, count);
             let mut is_new = false;
             budget -= length;
             for block in
@@ -276,7 +276,7 @@ impl Swarm {
         }
         if peer.withdrawn.iter().any(|asked| asked.key == key) {
             self.release(turn, slot, key);
-            return self.fill_all(turn);
+            return self.fill_holders(turn, u16::MAX, key);
         }
         let chokes = peer.chokes_us;
         if !chokes && peer.is_source() && peer.asked.iter().any(|asked| asked.key == key) {
@@ -292,7 +292,7 @@ impl Swarm {
             peer.record.rejected += 1;
             // What it rejects it does not seem to have.
             let counts = !peer.is_source();
-            if peer.blocks.get_mut(&key.piece()).is_some_and(|bits| bits.clear(key.block()))
+            if peer.blocks.get_mut(key.piece()).is_some_and(|bits| bits.clear(key.block()))
                 && counts
             {
                 content.copies.lost(key);
@@ -305,7 +305,7 @@ impl Swarm {
         if !chokes {
             self.judge(turn, hub, slot);
         }
-        self.fill_others(turn, slot);
+        self.fill_holders(turn, slot, key);
     }
     /// Asks a peer for the info dictionary, if one is wanted.
     pub(super) fn ask_metadata(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {

@@ -21,6 +21,7 @@ mod known;
 mod learned;
 mod messages;
 mod metadata;
+mod parts;
 mod peer;
 mod pieces;
 mod rate;

@@ -1,6 +1,6 @@
 //! One connected peer: what it said of itself, what it has, what is owed in both directions.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -13,6 +13,8 @@ use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
 
 use super::allowed::Grant;
 use super::audience::Said;
+use super::fetch::is_near;
+use super::parts::{Blocks, Parts};
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
 use super::upload::Uploads;
@@ -53,6 +55,15 @@ pub(crate) struct Asked {
     pub(crate) due: Option<Instant>,
     /// Whether nothing was owed when it was sent: then its answer shows the round trip.
     pub(crate) alone: bool,
+    /// Whether it was due soon then.
+    pub(crate) near: bool,
+}
+
+impl Asked {
+    /// Bytes that it counts for among those that are due soon.
+    pub(crate) fn near_bytes(&self) -> u64 {
+        if self.near { u64::from(self.length) } else { 0 }
+    }
 }
 
 /// What we hold against a peer. Each has a limit in `serve.rs`, where it is judged.
@@ -78,6 +89,25 @@ impl Record {
     /// A message told nothing new.
     pub(crate) fn hear_noise(&mut self, weight: u32) {
         self.noise = self.noise.saturating_add(weight);
+    }
+}
+
+/// What a peer has of one piece: for who looks at many blocks of it in a row.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Holding<'a> {
+    pub(crate) piece: u32,
+    whole: bool,
+    part: Option<&'a Blocks>,
+}
+
+impl Holding<'_> {
+    /// Whether it has anything of this piece.
+    pub(crate) fn any(&self) -> bool {
+        self.whole || self.part.is_some()
+    }
+    /// Whether it has a block of this piece.
+    pub(crate) fn has(&self, block: u32) -> bool {
+        self.whole || self.part.is_some_and(|bits| bits.get(block))
     }
 }
 
@@ -111,7 +141,7 @@ pub(crate) struct Peer {
     pub(crate) queue_max: u32,
     pub(crate) have: Have,
     /// Blocks it announced in pieces it does not have whole.
-    pub(crate) blocks: BTreeMap<u32, Bitfield>,
+    pub(crate) blocks: Parts,
     pub(crate) interested: bool,
     pub(crate) wants_us: bool,
     pub(crate) chokes_us: bool,
@@ -183,7 +213,7 @@ impl Peer {
             metadata_size: None,
             queue_max: 250,
             have: Have::Raw { all: false, bits: None, single: Vec::new() },
-            blocks: BTreeMap::new(),
+            blocks: Parts::default(),
             interested: false,
             wants_us: false,
             chokes_us: true,
@@ -238,7 +268,12 @@ impl Peer {
     }
     pub(crate) fn has_block(&self, key: BlockKey) -> bool {
         self.has_piece(key.piece())
-            || self.blocks.get(&key.piece()).is_some_and(|bits| bits.get(key.block()))
+            || self.blocks.get(key.piece()).is_some_and(|bits| bits.get(key.block()))
+    }
+    /// What it has of a piece.
+    pub(crate) fn holding(&self, piece: u32) -> Holding<'_> {
+        let whole = self.has_piece(piece);
+        Holding { piece, whole, part: if whole { None } else { self.blocks.get(piece) } }
     }
     /// Whether it said that it has everything, in one word.
     pub(crate) fn has_all(&self) -> bool {
@@ -277,9 +312,10 @@ impl Peer {
         due: Option<Instant>,
     ) -> Instant {
         let alone = self.asked.is_empty();
+        let near = due.is_some_and(|due| is_near(now, due));
         self.first_asked.get_or_insert(now);
         let expected = self.service.on_ask(now, length, alone);
-        self.asked.push_back(Asked { key, length, sent: now, expected, due, alone });
+        self.asked.push_back(Asked { key, length, sent: now, expected, due, alone, near });
         self.asked_bytes += u64::from(length);
         self.unsent.push((key, length, due));
         expected
@@ -355,6 +391,21 @@ impl Peer {
             || self.uploads.len() > 0
             || self.fed.is_some_and(|fed| fed >= self.heard);
         waits && now.since(self.heard) >= LOST_AFTER
+    }
+    /// Lists that are empty give back what a burst took: there is a set of them for each link. Once a second.
+    pub(crate) fn give_back(&mut self) {
+        for list in [&mut self.asked, &mut self.withdrawn] {
+            if list.is_empty() {
+                *list = VecDeque::new();
+            }
+        }
+        if self.cancelled.is_empty() {
+            self.cancelled = VecDeque::new();
+        }
+        if self.unsent.is_empty() {
+            self.unsent = Vec::new();
+        }
+        self.uploads.give_back();
     }
     /// Whether it serves us and kept its promises of late.
     pub(crate) fn is_reliable(&self) -> bool {

@@ -56,6 +56,8 @@ pub(crate) struct Service {
     deviation: Duration,
     bytes: u64,
     busy: Duration,
+    /// What follows of both: it is asked for far more often than it changes.
+    rate: u64,
     /// Bytes delivered in all.
     total: u64,
     /// When the last block came, or the first request after idleness was sent, plus a round trip.
@@ -71,6 +73,7 @@ impl Service {
             deviation: Duration::from_millis(50),
             bytes: 0,
             busy: Duration::ZERO,
+            rate: RATE_UNKNOWN,
             total: 0,
             busy_from: now,
             busy_until: now,
@@ -99,15 +102,17 @@ impl Service {
     }
     /// Bytes/s while it owes something.
     pub(crate) fn rate(&self) -> u64 {
-        if self.bytes == 0 {
-            return RATE_UNKNOWN;
-        }
+        self.rate
+    }
+    fn measure(&mut self) {
         let nanos = self.busy.as_nanos().max(1);
-        u64::try_from(u128::from(self.bytes) * 1_000_000_000 / nanos).unwrap_or(u64::MAX).max(1024)
+        let rate = u64::try_from(u128::from(self.bytes) * 1_000_000_000 / nanos);
+        self.rate = if self.bytes == 0 { RATE_UNKNOWN } else { rate.unwrap_or(u64::MAX).max(1024) };
     }
     /// What was measured long ago says little.
     pub(crate) fn forget_rate(&mut self) {
         (self.bytes, self.busy) = (0, Duration::ZERO);
+        self.measure();
     }
     /// How far arrivals stray from their prediction.
     pub(crate) fn deviation(&self) -> Duration {
@@ -147,6 +152,7 @@ impl Service {
             self.bytes /= 2;
             self.busy /= 2;
         }
+        self.measure();
         let error = if now > expected { now.since(expected) } else { expected.since(now) };
         self.deviation = self.deviation - self.deviation / 8 + error / 8;
         self.busy_from = self.busy_from.max(now);

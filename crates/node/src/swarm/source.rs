@@ -14,12 +14,12 @@ use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{BLOCK_LEN, Extended, Member, Message, ShoalMessage, Stretch};
 
-use super::audience::{Place, Said, short_id};
+use super::audience::{Said, short_id};
 use super::audit::equal;
 use super::availability::Availability;
+use super::parts::Blocks;
 use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::{Content, Swarm};
@@ -49,8 +49,14 @@ const BARRED_FAR: Duration = Duration::from_secs(15);
 const SPREADS_WITHIN: Duration = Duration::from_secs(20);
 /// It has not, while no more than this many peers of ours have it
 const FEW: u32 = 3;
-/// and more than this many need it.
+/// and more than this many need it: then the first of them may ask a source, one more each time that they are twice as many.
 const MANY: u32 = 8;
+/// When it is due within this time,
+const SPREADS_AT_LAST: Duration = Duration::from_secs(6);
+/// and no more than this many have it,
+const FEW_AT_LAST: u32 = 6;
+/// the first one in this many may ask.
+const FRONT_PART: u32 = 5;
 /// Changes of an audience are gathered for this long.
 const AUDIENCE_DELAY: Duration = Duration::from_millis(100);
 /// Windows that lie no further apart than this are one stretch, bytes.
@@ -60,7 +66,7 @@ const GAP_MAX: u64 = 64 * BLOCK_LEN as u64;
 #[derive(Debug, Default)]
 pub(super) struct Copies {
     /// How many peers announced a block of a piece which they do not have whole; sources are not counted.
-    holders: BTreeMap<BlockKey, u16>,
+    holders: BTreeMap<u32, Holders>,
     /// Peers that have everything and are no sources.
     seeds: u16,
     /// At a source: blocks that wait for a peer or went to one.
@@ -71,6 +77,13 @@ pub(super) struct Copies {
     fresh: Option<Instant>,
     /// Elsewhere: what sources turned down.
     barred: BTreeMap<BlockKey, Bar>,
+}
+
+/// How many peers announced each block of a piece, up to the last that anybody did, and all of that together.
+#[derive(Debug, Default)]
+struct Holders {
+    blocks: Vec<u16>,
+    all: u32,
 }
 
 /// A block that a source gives.
@@ -95,30 +108,44 @@ struct Bar {
 impl Copies {
     /// A peer that is no source announced a block.
     pub(super) fn announced(&mut self, key: BlockKey) {
-        *self.holders.entry(key).or_default() += 1;
+        let holders = self.holders.entry(key.piece()).or_default();
+        let block = key.block() as usize;
+        if block >= holders.blocks.len() {
+            holders.blocks.reserve_exact((block + 1).next_multiple_of(16) - holders.blocks.len());
+            holders.blocks.resize(block + 1, 0);
+        }
+        holders.blocks[block] += 1;
+        holders.all += 1;
     }
     /// A peer no longer counts as a holder of single blocks of a piece.
-    pub(super) fn withdrawn(&mut self, piece: u32, bits: &Bitfield) {
+    pub(super) fn withdrawn(&mut self, piece: u32, bits: &Blocks) {
         for block in bits.iter() {
             self.lost(BlockKey::new(piece, block));
         }
     }
     /// A peer does not have a block after all.
     pub(super) fn lost(&mut self, key: BlockKey) {
-        if let Some(count) = self.holders.get_mut(&key) {
-            *count -= 1;
-            if *count == 0 {
-                self.holders.remove(&key);
-            }
+        let Some(holders) = self.holders.get_mut(&key.piece()) else { return };
+        let count = holders.blocks.get_mut(key.block() as usize).filter(|count| **count > 0);
+        let Some(count) = count else { return };
+        *count -= 1;
+        holders.all -= 1;
+        if holders.all == 0 {
+            self.holders.remove(&key.piece());
         }
     }
     /// Whether a peer that is no source announced the block.
     pub(super) fn is_elsewhere(&self, key: BlockKey, pieces: &Availability) -> bool {
-        self.seeds > 0 || pieces.count(key.piece()) > 0 || self.holders.contains_key(&key)
+        self.seeds > 0 || pieces.count(key.piece()) > 0 || self.announced_by(key) > 0
+    }
+    /// How many peers that are no sources announced the block alone.
+    fn announced_by(&self, key: BlockKey) -> u16 {
+        let holders = self.holders.get(&key.piece());
+        holders.and_then(|holders| holders.blocks.get(key.block() as usize)).copied().unwrap_or(0)
     }
     /// How many peers that are no sources are known to have the block.
     fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
-        let single = self.holders.get(&key).copied().unwrap_or(0);
+        let single = self.announced_by(key);
         u32::from(pieces.count(key.piece())) + u32::from(self.seeds) + u32::from(single)
     }
     /// Whether a source turned the block down, and it is not time to ask again.
@@ -194,14 +221,17 @@ impl Copies {
         let (mut announced, mut queued) = (0, 0);
         for peer in peers {
             if !peer.is_source() {
-                announced += peer.blocks.values().map(|bits| u64::from(bits.ones())).sum::<u64>();
+                announced +=
+                    peer.blocks.iter().map(|(_, bits)| u64::from(bits.ones())).sum::<u64>();
             }
             let reserved = |key: &BlockKey| {
                 self.given.get(key).filter(waits).is_some_and(|given| given.link == peer.link)
             };
             queued += peer.uploads.keys().filter(reserved).count() as u64;
         }
-        let holders = self.holders.values().map(|&count| u64::from(count)).sum();
+        let holders = self.holders.values().map(|holders| u64::from(holders.all)).sum();
+        let counts = self.holders.values().flat_map(|holders| &holders.blocks);
+        equal("holders of blocks", holders, counts.map(|&count| u64::from(count)).sum())?;
         equal("announced blocks", holders, announced)?;
         equal("waiting blocks that are in a queue", waiting, queued)
     }
@@ -292,7 +322,7 @@ impl Swarm {
         }
         self.release(turn, slot, key);
         self.leave_alone(turn, slot);
-        self.fill_others(turn, slot);
+        self.fill_holders(turn, slot, key);
         self.fill(turn, slot);
     }
     /// Tells a source where we play, or all sources (`None`), unless they can tell by themselves.
@@ -435,25 +465,29 @@ impl Gate<'_> {
             || (!content.copies.is_elsewhere(key, &content.availability)
                 && self.is_ours(content, key))
     }
-    /// Whether few have a block that many will need soon, and we are among the first of them to fetch it.
+    /// Whether few have a block that many will need soon, and we are one of those who need it first.
     fn spreads_slowly(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
-        let count = content.copies.count(key, &content.availability);
-        let is_late = due <= self.now + SPREADS_WITHIN;
-        if !is_late || count > 2 * FEW {
+        let now = self.now;
+        let holders = content.copies.count(key, &content.availability);
+        if due > now + SPREADS_WITHIN || holders > FEW_AT_LAST {
             return false;
         }
-        let place = self.place(content, key);
-        let near = due <= self.now + Duration::from_secs(6);
-        place.all > MANY && ((count <= FEW && place.sooner() <= (place.all / MANY).ilog2()) || (near && place.sooner() <= place.all / 5))
+        let Some((all, sooner)) = self.audience.order(now, number(content, key), self.me, MANY)
+        else {
+            return false;
+        };
+        (holders <= FEW && sooner <= (all / MANY).ilog2())
+            || (due <= now + SPREADS_AT_LAST && sooner <= all / FRONT_PART)
     }
     fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
-        self.place(content, key).before() == 0
+        self.audience.is_first(self.now, number(content, key), key.piece(), self.me)
     }
-    fn place(&self, content: &Content, key: BlockKey) -> Place {
-        let per_piece = content.pieces.info.layout.blocks_per_piece();
-        let number = key.piece().saturating_mul(per_piece).saturating_add(key.block());
-        self.audience.place(self.now, number, key.piece(), self.me)
-    }
+}
+
+/// The number of a block, counted from the start of the title.
+fn number(content: &Content, key: BlockKey) -> u32 {
+    let per_piece = content.pieces.info.layout.blocks_per_piece();
+    key.piece().saturating_mul(per_piece).saturating_add(key.block())
 }
 
 /// Whether one peer must bring all of the piece: then it may not be left half done.

@@ -147,6 +147,8 @@ pub(crate) struct Swarm {
     pub(super) dialing: usize,
     /// Film bytes asked for and not here.
     pub(super) outstanding: u64,
+    /// Those of them that were due soon when they were asked for.
+    pub(super) near: u64,
     pub(super) timers: Timers,
     /// Requests wait for memory: peers are given work again when something was stored.
     pub(super) starved: bool,
@@ -185,6 +187,7 @@ impl Swarm {
             contributors: VecDeque::new(),
             dialing: 0,
             outstanding: 0,
+            near: 0,
             timers: Timers {
                 choke: turn.now + turn.config.swarm.choke_interval,
                 optimistic: turn.now + turn.config.swarm.optimistic_interval,

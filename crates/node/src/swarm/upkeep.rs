@@ -52,6 +52,7 @@ impl Swarm {
         let Some(peer) = self.peer_mut(slot) else { return };
         peer.down.tick(now);
         peer.up.tick(now);
+        peer.give_back();
         peer.record.noise = peer.record.noise.saturating_sub(NOISE_PER_S);
         // BEP 6 and 10 make the first word a duty.
         let is_mute = (peer.fast || peer.extended) && peer.heard == peer.opened;

@@ -142,6 +142,12 @@ impl Uploads {
         self.ahead = 0;
         core::mem::take(&mut self.queue)
     }
+    /// An empty queue gives back what a burst took.
+    pub(crate) fn give_back(&mut self) {
+        if self.queue.is_empty() {
+            self.queue = VecDeque::new();
+        }
+    }
     /// Takes out the requests for a piece that we no longer have.
     pub(crate) fn drop_piece(&mut self, piece: u32) -> VecDeque<Wanted> {
         let (gone, kept): (VecDeque<_>, VecDeque<_>) =

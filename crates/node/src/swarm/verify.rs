@@ -11,7 +11,7 @@ use shoal_wire::metainfo::PieceIndex;
 use shoal_wire::peer::{BLOCK_LEN, BlockSpan, Extended, Message, ShoalMessage};
 
 use super::Hub;
-use super::peer::{Have, Peer};
+use super::peer::{Asked, Have, Peer};
 use super::pieces::{BlockKey, BlockState, Pieces};
 use super::title::{ByPiece, Swarm, Task, is_full};
 use crate::config::limits::{
@@ -80,8 +80,9 @@ impl Swarm {
         };
         let key = BlockKey::new(index.get(), block);
         let answered = peer.unask(key);
-        let withdrawn = answered.is_none() && peer.settle(key).is_some();
-        let late = answered.is_none() && !withdrawn && peer.was_cancelled(key);
+        let withdrawn = if answered.is_none() { peer.settle(key) } else { None };
+        let owed = answered.or(withdrawn);
+        let late = owed.is_none() && peer.was_cancelled(key);
         if let Some(asked) = answered {
             if asked.alone {
                 peer.service.on_round_trip(now.since(asked.sent));
@@ -94,13 +95,13 @@ impl Swarm {
                 peer.earned = (peer.earned + 1).min(64);
             }
             peer.snubbed = false;
-        } else if !late && !withdrawn {
+        } else if !late && owed.is_none() {
             peer.record.unsolicited += 1;
             turn.counters(self.title).wasted += u64::from(length);
             self.judge(turn, hub, slot);
             return;
         }
-        let second = (answered.is_some() || withdrawn) && self.count_off(key, length);
+        let second = owed.is_some_and(|asked| self.count_off(&asked));
         self.take_in(turn, slot, key, data, second || late);
         self.fill(turn, slot);
     }
@@ -134,8 +135,10 @@ impl Swarm {
         }
     }
     /// An answer came: one holder less. True when another peer still owes the block.
-    fn count_off(&mut self, key: BlockKey, length: u32) -> bool {
-        self.outstanding -= u64::from(length);
+    fn count_off(&mut self, asked: &Asked) -> bool {
+        let key = asked.key;
+        self.outstanding -= u64::from(asked.length);
+        self.near -= asked.near_bytes();
         let active = self.content_mut().and_then(|content| content.pieces.active_mut(key.piece()));
         let Some(block) = active.and_then(|active| active.blocks.get_mut(key.block() as usize))
         else {
@@ -537,7 +540,7 @@ impl Swarm {
         let complete = content.pieces.is_complete();
         for slot in 0..self.peers.len() as u16 {
             if let Some((peer, content)) = self.both(slot) {
-                if let Some(bits) = peer.blocks.remove(&piece)
+                if let Some(bits) = peer.blocks.remove(piece)
                     && !peer.is_source()
                 {
                     content.copies.withdrawn(piece, &bits);

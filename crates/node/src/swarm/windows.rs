@@ -1,8 +1,9 @@
 //! What is needed when: the windows of all readers and playbacks, turned into blocks with due times.
 //!
-//! Two orders are kept: blocks that nobody was asked for, by due time, and blocks on their way, by the time at which a
-//! second peer may be asked (hedging). Both change by O(log n) per block; they are rebuilt when windows move, which
-//! `play` does about twice a second.
+//! The blocks lie in one list by place in the title, which mostly is their order of due time as well; what is free and what is
+//! missing is a bit each in that order. A change of a block costs O(log n), the first free or missing one O(n / 64). The list is
+//! rebuilt when windows move, which `play` does about twice a second: O(n). Blocks on their way are kept a second time, by the
+//! time at which another peer may be asked (hedging).
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
@@ -17,14 +18,115 @@ use crate::config::limits::WINDOW_BLOCKS_MAX;
 use crate::time::{Instant, time_of};
 use crate::turn::Window;
 
+/// A bit for each block of a plan, in order of due time.
+#[derive(Debug, Default)]
+struct Marks(Vec<u64>);
+
+impl Marks {
+    /// `count` zero bits.
+    fn reset(&mut self, count: usize) {
+        self.0.clear();
+        self.0.resize(count.div_ceil(64), 0);
+    }
+    fn put(&mut self, place: usize, is_set: bool) {
+        if let Some(word) = self.0.get_mut(place / 64) {
+            let bit = 1 << (place % 64);
+            *word = if is_set { *word | bit } else { *word & !bit };
+        }
+    }
+    fn has(&self, place: usize) -> bool {
+        self.0.get(place / 64).is_some_and(|word| word & (1 << (place % 64)) != 0)
+    }
+    /// Places of one bits, ascending.
+    fn iter(&self) -> Ones<'_> {
+        Ones { words: self.0.iter(), rest: 0, after: 0, last: None }
+    }
+}
+
+/// Places of the one bits of [`Marks`].
+#[derive(Debug)]
+struct Ones<'a> {
+    words: core::slice::Iter<'a, u64>,
+    /// Bits of the present word that were not given.
+    rest: u64,
+    /// Place behind the present word.
+    after: usize,
+    /// What was given last.
+    last: Option<usize>,
+}
+
+impl Iterator for Ones<'_> {
+    type Item = usize;
+
+    fn next(&mut self) -> Option<usize> {
+        while self.rest == 0 {
+            self.rest = *self.words.next()?;
+            self.after += 64;
+        }
+        let bit = self.rest.trailing_zeros() as usize;
+        self.rest &= self.rest - 1;
+        self.last = Some(self.after - 64 + bit);
+        self.last
+    }
+}
+
+impl Ones<'_> {
+    /// Leaves out what lies before `end`; how many those were.
+    fn skip_to(&mut self, end: usize) -> u32 {
+        let mut skipped = 0;
+        while self.after <= end {
+            skipped += self.rest.count_ones();
+            self.rest = 0;
+            let Some(&word) = self.words.next() else { return skipped };
+            self.rest = word;
+            self.after += 64;
+        }
+        let before = self.rest & ((1 << (end + 64 - self.after)) - 1);
+        self.rest &= !before;
+        skipped + before.count_ones()
+    }
+}
+
+/// Blocks of a plan that nobody was asked for, earliest due first.
+#[derive(Debug)]
+pub(crate) struct Free<'a> {
+    plan: &'a Plan,
+    places: Ones<'a>,
+}
+
+impl Free<'_> {
+    /// Leaves out the blocks of the last one's piece that follow it at once; how many those were.
+    pub(crate) fn skip_piece(&mut self) -> u32 {
+        let Some(last) = self.places.last else { return 0 };
+        self.plan.ends.get(last).map_or(0, |&end| self.places.skip_to(usize::from(end)))
+    }
+}
+
+impl Iterator for Free<'_> {
+    type Item = (Instant, BlockKey);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.plan.at(self.places.next()?)
+    }
+}
+
 /// Due times of the blocks inside windows.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     windows: Vec<Window>,
-    due: BTreeMap<BlockKey, Instant>,
-    free: BTreeSet<(Instant, BlockKey)>,
+    /// Blocks that were not proven when the windows came, by key, with their due times.
+    blocks: Vec<(BlockKey, Instant)>,
+    /// Where in `blocks` the first, second... by due time is, and the reverse; both empty when the orders are the same.
+    order: Vec<u16>,
+    places: Vec<u16>,
+    /// For each place the next one at which a block of another piece is.
+    ends: Vec<u16>,
+    /// Blocks that have a due time: not proven.
+    due: Marks,
+    /// Nobody was asked for them.
+    free: Marks,
     /// Blocks that are free or asked: not here.
-    missing: BTreeSet<(Instant, BlockKey)>,
+    missing: Marks,
     asked: BTreeMap<BlockKey, Instant>,
     hedge: BTreeSet<(Instant, BlockKey)>,
 }
@@ -46,81 +148,158 @@ impl Plan {
     pub(crate) fn windows(&self) -> &[Window] {
         &self.windows
     }
-    /// Takes new windows and finds their blocks again. O(blocks in windows · log).
+    /// Takes new windows and finds their blocks again. O(blocks in windows) when windows follow each other, else with a
+    /// logarithm.
     pub(crate) fn replace(&mut self, windows: Vec<Window>, pieces: &Pieces) {
         self.windows = windows;
-        self.due.clear();
-        self.free.clear();
-        self.missing.clear();
-        let layout = &pieces.info.layout;
-        // Without hashes of blocks nothing of a piece is of use before all of it is there.
-        let is_proven_whole = pieces.info.hashes.v2.is_none();
-        'windows: for window in &self.windows {
-            let mut at = window.start;
-            while at < window.end {
-                let Some(piece) = layout.piece_at(at) else { break };
-                let start = layout.start(piece);
-                let block = ((at - start) / u64::from(BLOCK_LEN)) as u32;
-                let next = if pieces.is_held(piece.get()) || block >= layout.block_count(piece) {
-                    start + u64::from(layout.piece_length())
-                } else {
-                    let key = BlockKey::new(piece.get(), block);
-                    let state = pieces.block_state(key);
-                    if matches!(state, BlockState::Free | BlockState::Asked | BlockState::Arrived) {
-                        let due = due_at(window, if is_proven_whole { start } else { at });
-                        // Most wanted windows come first, but the earliest need counts.
-                        let known = self.due.get(&key).copied();
-                        if known.is_none_or(|known| due < known) {
-                            if let Some(known) = known {
-                                self.free.remove(&(known, key));
-                                self.missing.remove(&(known, key));
-                            }
-                            self.due.insert(key, due);
-                            if state != BlockState::Arrived {
-                                self.missing.insert((due, key));
-                            }
-                            if state == BlockState::Free {
-                                self.free.insert((due, key));
-                            }
-                        }
-                    }
-                    start + u64::from(block) * u64::from(BLOCK_LEN) + u64::from(BLOCK_LEN)
-                };
-                if self.due.len() >= WINDOW_BLOCKS_MAX {
-                    break 'windows;
-                }
-                at = next.max(at + 1);
+        self.blocks.clear();
+        for index in 0..self.windows.len() {
+            let Some(window) = self.windows.get(index).copied() else { break };
+            let is_full = self.add_window(&window, pieces);
+            if !self.blocks.is_sorted() {
+                self.blocks.sort();
+            }
+            if is_full {
+                break;
             }
         }
-        let due = &self.due;
-        self.asked.retain(|key, hedge_at| {
-            let keep = due.contains_key(key);
+        self.put_in_order();
+        self.find_ends();
+        for mark in [&mut self.due, &mut self.free, &mut self.missing] {
+            mark.reset(self.blocks.len());
+        }
+        for index in 0..self.blocks.len() {
+            let Some(&(key, _)) = self.blocks.get(index) else { break };
+            let state = pieces.block_state(key);
+            let place = self.place_at(index);
+            self.due.put(place, true);
+            self.free.put(place, state == BlockState::Free);
+            self.missing.put(place, state != BlockState::Arrived);
+        }
+        let mut asked = core::mem::take(&mut self.asked);
+        asked.retain(|key, hedge_at| {
+            let keep = self.due(*key).is_some();
             if !keep {
                 self.hedge.remove(&(*hedge_at, *key));
             }
             keep
         });
+        self.asked = asked;
+    }
+    /// Appends the blocks of a window that are not proven; of those that are there the earliest need counts. True when there
+    /// is no room for more.
+    fn add_window(&mut self, window: &Window, pieces: &Pieces) -> bool {
+        let layout = &pieces.info.layout;
+        // Without hashes of blocks nothing of a piece is of use before all of it is there.
+        let is_proven_whole = pieces.info.hashes.v2.is_none();
+        let before = self.blocks.len();
+        let last = self.blocks.last().map(|entry| entry.0);
+        let mut at = window.start;
+        while at < window.end {
+            let Some(piece) = layout.piece_at(at) else { break };
+            let start = layout.start(piece);
+            let block = ((at - start) / u64::from(BLOCK_LEN)) as u32;
+            let next = if pieces.is_held(piece.get()) || block >= layout.block_count(piece) {
+                start + u64::from(layout.piece_length())
+            } else {
+                let key = BlockKey::new(piece.get(), block);
+                if !pieces.is_proven(key) {
+                    let due = due_at(window, if is_proven_whole { start } else { at });
+                    let known = self.blocks.get_mut(..before).unwrap_or_default();
+                    let found = match last.is_some_and(|last| key <= last) {
+                        true => known.binary_search_by_key(&key, |entry| entry.0).ok(),
+                        false => None,
+                    };
+                    match found.and_then(|index| known.get_mut(index)) {
+                        Some(entry) => entry.1 = entry.1.min(due),
+                        None => {
+                            // A little more at a time: each node has such a list.
+                            if self.blocks.len() == self.blocks.capacity() {
+                                self.blocks.reserve_exact(32 + self.blocks.len() / 16);
+                            }
+                            self.blocks.push((key, due));
+                        }
+                    }
+                }
+                start + u64::from(block) * u64::from(BLOCK_LEN) + u64::from(BLOCK_LEN)
+            };
+            if self.blocks.len() >= WINDOW_BLOCKS_MAX {
+                return true;
+            }
+            at = next.max(at + 1);
+        }
+        false
+    }
+    /// Finds the order of due times where it is not that of the title.
+    fn put_in_order(&mut self) {
+        self.order.clear();
+        self.places.clear();
+        if self.blocks.is_sorted_by_key(|entry| entry.1) {
+            return;
+        }
+        let blocks = &self.blocks;
+        self.order.extend((0u16..).zip(blocks).map(|(index, _)| index));
+        self.order.sort_unstable_by_key(|&index| {
+            blocks.get(usize::from(index)).map(|&(key, due)| (due, key))
+        });
+        self.places.resize(self.order.len(), 0);
+        for (place, &index) in (0u16..).zip(&self.order) {
+            if let Some(entry) = self.places.get_mut(usize::from(index)) {
+                *entry = place;
+            }
+        }
+    }
+    /// Finds where each piece ends in the order of due times.
+    fn find_ends(&mut self) {
+        let mut ends = core::mem::take(&mut self.ends);
+        ends.clear();
+        ends.resize(self.blocks.len(), 0);
+        let (mut end, mut piece) = (0, None);
+        for (place, entry) in ends.iter_mut().enumerate().rev() {
+            let own = self.at(place).map(|entry| entry.1.piece());
+            if own != piece {
+                (end, piece) = (u16::try_from(place + 1).unwrap_or(u16::MAX), own);
+            }
+            *entry = end;
+        }
+        self.ends = ends;
+    }
+    /// The place by due time of a block of the list.
+    fn place_at(&self, index: usize) -> usize {
+        self.places.get(index).map_or(index, |&place| usize::from(place))
+    }
+    /// The block at a place by due time.
+    fn at(&self, place: usize) -> Option<(Instant, BlockKey)> {
+        let index = self.order.get(place).map_or(place, |&index| usize::from(index));
+        self.blocks.get(index).map(|&(key, due)| (due, key))
+    }
+    /// The place by due time of a block that has one, and that time. O(log n).
+    fn place(&self, key: BlockKey) -> Option<(usize, Instant)> {
+        let index = self.blocks.binary_search_by_key(&key, |entry| entry.0).ok()?;
+        let place = self.place_at(index);
+        let due = self.blocks.get(index)?.1;
+        self.due.has(place).then_some((place, due))
     }
     /// When a block is due; `None` outside all windows.
     pub(crate) fn due(&self, key: BlockKey) -> Option<Instant> {
-        self.due.get(&key).copied()
+        self.place(key).map(|entry| entry.1)
     }
     /// Blocks nobody was asked for, earliest due first.
-    pub(crate) fn free(&self) -> impl Iterator<Item = (Instant, BlockKey)> + '_ {
-        self.free.iter().copied()
+    pub(crate) fn free(&self) -> Free<'_> {
+        Free { plan: self, places: self.free.iter() }
     }
     /// Whether all blocks in windows are here or on their way.
     pub(crate) fn is_assigned(&self) -> bool {
-        self.free.is_empty()
+        self.free.iter().next().is_none()
     }
     /// Earliest due time among blocks that are not here.
     pub(crate) fn earliest_missing(&self) -> Option<Instant> {
-        self.missing.first().map(|entry| entry.0)
+        self.missing.iter().next().and_then(|place| self.at(place)).map(|entry| entry.0)
     }
     /// A windowed block was asked for; a second peer may be asked from `hedge_at` on.
     pub(crate) fn on_ask(&mut self, key: BlockKey, hedge_at: Instant) {
-        let Some(due) = self.due(key) else { return };
-        self.free.remove(&(due, key));
+        let Some((place, _)) = self.place(key) else { return };
+        self.free.put(place, false);
         if let Some(old) = self.asked.insert(key, hedge_at) {
             self.hedge.remove(&(old, key));
         }
@@ -129,7 +308,7 @@ impl Plan {
     /// A windowed block is owed by somebody without being asked for in this plan: a second peer may be asked from `hedge_at`
     /// on. Nothing changes when it is looked after already.
     pub(crate) fn watch(&mut self, key: BlockKey, hedge_at: Instant) {
-        if self.due.contains_key(&key) && !self.asked.contains_key(&key) {
+        if !self.asked.contains_key(&key) && self.due(key).is_some() {
             self.asked.insert(key, hedge_at);
             self.hedge.insert((hedge_at, key));
         }
@@ -137,36 +316,43 @@ impl Plan {
     /// A windowed block is free again.
     pub(crate) fn on_free(&mut self, key: BlockKey) {
         self.forget(key);
-        if let Some(due) = self.due(key) {
-            self.free.insert((due, key));
-            self.missing.insert((due, key));
-        }
+        self.mark(key, true);
     }
     /// A block came: nothing has to be done for it unless it proves wrong.
     pub(crate) fn on_arrive(&mut self, key: BlockKey) {
         self.forget(key);
-        if let Some(due) = self.due(key) {
-            self.free.remove(&(due, key));
-            self.missing.remove(&(due, key));
-        }
+        self.mark(key, false);
     }
     /// A block is proven: it has no due time any more.
     pub(crate) fn on_proven(&mut self, key: BlockKey) {
         self.on_arrive(key);
-        self.due.remove(&key);
+        if let Some((place, _)) = self.place(key) {
+            self.due.put(place, false);
+        }
+    }
+    fn mark(&mut self, key: BlockKey, is_free: bool) {
+        if let Some((place, _)) = self.place(key) {
+            self.free.put(place, is_free);
+            self.missing.put(place, is_free);
+        }
     }
     fn forget(&mut self, key: BlockKey) {
         if let Some(hedge_at) = self.asked.remove(&key) {
             self.hedge.remove(&(hedge_at, key));
         }
     }
-    /// The two orders of what is on its way agree, and so do those of what is free.
+    /// The two orders of what is on its way agree, and what is free or missing is due at its place.
     pub(super) fn audit(&self) -> Result<(), String> {
         equal("blocks to be hedged", self.hedge.len() as u64, self.asked.len() as u64)?;
         let known = self.hedge.iter().filter(|(at, key)| self.asked.get(key) == Some(at)).count();
         equal("blocks hedged at the noted time", self.hedge.len() as u64, known as u64)?;
-        let free = self.free.iter().filter(|(due, key)| self.due.get(key) == Some(due)).count();
-        equal("free blocks in windows", self.free.len() as u64, free as u64)
+        for (what, marks) in [("free", &self.free), ("missing", &self.missing)] {
+            let found = marks.iter().filter_map(|place| Some((place, self.at(place)?)));
+            let right = found.filter(|&(place, (due, key))| self.place(key) == Some((place, due)));
+            let (count, right) = (marks.iter().count() as u64, right.count() as u64);
+            equal(what, count, right)?;
+        }
+        Ok(())
     }
     /// The next block for which a second peer may be asked, and since when.
     pub(crate) fn next_hedge(&self) -> Option<(Instant, BlockKey)> {
@@ -205,6 +391,8 @@ pub(crate) fn due_from_ms(now: Instant, due_in_ms: u16) -> Option<Instant> {
 mod tests {
     use alloc::sync::Arc;
 
+    use proptest::prelude::*;
+
     use super::*;
     use crate::testing::info;
 
@@ -223,6 +411,69 @@ mod tests {
             assert_eq!(due(0, 0), Some(now));
             assert_eq!(due(1, 0), Some(now + Duration::from_secs(16)));
             assert_eq!(due(1, 15), Some(now + Duration::from_secs(last_s)));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn blocks_come_by_due_time_whatever_the_windows(
+            ranges in prop::collection::vec((0u64..600, 1u64..200, 0u64..90_000, 1u64..4), 1..5),
+            steps in prop::collection::vec((0u32..32, 0u32..16, 0u8..4), 0..60),
+        ) {
+            let block = u64::from(BLOCK_LEN);
+            let pieces = Pieces::new(info(&[600 * block], false), None);
+            let windows: Vec<Window> = ranges
+                .iter()
+                .map(|&(first, count, due_ms, rate)| Window {
+                    start: first * block,
+                    end: (first + count).min(600) * block,
+                    due: Instant::from_millis(due_ms),
+                    rate: rate * block,
+                    playing: false,
+                })
+                .collect();
+            let mut model: BTreeMap<BlockKey, Instant> = BTreeMap::new();
+            let per_piece = u64::from(pieces.info.layout.blocks_per_piece());
+            for window in &windows {
+                for number in window.start / block..window.end / block {
+                    let key = BlockKey::new((number / per_piece) as u32, (number % per_piece) as u32);
+                    let due = due_at(window, number * block);
+                    let known = model.entry(key).or_insert(due);
+                    *known = due.min(*known);
+                }
+            }
+            let mut plan = Plan::default();
+            plan.replace(windows, &pieces);
+            let mut taken: BTreeSet<BlockKey> = BTreeSet::new();
+            for (piece, block, step) in steps {
+                let key = BlockKey::new(piece, block);
+                match step {
+                    0 => plan.on_ask(key, Instant::ZERO),
+                    1 => plan.on_arrive(key),
+                    2 => plan.on_proven(key),
+                    _ => plan.on_free(key),
+                }
+                if step == 2 {
+                    model.remove(&key);
+                }
+                if step == 3 { taken.remove(&key) } else { taken.insert(key) };
+                prop_assert_eq!(plan.due(key), model.get(&key).copied());
+                prop_assert_eq!(plan.audit(), Ok(()));
+            }
+            let free = model.iter().filter(|entry| !taken.contains(entry.0));
+            let mut free: Vec<(Instant, BlockKey)> = free.map(|(&key, &due)| (due, key)).collect();
+            free.sort_unstable();
+            prop_assert_eq!(plan.free().collect::<Vec<_>>(), free.clone());
+            // Leaving out the rest of each piece's run gives the first of each run, and counts the others.
+            let (mut first, mut iter, mut all) = (Vec::new(), plan.free(), 0);
+            while let Some(entry) = iter.next() {
+                first.push(entry);
+                all += 1 + iter.skip_piece() as usize;
+            }
+            prop_assert_eq!(all, free.len());
+            prop_assert!(first.iter().all(|entry| free.contains(entry)));
+            let runs = free.chunk_by(|a, b| a.1.piece() == b.1.piece());
+            prop_assert!(runs.map(|run| run[0]).all(|start| first.contains(&start)));
         }
     }
 }
