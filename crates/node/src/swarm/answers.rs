@@ -5,6 +5,7 @@
 //! kind, which gets a step of hashing every few milliseconds; each peer may fill a part of that queue.
 
 use alloc::boxed::Box;
+use bytes::Bytes;
 
 use shoal_wire::merkle::{self, MAX_REQUEST_HASHES, Upper};
 use shoal_wire::peer::{HashRange, Message};
@@ -130,10 +131,20 @@ impl Swarm {
         let hashes = &content.hashes;
         let list = hashes.first_tree(range.pieces_root).and_then(|tree| {
             let leaves = |piece: u32| hashes.leaves(tree.first_piece + piece);
-            merkle::answer_with(&tree.shape, range, &tree.layer, tree.upper.as_deref(), leaves)
+            // Mostly what is asked for are the leaves of a piece as they are kept: they are shared, not copied.
+            let levels = tree.shape.piece_node_layer();
+            let is_piece = range.base_layer == 0
+                && range.length == 1 << levels
+                && merkle::is_valid(&tree.shape, range);
+            let kept = if is_piece { leaves(range.index >> levels) } else { None };
+            if let Some(kept) = kept.filter(|kept| kept.len() == merkle::answer_len(range)) {
+                return Some(kept.clone());
+            }
+            let upper = tree.upper.as_deref();
+            merkle::answer_with(&tree.shape, range, &tree.layer, upper, leaves).map(Bytes::from)
         });
         let answer = match list {
-            Some(list) => Message::Hashes { range: (*range).into(), hashes: list.into() },
+            Some(hashes) => Message::Hashes { range: (*range).into(), hashes },
             None => Message::HashReject((*range).into()),
         };
         self.send(turn, slot, answer);

@@ -27,6 +27,24 @@ use crate::io::CloseReason;
 use crate::time::Instant;
 use crate::turn::Turn;
 
+/// Hashes of a piece layer: given with the torrent file, and shared with whoever gave them, or learned one by one.
+#[derive(Debug)]
+pub(super) enum Layer {
+    Given(Bytes),
+    Learned(Vec<u8>),
+}
+
+impl core::ops::Deref for Layer {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Given(list) => list,
+            Self::Learned(list) => list,
+        }
+    }
+}
+
 /// One file's tree.
 #[derive(Debug)]
 pub(super) struct Tree {
@@ -34,7 +52,7 @@ pub(super) struct Tree {
     pub(super) shape: TreeShape,
     pub(super) first_piece: u32,
     /// Hashes of the piece layer; zero where not known. Empty when the file is one piece.
-    pub(super) layer: Vec<u8>,
+    pub(super) layer: Layer,
     /// The layers above it, once a peer has asked for a proof.
     pub(super) upper: Option<Box<Upper>>,
     /// Pieces whose layer hash is known, and one before which all are.
@@ -93,8 +111,10 @@ impl Hashes {
                 .ok()
                 .and_then(|found| layers.get(found));
             let given = given.filter(|(_, layer)| layer.len() == pieces as usize * HASH_LEN);
-            let layer = given
-                .map_or_else(|| vec![0; pieces as usize * HASH_LEN], |(_, layer)| layer.to_vec());
+            let layer = match given {
+                Some((_, layer)) => Layer::Given(layer.clone()),
+                None => Layer::Learned(vec![0; pieces as usize * HASH_LEN]),
+            };
             let known = if given.is_some() { pieces } else { 0 };
             let first_piece = first.get();
             trees.push(Tree {
@@ -405,8 +425,7 @@ impl Swarm {
             }
             let leaves = list.slice(..range.length as usize * HASH_LEN);
             content.hashes.asked.remove(&piece);
-            // The list shares a receive buffer: kept for long, it must stand alone.
-            content.hashes.keep(piece, Bytes::copy_from_slice(&leaves), false);
+            content.hashes.keep(piece, leaves, false);
             if let Some(index) = content.pieces.info.layout.piece(piece) {
                 self.prove_waiting(turn, index);
             }
@@ -417,7 +436,9 @@ impl Swarm {
                 (range.index..).zip(merkle::hashes(list).take(range.length as usize))
             {
                 let start = piece as usize * HASH_LEN;
-                if let Some(place) = tree.layer.get_mut(start..start + HASH_LEN)
+                // What was given is whole.
+                let Layer::Learned(layer) = &mut tree.layer else { break };
+                if let Some(place) = layer.get_mut(start..start + HASH_LEN)
                     && place.iter().all(|&byte| byte == 0)
                 {
                     place.copy_from_slice(&hash.0);

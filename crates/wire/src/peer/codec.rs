@@ -275,7 +275,8 @@ fn decode_bulk(kind: u8, mut payload: Bytes) -> Result<Option<Message>, DecodeEr
             if !payload.len().is_multiple_of(32) {
                 return Err(DecodeError::invalid(what, "the hashes are not whole"));
             }
-            Message::Hashes { range, hashes: payload }
+            // They are few, and may be kept for as long as the title is: they do not hold on to the buffer they came in.
+            Message::Hashes { range, hashes: Bytes::copy_from_slice(&payload) }
         }
         id::EXTENDED if payload.is_empty() => return truncated,
         id::EXTENDED => {
