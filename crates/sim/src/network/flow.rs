@@ -30,13 +30,10 @@ pub const QUEUE_LONG_NS: u64 = 60_000_000;
 /// Least retransmission time-out of Linux.
 pub const TIMEOUT_LEAST_NS: u64 = 200_000_000;
 
-/// Room that an empty queue keeps, entries: a world has a million of them, and most are empty most of the time.
-const ROOM_KEPT: usize = 4;
-
-/// Empty queues give back what a burst took.
+/// Empty queues give back what they took: a world has millions of them, and most are empty most of the time.
 fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.is_empty() && queue.capacity() > ROOM_KEPT {
-        queue.shrink_to(ROOM_KEPT);
+    if queue.is_empty() {
+        *queue = VecDeque::new();
     }
 }
 
