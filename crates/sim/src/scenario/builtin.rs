@@ -9,6 +9,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("b", include_str!("../../scenarios/b.toml")),
     ("d-1000", include_str!("../../scenarios/d-1000.toml")),
     ("d-10000", include_str!("../../scenarios/d-10000.toml")),
+    ("d-100000", include_str!("../../scenarios/d-100000.toml")),
     ("e-calibration", include_str!("../../scenarios/e-calibration.toml")),
     ("e-equal", include_str!("../../scenarios/e-equal.toml")),
     ("e-mixed", include_str!("../../scenarios/e-mixed.toml")),
