@@ -117,8 +117,13 @@ pub struct SwarmConfig {
     pub hash_timeout: Duration,
     /// Which piece is taken next outside the windows.
     pub order: Order,
-    /// Which blocks may be asked for inside a window, and of whom.
+    /// With [`Order::Portion`], pieces taken in order, percent; above 100 means all. 80 is the best of BiToS (Vlavianos,
+    /// Iliofotou and Faloutsos, Global Internet 2006).
+    pub portion_percent: u32,
+    /// Which blocks may be asked for inside a window.
     pub scheduler: Scheduler,
+    /// With [`Scheduler::Deadline`], of whom a windowed block is asked.
+    pub choice: Choice,
     /// Whether a source gives each block once as far as it can, and its peers leave it to each other who asks for what.
     pub source_rule: bool,
     /// Whether verified blocks are announced and passed on before their piece is whole.
@@ -127,7 +132,7 @@ pub struct SwarmConfig {
     pub admit_shoal: bool,
 }
 
-/// Order outside the windows.
+/// Order outside the windows; of everything where [`Scheduler::Ignore`] leaves nothing to them. The first is Shoal's.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Order {
     /// Held by fewest first.
@@ -136,17 +141,41 @@ pub enum Order {
     InOrder,
     /// Any.
     Random,
+    /// At random, the less likely the further from the playhead: with a weight of distance to the power of -5/4 (Carlsson and
+    /// Eager, "Peer-assisted On-demand Streaming of Stored Media using BitTorrent-like Protocols", Networking 2007; the exponent
+    /// is fixed here). Looks at [`limits::ZIPF_SCAN_MAX`] pieces at most.
+    Zipf,
+    /// Mostly the first one at or after the playhead, else held by fewest first: see [`SwarmConfig::portion_percent`].
+    Portion,
 }
 
 /// How windowed blocks meet peers. The first is Shoal's; the others are baselines.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Scheduler {
-    /// Earliest due block to the peer with the earliest predicted arrival; hedging.
+    /// Earliest due block to the peer that [`Choice`] names; hedging.
     Deadline,
+    /// Earliest due block to whoever has room: arrivals are not predicted, and there are no second requests.
+    EarliestDue,
     /// A piece belongs to the one peer that began it, pieces in order of due time.
     OnePeerPerPiece,
     /// Windows are ignored: only [`Order`] counts.
     Ignore,
+}
+
+/// Of whom a block in a window is asked, among peers that hold it and have room. The first is Shoal's; the others look at all
+/// linked peers for each block, so they are for comparison.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Choice {
+    /// Who is predicted to bring it first: round trip, rate, what is owed already.
+    Arrival,
+    /// Any.
+    Random,
+    /// Who delivered fastest while it owed something.
+    Rate,
+    /// Who plays next after the block, then who plays last before it, as far as sources told where others play; then the rest.
+    Position,
+    /// Whose round trip is shortest.
+    RoundTrip,
 }
 
 impl Default for SwarmConfig {
@@ -196,7 +225,9 @@ impl Default for SwarmConfig {
             disk_retry: Duration::from_secs(10),
             hash_timeout: Duration::from_secs(5),
             order: Order::Rarest,
+            portion_percent: 80,
             scheduler: Scheduler::Deadline,
+            choice: Choice::Arrival,
             source_rule: true,
             block_sharing: true,
             admit_shoal: true,

@@ -5,6 +5,7 @@ mod world;
 
 use std::time::Duration;
 
+use shoal_node::config::Choice;
 use shoal_node::io::{Command, Event, Input};
 use shoal_node::link::ReaderId;
 use shoal_wire::metainfo::Version;
@@ -189,4 +190,40 @@ fn a_jump_to_what_nobody_fetched_is_served_within_a_second_or_by_who_alone_has_i
     latencies.sort_unstable();
     assert_eq!(latencies.len(), 4);
     assert!(latencies[0] < 1000 && latencies[2] < 1200 && latencies[3] < 1400, "{latencies:?}");
+}
+
+/// Film bytes that the fast one of five seeds sent to a viewer, per cent.
+fn share_of_the_fast(choice: Choice) -> u64 {
+    let (meta, content) = title(7_500_000, 2 * PIECE, Version::Hybrid);
+    let mut world = World::new();
+    world.index = Some(TimeIndex::constant_rate(7_500_000, 30_000, 50_000).into());
+    let rates = [150_000, 150_000, 1_000_000, 150_000, 150_000];
+    let seeds = rates.map(|rate| world.host(rate, Lie::None));
+    for &seed in &seeds {
+        world.join(seed, &meta, &content, |_| true, &[], false);
+    }
+    let viewer = world.host_with(400_000, Lie::None, |config| {
+        config.swarm.choice = choice;
+        config.play.window = Duration::from_secs(5);
+    });
+    world.join(viewer, &meta, &content, |_| false, &seeds, false);
+    // No file is wanted for itself: then peers have more room than there is work.
+    let (title, files) = (world::TITLE, vec![(9, 9)]);
+    world.input(viewer, Input::Command(Command::Select { title, files }));
+    let reader = ReaderId(1);
+    let command = Command::Play { reader, title: world::TITLE, file: 0, at_ms: 0 };
+    world.input(viewer, Input::Command(command));
+    let played = |world: &World| {
+        world.hosts[viewer].events.iter().any(|(_, event)| matches!(event, Event::Ended { .. }))
+    };
+    assert!(world.run(Duration::from_secs(60), played), "{choice:?}");
+    let sent = seeds.map(|seed| world.hosts[seed].node.counters()[0].sent);
+    sent[2] * 100 / sent.iter().sum::<u64>()
+}
+
+#[test]
+fn who_is_asked_follows_the_choice_of_peers() {
+    let choices = [Choice::Random, Choice::Arrival, Choice::Rate];
+    let shares = choices.map(share_of_the_fast);
+    assert!(shares[0] + 10 < shares[2], "{choices:?}: {shares:?}");
 }

@@ -6,7 +6,7 @@ mod world;
 
 use std::time::Duration;
 
-use shoal_node::config::{Config, Order, Scheduler, SwarmConfig};
+use shoal_node::config::{Choice, Config, Order, Scheduler, SwarmConfig};
 use shoal_node::io::{Command, Event, Input};
 use shoal_node::link::ReaderId;
 use shoal_wire::bitfield::Bitfield;
@@ -282,6 +282,11 @@ fn baselines_complete_too() {
     let mut tunings: Vec<fn(&mut SwarmConfig)> = vec![
         |config| config.order = Order::InOrder,
         |config| config.order = Order::Random,
+        |config| config.order = Order::Zipf,
+        |config| config.order = Order::Portion,
+        |config| config.scheduler = Scheduler::EarliestDue,
+        |config| config.choice = Choice::Random,
+        |config| config.choice = Choice::Position,
         |config| config.scheduler = Scheduler::OnePeerPerPiece,
         |config| config.scheduler = Scheduler::Ignore,
         |config| config.block_sharing = false,

@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use shoal_node::config::{Config, Order, Scheduler};
+use shoal_node::config::{Choice, Config, Order, Scheduler};
 
 use crate::content::Format;
 use crate::scenario::Scenario;
@@ -52,93 +52,106 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     swarm.links_wanted = swarm.links_max;
 }
 
-/// All of them: Shoal, the baselines, then Shoal with one thing changed.
+const fn with(name: &'static str, about: &'static str, configure: fn(&mut Config)) -> Policy {
+    Policy { name, about, configure, v1: false, server_only: false }
+}
+
+/// All of them: Shoal, the baselines, then Shoal with one value changed.
 pub const POLICIES: &[Policy] = &[
-    Policy { name: "shoal", about: "what ships", configure: |_| {}, v1: false, server_only: false },
+    with("shoal", "what ships", |_| {}),
     Policy {
-        name: "bittorrent-rarest",
-        about: "whole pieces, rarest first, slots, v1",
-        configure: |config| bittorrent(config, Order::Rarest, Scheduler::Ignore),
         v1: true,
-        server_only: false,
+        ..with("bittorrent-rarest", "whole pieces, rarest first, slots, v1", |config| {
+            bittorrent(config, Order::Rarest, Scheduler::Ignore);
+        })
     },
     Policy {
-        name: "bittorrent-in-order",
-        about: "whole pieces, lowest first, slots, v1",
-        configure: |config| bittorrent(config, Order::InOrder, Scheduler::Ignore),
         v1: true,
-        server_only: false,
+        ..with("bittorrent-in-order", "whole pieces, lowest first, slots, v1", |config| {
+            bittorrent(config, Order::InOrder, Scheduler::Ignore);
+        })
     },
     Policy {
-        name: "bittorrent-random",
-        about: "whole pieces, any order, slots, v1",
-        configure: |config| bittorrent(config, Order::Random, Scheduler::Ignore),
         v1: true,
-        server_only: false,
+        ..with("bittorrent-random", "whole pieces, any order, slots, v1", |config| {
+            bittorrent(config, Order::Random, Scheduler::Ignore);
+        })
     },
     Policy {
-        name: "one-peer-per-piece",
-        about: "pieces by due time, each from the one peer that began it, slots, v1",
-        configure: |config| bittorrent(config, Order::InOrder, Scheduler::OnePeerPerPiece),
         v1: true,
-        server_only: false,
+        ..with("bittorrent-zipf", "whole pieces, the nearer the likelier, slots, v1", |config| {
+            bittorrent(config, Order::Zipf, Scheduler::Ignore);
+        })
     },
     Policy {
-        name: "client-server",
-        about: "every viewer is fed by the servers alone",
-        configure: |_| {},
-        v1: false,
+        v1: true,
+        ..with("bittorrent-portion", "whole pieces, 4 of 5 next in order, slots, v1", |config| {
+            bittorrent(config, Order::Portion, Scheduler::Ignore);
+        })
+    },
+    Policy {
+        v1: true,
+        ..with(
+            "one-peer-per-piece",
+            "pieces by due time, each from the one peer that began it, slots, v1",
+            |config| bittorrent(config, Order::InOrder, Scheduler::OnePeerPerPiece),
+        )
+    },
+    with(
+        "plain-deadline",
+        "earliest due first to whoever has room, no source rule, no second requests: PRIME v2",
+        |config| {
+            config.swarm.scheduler = Scheduler::EarliestDue;
+            config.swarm.source_rule = false;
+            config.swarm.hedge_permille = 0;
+        },
+    ),
+    Policy {
         server_only: true,
+        ..with("client-server", "every viewer is fed by the servers alone", |_| {})
     },
-    Policy {
-        name: "shoal-no-hedge",
-        about: "shoal without second requests",
-        configure: |config| config.swarm.hedge_permille = 0,
-        v1: false,
-        server_only: false,
-    },
-    Policy {
-        name: "shoal-no-source-rule",
-        about: "shoal whose sources give everybody what he asks for",
-        configure: |config| config.swarm.source_rule = false,
-        v1: false,
-        server_only: false,
-    },
-    Policy {
-        name: "shoal-whole-pieces",
-        about: "shoal that announces and passes on whole pieces only",
-        configure: |config| config.swarm.block_sharing = false,
-        v1: false,
-        server_only: false,
-    },
-    Policy {
-        name: "shoal-slots",
-        about: "shoal that serves by slots",
-        configure: |config| config.swarm.admit_shoal = false,
-        v1: false,
-        server_only: false,
-    },
-    Policy {
-        name: "shoal-v1",
-        about: "shoal on titles with v1 hashes only",
-        configure: |_| {},
-        v1: true,
-        server_only: false,
-    },
-    Policy {
-        name: "shoal-in-order",
-        about: "shoal with the rest in order",
-        configure: |config| config.swarm.order = Order::InOrder,
-        v1: false,
-        server_only: false,
-    },
-    Policy {
-        name: "shoal-random",
-        about: "shoal with the rest in any order",
-        configure: |config| config.swarm.order = Order::Random,
-        v1: false,
-        server_only: false,
-    },
+    with("shoal-no-hedge", "shoal without second requests", |config| {
+        config.swarm.hedge_permille = 0;
+    }),
+    with("shoal-no-source-rule", "shoal whose sources give everybody what he asks for", |config| {
+        config.swarm.source_rule = false
+    }),
+    with("shoal-whole-pieces", "shoal that announces and passes on whole pieces only", |config| {
+        config.swarm.block_sharing = false
+    }),
+    with("shoal-slots", "shoal that serves by slots", |config| config.swarm.admit_shoal = false),
+    Policy { v1: true, ..with("shoal-v1", "shoal on titles with v1 hashes only", |_| {}) },
+    with("shoal-in-order", "shoal with the rest in order", |config| {
+        config.swarm.order = Order::InOrder;
+    }),
+    with("shoal-random", "shoal with the rest in any order", |config| {
+        config.swarm.order = Order::Random;
+    }),
+    with("shoal-zipf", "shoal with the rest drawn, the nearer the likelier", |config| {
+        config.swarm.order = Order::Zipf;
+    }),
+    with("shoal-portion", "shoal with 4 of 5 of the rest next in order", |config| {
+        config.swarm.order = Order::Portion;
+    }),
+    with("shoal-earliest-due", "shoal that predicts no arrivals", |config| {
+        config.swarm.scheduler = Scheduler::EarliestDue;
+    }),
+    with("shoal-peer-random", "shoal that asks any peer with room", |config| {
+        config.swarm.choice = Choice::Random;
+    }),
+    with("shoal-peer-by-rate", "shoal that asks the fastest peer with room", |config| {
+        config.swarm.choice = Choice::Rate;
+    }),
+    with(
+        "shoal-peer-by-position",
+        "shoal that asks the peer with room that plays next after the block",
+        |config| config.swarm.choice = Choice::Position,
+    ),
+    with(
+        "shoal-peer-by-round-trip",
+        "shoal that asks the peer with room that is nearest",
+        |config| config.swarm.choice = Choice::RoundTrip,
+    ),
 ];
 
 /// A policy by name.
@@ -153,6 +166,11 @@ pub fn find(name: &str) -> Result<&'static Policy, String> {
 }
 
 impl Policy {
+    /// Whether it is Shoal with one value changed.
+    #[must_use]
+    pub fn is_ablation(&self) -> bool {
+        self.name.starts_with("shoal-")
+    }
     /// The settings of every node of a scenario under this policy.
     #[must_use]
     pub fn config(&self, scenario: &Scenario) -> Config {
@@ -178,5 +196,33 @@ impl Policy {
     #[must_use]
     pub fn format(&self, scenario: &Scenario) -> Format {
         if self.v1 { Format::V1 } else { scenario.film.format }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{POLICIES, find};
+    use crate::scenario::Scenario;
+
+    #[test]
+    fn each_ablation_differs_from_what_ships_in_one_value() {
+        let scenario = Scenario::default();
+        let settings = |name: &str| {
+            let policy = find(name).expect("a policy");
+            let config = format!("{:#?}", policy.config(&scenario));
+            let mut lines: Vec<String> = config.lines().map(str::to_owned).collect();
+            lines.push(format!("v1: {}", policy.v1));
+            lines.push(format!("server_only: {}", policy.server_only));
+            lines
+        };
+        let ships = settings("shoal");
+        let ablations: Vec<_> = POLICIES.iter().filter(|policy| policy.is_ablation()).collect();
+        assert!(ablations.len() >= 14, "{ablations:?}");
+        for policy in ablations {
+            let changed = settings(policy.name);
+            assert_eq!(changed.len(), ships.len(), "{policy:?}");
+            let differ: Vec<_> = changed.iter().zip(&ships).filter(|(a, b)| a != b).collect();
+            assert_eq!(differ.len(), 1, "{policy:?}: {differ:?}");
+        }
     }
 }

@@ -98,6 +98,8 @@ pub(crate) const RATE_KEPT: Duration = Duration::from_secs(10);
 pub(crate) const RAREST_SCAN_MAX: u32 = 512;
 /// Pieces of a peer looked at when the rarest ones are not among them.
 pub(crate) const SPARSE_SCAN_MAX: usize = 8192;
+/// Pieces among which one is drawn by its distance from the playhead.
+pub(crate) const ZIPF_SCAN_MAX: u32 = 8192;
 /// Late blocks looked at in one turn; the rest follow in the next.
 pub(crate) const HEDGE_ROUND_MAX: usize = 64;
 /// A late block for which no better peer is free is looked at again after this long.

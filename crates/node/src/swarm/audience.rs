@@ -114,6 +114,11 @@ impl Audience {
         }
         (all > many).then_some((all, sooner))
     }
+    /// Where a member plays by now: `None` for one that nobody told of, and for one that only fetches. O(log members).
+    pub(super) fn playhead(&self, now: Instant, id: u64) -> Option<u32> {
+        let stretch = self.members.get(&id)?.now(now);
+        (stretch.from != stretch.until).then_some(stretch.from)
+    }
     /// Where `me` stands in the order of those who may fetch block `number` of the title, which lies in `piece`. Pieces outside
     /// all windows go as a whole to one member. O(members).
     pub(super) fn place(&self, now: Instant, number: u32, piece: u32, me: u64) -> Place {

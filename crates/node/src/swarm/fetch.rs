@@ -15,13 +15,14 @@ use alloc::vec::Vec;
 use shoal_wire::peer::{BLOCK_LEN, DueRequest, Extended, Message, ShoalMessage};
 
 use super::audience::short_id;
+use super::order;
 use super::peer::{Have, Holding, Peer};
 use super::pieces::{Active, BlockKey, BlockState};
 use super::source::{Gate, due_for_source};
 use super::title::{Content, Phase, Swarm};
 use super::windows::{Free, due_in_ms};
 use crate::config::limits::{RAREST_SCAN_MAX, SPARSE_SCAN_MAX, WINDOW_SCAN_MAX};
-use crate::config::{Order, Scheduler, SwarmConfig};
+use crate::config::{Choice, Order, Scheduler, SwarmConfig};
 use crate::io::Want;
 use crate::time::{Instant, bytes_in, time_of};
 use crate::turn::{Turn, Window, WindowCause};
@@ -82,6 +83,9 @@ impl Swarm {
     }
     /// Gives work to a peer while it has room, or to those that are better for it.
     pub(super) fn fill(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        if turn.config.swarm.choice != Choice::Arrival {
+            return self.fill_chosen(turn, slot);
+        }
         let mut next = Some(slot);
         for _ in 0..HOPS {
             let Some(slot) = next else { break };
@@ -89,7 +93,7 @@ impl Swarm {
         }
     }
     /// Gives work to a peer while it has room. A peer that is better for it.
-    fn fill_one(&mut self, turn: &mut Turn<'_>, slot: u16) -> Option<u16> {
+    pub(super) fn fill_one(&mut self, turn: &mut Turn<'_>, slot: u16) -> Option<u16> {
         if self.halted.is_some() {
             return None;
         }
@@ -189,6 +193,9 @@ impl Swarm {
                 || (peer.snubbed && self.is_left_to_others(slot, key))
             {
                 continue;
+            }
+            if let Some(pick) = self.pick_unpredicted(now, slot, key, config) {
+                return pick;
             }
             if !is_only
                 && !is_urgent
@@ -583,7 +590,7 @@ pub(super) fn is_near(now: Instant, due: Instant) -> bool {
 }
 
 /// What `pick_windowed` found.
-enum Pick {
+pub(super) enum Pick {
     Block(BlockKey),
     /// What it could bring, this peer would bring sooner.
     Other(u16),
@@ -730,6 +737,15 @@ fn begin_piece(
                 .find(|&piece| takes(piece))
                 .or_else(|| sparse(peer, random, takes))
         }
+        Order::Zipf => order::by_distance(random, playhead(content), count, takes),
+        // The two draws must not depend on each other.
+        Order::Portion if random % 100 < config.portion_percent => {
+            order::from(playhead(content), count).find(|&piece| takes(piece))
+        }
+        Order::Portion => content
+            .availability
+            .rarest(random / 100, RAREST_SCAN_MAX, takes)
+            .or_else(|| sparse(peer, random / 100, takes)),
     };
     whole.map(|piece| BlockKey::new(piece, 0)).or_else(|| {
         peer.blocks
@@ -738,6 +754,13 @@ fn begin_piece(
             .take(RAREST_SCAN_MAX as usize)
             .find_map(|(piece, bits)| bits.next(0).map(|block| BlockKey::new(piece, block)))
     })
+}
+
+/// The piece in which what is needed next begins; the first one where nobody needs anything by a time.
+fn playhead(content: &Content) -> u32 {
+    let layout = &content.pieces.info.layout;
+    let start = content.plan.windows().first().map(|window| window.start);
+    start.and_then(|start| layout.piece_at(start)).map_or(0, |piece| piece.get())
 }
 
 /// Whether a peer has a whole piece that was not begun: one pass over the bits of all pieces, eight at a time.
