@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::hash::BuildHasherDefault;
 
-use shoal_node::link::LinkId;
+use shoal_node::link::{LinkId, TitleId};
 use shoal_node::stats::Counters;
 use shoal_wire::peer::{BLOCK_LEN, BlockRequest, Extended, Message, ShoalMessage};
 
@@ -103,7 +103,7 @@ struct Ask {
 pub struct Ledger {
     asks: HashMap<(u32, u32, u32), Vec<Ask>, BuildHasherDefault<LinkHash>>,
     /// Blocks that a node stored in the turn under way.
-    stored: Vec<(u32, u32)>,
+    stored: Vec<(TitleId, u32, u32)>,
     /// Film bytes that came although nobody waited for them, by node.
     pub unasked: HashMap<u32, u64, BuildHasherDefault<LinkHash>>,
 }
@@ -183,19 +183,25 @@ impl Ledger {
         self.asks.retain(|key, _| key.0 != node);
     }
     /// A node stores verified bytes: `piece` is theirs, `length` bytes from `offset`.
-    pub fn on_stored(&mut self, piece: u32, offset: u32, length: u32) {
+    pub fn on_stored(&mut self, title: TitleId, piece: u32, offset: u32, length: u32) {
         let mut at = offset;
         while at < offset + length {
-            self.stored.push((piece, at));
+            self.stored.push((title, piece, at));
             at += BLOCK_LEN;
         }
     }
-    /// The turn is over: what was stored in it must not be waited for elsewhere.
-    pub fn end_turn(&mut self, node: u32) -> Option<String> {
+    /// The turn is over: what was stored in it must not be waited for elsewhere, on links that
+    /// are of its title.
+    pub fn end_turn(
+        &mut self,
+        node: u32,
+        is_of: impl Fn(LinkId, TitleId) -> bool,
+    ) -> Option<String> {
         let mut broken = None;
-        for (piece, offset) in self.stored.drain(..) {
+        for (title, piece, offset) in self.stored.drain(..) {
             if let Some(asks) = self.asks.get(&(node, piece, offset))
-                && let Some(ask) = asks.iter().find(|ask| ask.state == Asked::Waiting)
+                && let Some(ask) =
+                    asks.iter().find(|ask| ask.state == Asked::Waiting && is_of(ask.link, title))
             {
                 broken = Some(format!(
                     "it stored piece {piece} offset {offset} and did not cancel it on link {}",
@@ -267,11 +273,13 @@ mod tests {
         ledger.on_send(0, 1, LinkId(2), &Message::Request(BLOCK));
         ledger.on_send(0, 1, LinkId(4), &Message::Request(BLOCK));
         ledger.on_message(1, LinkId(2), &piece());
-        ledger.on_stored(3, 0, 16_384);
-        assert!(ledger.end_turn(1).is_some());
+        ledger.on_stored(TitleId(0), 3, 0, 16_384);
+        assert!(ledger.end_turn(1, |_, _| true).is_some());
+        ledger.on_stored(TitleId(1), 3, 0, 16_384);
+        assert!(ledger.end_turn(1, |_, title| title == TitleId(0)).is_none(), "another title");
         ledger.on_send(0, 1, LinkId(4), &Message::Cancel(BLOCK));
-        ledger.on_stored(3, 0, 16_384);
-        assert_eq!(ledger.end_turn(1), None);
+        ledger.on_stored(TitleId(0), 3, 0, 16_384);
+        assert_eq!(ledger.end_turn(1, |_, _| true), None);
         assert_eq!(ledger.on_message(1, LinkId(4), &piece()), None);
         assert_eq!(ledger.unasked.get(&1), Some(&16_384));
     }

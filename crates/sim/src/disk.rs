@@ -4,14 +4,17 @@
 //! each. Contents are not kept: a bit per block says that it was stored, and the few blocks stored with wrong bytes
 //! (only a broken node does that) are listed.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use shoal_node::io::{Failure, FailureKind, Job, Outcome, ResumeRecord};
+use shoal_node::link::TitleId;
 use shoal_wire::bitfield::Bitfield;
+use shoal_wire::metainfo::Layout;
 use shoal_wire::peer::BLOCK_LEN;
 
-use crate::content::{Content, good, is_tainted, tainted};
+use crate::catalogue::Catalogue;
+use crate::content::{good, is_tainted, tainted};
 use crate::network::address_of;
 
 /// How fast a node's disk and processor are.
@@ -42,19 +45,26 @@ impl Default for DiskConfig {
 #[derive(Debug)]
 pub struct Disk {
     config: DiskConfig,
-    content: Rc<Content>,
+    catalogue: Rc<Catalogue>,
     disk_free_at: u64,
     hash_free_at: u64,
-    stored: Bitfield,
-    tainted: BTreeSet<u32>,
-    /// Saved resume data.
-    saved: Option<ResumeRecord>,
+    /// Titles of which something was stored or saved.
+    shelves: BTreeMap<TitleId, Shelf>,
     /// Disk jobs take this many times longer.
     pub slowness: u32,
     /// Writes fail for lack of room.
     pub full: bool,
     /// Host of the directory, for names.
     pub directory: u32,
+}
+
+/// What is stored of one title.
+#[derive(Debug)]
+struct Shelf {
+    stored: Bitfield,
+    tainted: BTreeSet<u32>,
+    /// Saved resume data.
+    saved: Option<ResumeRecord>,
 }
 
 /// What a job did, beyond its outcome.
@@ -71,95 +81,106 @@ pub enum Wrong {
 impl Disk {
     /// An empty one.
     #[must_use]
-    pub fn new(config: DiskConfig, content: Rc<Content>) -> Self {
+    pub fn new(config: DiskConfig, catalogue: Rc<Catalogue>) -> Self {
         Self {
             config,
-            stored: Bitfield::new(content.block_count()),
-            content,
+            catalogue,
             disk_free_at: 0,
             hash_free_at: 0,
-            tainted: BTreeSet::new(),
-            saved: None,
+            shelves: BTreeMap::new(),
             slowness: 1,
             full: false,
             directory: 0,
         }
     }
-    /// What was stored, a bit per 16 KiB of piece space.
+    fn shelf(&mut self, title: TitleId) -> &mut Shelf {
+        let blocks = self.catalogue.any().block_count();
+        self.shelves.entry(title).or_insert_with(|| Shelf {
+            stored: Bitfield::new(blocks),
+            tainted: BTreeSet::new(),
+            saved: None,
+        })
+    }
+    /// Whether one of some blocks of a title, 16 KiB of piece space each, was stored.
     #[must_use]
-    pub fn stored(&self) -> &Bitfield {
-        &self.stored
+    pub fn has_any(&self, title: TitleId, blocks: std::ops::Range<u32>) -> bool {
+        let first =
+            self.shelves.get(&title).and_then(|shelf| shelf.stored.next(blocks.start, true));
+        first.is_some_and(|first| first < blocks.end)
     }
     /// Puts whole pieces there before the run begins.
-    pub fn preload(&mut self, pieces: &Bitfield) {
-        let per_piece = self.content.info.layout.blocks_per_piece();
+    pub fn preload(&mut self, title: TitleId, pieces: &Bitfield) {
+        let per_piece = self.catalogue.any().info.layout.blocks_per_piece();
+        let shelf = self.shelf(title);
         for piece in pieces.iter() {
             for block in 0..per_piece {
-                self.stored.set(piece * per_piece + block);
+                shelf.stored.set(piece * per_piece + block);
             }
         }
-        self.saved = Some(ResumeRecord { have: pieces.clone(), partial: Vec::new() });
+        shelf.saved = Some(ResumeRecord { have: pieces.clone(), partial: Vec::new() });
     }
-    /// Whole pieces that are stored.
+    /// Whole pieces of a title that are stored.
     #[must_use]
-    pub fn pieces(&self) -> Bitfield {
-        let layout = &self.content.info.layout;
+    pub fn pieces(&self, title: TitleId) -> Bitfield {
+        let layout = &self.catalogue.any().info.layout;
         let per_piece = layout.blocks_per_piece();
         let mut pieces = Bitfield::new(layout.piece_count());
+        let Some(shelf) = self.shelves.get(&title) else { return pieces };
         for piece in layout.pieces() {
             let first = piece.get() * per_piece;
             let end = first + layout.block_count(piece);
-            if (first..end).all(|block| self.stored.get(block)) {
+            if (first..end).all(|block| shelf.stored.get(block)) {
                 pieces.set(piece.get());
             }
         }
         pieces
     }
-    /// What a process that starts here would find in its resume data.
+    /// What a process that starts here would find in its resume data of a title.
     #[must_use]
-    pub fn saved(&self) -> Option<&ResumeRecord> {
-        self.saved.as_ref()
+    pub fn saved(&self, title: TitleId) -> Option<&ResumeRecord> {
+        self.shelves.get(&title)?.saved.as_ref()
     }
 
     /// Does a job: when it is done, its outcome, and what was wrong with asking for it.
     pub fn run(&mut self, now: u64, job: Job) -> (u64, Outcome, Option<Wrong>) {
         match job {
-            Job::Read { offset, length, .. } => {
+            Job::Read { title, offset, length } => {
                 let at = self.disk_time(now, u64::from(length));
-                let (data, wrong) = self.read(offset, length);
+                let (data, wrong) = self.shelf(title).read(offset, length);
                 (at, Outcome::Data(data), wrong)
             }
-            Job::Write { offset, parts, .. } => self.write_parts(now, offset, &parts),
+            Job::Write { title, offset, parts } => self.write_parts(now, title, offset, &parts),
             Job::CheckBlock { data, expect } => {
-                let good = !is_tainted(&data) && self.content.is_block(data.len(), &expect);
+                let good = !is_tainted(&data) && self.catalogue.any().is_block(data.len(), &expect);
                 (self.hash_time(now, data.len() as u64), Outcome::Checked(good), None)
             }
             Job::CheckPiece { parts, padding, expect } => {
                 let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
                 let good = parts.iter().all(|part| !is_tainted(part))
-                    && self.content.is_piece(bytes + u64::from(padding), &expect);
+                    && self.catalogue.any().is_piece(bytes + u64::from(padding), &expect);
                 (self.hash_time(now, bytes), Outcome::Checked(good), None)
             }
             Job::CheckTree { parts, expect, .. } => {
                 let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
                 let good = parts.iter().all(|part| !is_tainted(part))
-                    && self.content.is_tree(bytes, &expect);
+                    && self.catalogue.any().is_tree(bytes, &expect);
                 (self.hash_time(now, bytes), Outcome::Checked(good), None)
             }
             Job::CheckInfo { raw, hashes } => {
-                let good = raw == self.content.info.raw && hashes == self.content.info.hashes;
+                let good = self.catalogue.is_info(&raw, &hashes);
                 (self.hash_time(now, raw.len() as u64), Outcome::Checked(good), None)
             }
             Job::Leaves { piece, .. } => {
-                let length = self.content.info.layout.piece_length();
+                let length = self.catalogue.any().info.layout.piece_length();
                 let at = self.disk_time(now, u64::from(length));
-                (at, Outcome::Data(self.content.leaves(piece)), None)
+                (at, Outcome::Data(self.catalogue.any().leaves(piece)), None)
             }
-            Job::Prepare { .. } => {
+            Job::Prepare { title, .. } => {
                 let at = self.disk_time(now, 0);
-                (at, Outcome::Prepared(Box::new(self.saved.clone().unwrap_or_default())), None)
+                let saved = self.saved(title).cloned().unwrap_or_default();
+                (at, Outcome::Prepared(Box::new(saved)), None)
             }
-            Job::Save { record, .. } => self.save(now, record),
+            Job::Save { title, record, .. } => self.save(now, title, record),
             Job::Resolve { host, port } => {
                 let literal = host.parse::<std::net::IpAddr>().ok();
                 let ip = literal.unwrap_or_else(|| address_of(self.directory).ip());
@@ -179,6 +200,7 @@ impl Disk {
     fn write_parts(
         &mut self,
         now: u64,
+        title: TitleId,
         offset: u64,
         parts: &[bytes::Bytes],
     ) -> (u64, Outcome, Option<Wrong>) {
@@ -190,20 +212,28 @@ impl Disk {
         let mut wrong = None;
         let mut place = offset;
         for part in parts {
-            if self.write(place, part) {
+            if self.shelf(title).write(place, part) {
                 wrong = Some(Wrong::StoredTaint);
             }
             place += part.len() as u64;
         }
         (at, Outcome::Stored, wrong)
     }
-    fn save(&mut self, now: u64, record: ResumeRecord) -> (u64, Outcome, Option<Wrong>) {
+    fn save(
+        &mut self,
+        now: u64,
+        title: TitleId,
+        record: ResumeRecord,
+    ) -> (u64, Outcome, Option<Wrong>) {
         let at = self.disk_time(now, 4096);
         if self.full {
             return (at, full(), None);
         }
-        let wrong = self.vouches_too_far(&record).then_some(Wrong::SavedUnstored);
-        self.saved = Some(record);
+        let catalogue = Rc::clone(&self.catalogue);
+        let shelf = self.shelf(title);
+        let too_far = shelf.vouches_too_far(&catalogue.any().info.layout, &record);
+        let wrong = too_far.then_some(Wrong::SavedUnstored);
+        shelf.saved = Some(record);
         (at, Outcome::Stored, wrong)
     }
 
@@ -218,6 +248,9 @@ impl Disk {
         self.hash_free_at = self.hash_free_at.max(now) + work.max(1);
         self.hash_free_at
     }
+}
+
+impl Shelf {
     fn blocks(offset: u64, length: u64) -> std::ops::Range<u32> {
         let block = u64::from(BLOCK_LEN);
         (offset / block) as u32..(offset + length).div_ceil(block) as u32
@@ -243,8 +276,7 @@ impl Disk {
         }
         bad
     }
-    fn vouches_too_far(&self, record: &ResumeRecord) -> bool {
-        let layout = &self.content.info.layout;
+    fn vouches_too_far(&self, layout: &Layout, record: &ResumeRecord) -> bool {
         let per_piece = layout.blocks_per_piece();
         let whole = record.have.iter().filter_map(|piece| layout.piece(piece)).any(|piece| {
             (0..layout.block_count(piece))
@@ -268,18 +300,28 @@ fn full() -> Outcome {
 mod tests {
     use super::*;
     use crate::content::Format;
-    use shoal_node::link::TitleId;
+    use shoal_wire::metainfo::TitleExtras;
 
     fn disk() -> Disk {
-        let content = Content::new("film", 300_000, 65_536, Format::Hybrid).expect("a title");
-        Disk::new(DiskConfig::default(), Rc::new(content))
+        let extras = TitleExtras::default();
+        let all = Catalogue::new(2, 300_000, 65_536, Format::Hybrid, &extras).expect("titles");
+        Disk::new(DiskConfig::default(), Rc::new(all))
+    }
+
+    #[test]
+    fn what_is_stored_of_one_title_is_not_stored_of_another() {
+        let mut disk = disk();
+        disk.preload(TitleId(1), &Bitfield::full(5));
+        assert!(disk.pieces(TitleId(1)).is_full() && disk.saved(TitleId(1)).is_some());
+        assert!(disk.pieces(TitleId(0)).ones() == 0 && disk.saved(TitleId(0)).is_none());
+        assert!(disk.has_any(TitleId(1), 3..4) && !disk.has_any(TitleId(0), 0..20));
     }
 
     #[test]
     fn jobs_are_done_later_and_one_after_the_other() {
         let mut disk = disk();
         let read = |offset| Job::Read { title: TitleId(0), offset, length: 16_384 };
-        disk.preload(&Bitfield::full(5));
+        disk.preload(TitleId(0), &Bitfield::full(5));
         let (first, outcome, wrong) = disk.run(1000, read(0));
         let (second, ..) = disk.run(1000, read(16_384));
         assert!(first > 1000 && second > first && wrong.is_none());
@@ -297,8 +339,9 @@ mod tests {
     #[test]
     fn a_corrupt_piece_is_told_from_a_good_one() {
         let mut disk = disk();
-        let piece = disk.content.info.layout.piece(0).expect("a piece");
-        let expect = disk.content.info.piece_hash(piece).expect("v1");
+        let info = &disk.catalogue.any().info;
+        let piece = info.layout.piece(0).expect("a piece");
+        let expect = info.piece_hash(piece).expect("v1");
         let check = |parts| Job::CheckPiece { parts, padding: 0, expect };
         let sound = vec![good(16_384); 4];
         let mut rotten = sound.clone();

@@ -22,6 +22,19 @@ pub struct PeerRow {
     pub values: Vec<(&'static str, Option<f64>)>,
     /// Every seek, milliseconds.
     pub seeks_ms: Vec<f64>,
+    /// Time to the first frame of each title after the first, milliseconds.
+    pub later_startups_ms: Vec<f64>,
+}
+
+/// Figures of one title of one seed.
+#[derive(Clone, Copy, PartialEq, Debug)]
+pub struct TitleRow {
+    /// Peers that watched or fetched it.
+    pub peers: u32,
+    /// Film bytes of it that servers sent.
+    pub server_bytes: f64,
+    /// Film bytes of it that viewers played, or that fetchers hold whole.
+    pub wanted_bytes: f64,
 }
 
 /// Figures of one seed.
@@ -39,6 +52,8 @@ pub struct SeedRow {
     pub values: Vec<(&'static str, Option<f64>)>,
     /// Its peers.
     pub peers: Vec<PeerRow>,
+    /// Its titles, in the order of their popularity.
+    pub titles: Vec<TitleRow>,
     /// Film bytes that servers sent in each stretch of [`crate::stage::SERIES_NS`].
     pub server_film: Vec<u64>,
 }
@@ -107,7 +122,8 @@ pub fn read(stage: &Stage, seed: u64, cost: (Option<f64>, Option<f64>)) -> SeedR
     let length = stage.scenario.film_length() as f64;
     let served = sums.server_film as f64;
     let has_server = stage.scenario.server.count > 0;
-    let wanted = bytes_wanted(stage);
+    let titles = title_rows(stage);
+    let wanted: f64 = titles.iter().map(|title| title.wanted_bytes).sum();
     let values = vec![
         ("server_copies", has_server.then_some(served / length)),
         ("offload", (has_server && wanted > 0.0).then_some(1.0 - served / wanted)),
@@ -128,36 +144,39 @@ pub fn read(stage: &Stage, seed: u64, cost: (Option<f64>, Option<f64>)) -> SeedR
     };
     let trace = world.trace.digest().to_string();
     let server_film = stage.server_film.clone();
-    SeedRow { seed, trace, violations, story, values, peers, server_film }
+    SeedRow { seed, trace, violations, story, values, peers, titles, server_film }
 }
 
 fn ratio(part: f64, whole: f64) -> Option<f64> {
     (whole > 0.0).then(|| part / whole)
 }
 
-/// Bytes that viewers played, or that fetchers hold where nobody plays.
-fn bytes_wanted(stage: &Stage) -> f64 {
+/// What became of each title.
+fn title_rows(stage: &Stage) -> Vec<TitleRow> {
     let length = stage.scenario.film_length() as f64;
-    let viewers = stage.marks.iter().filter(|marks| marks.role == Role::Viewer && marks.came);
-    let played: f64 = viewers
-        .map(|marks| {
-            let all = played_ms(stage, marks) / (stage.scenario.film.duration_s * 1000.0).max(1.0);
-            length * all.min(1.0)
-        })
-        .sum();
-    let fetched = stage.marks.iter().filter(|marks| marks.role == Role::Fetcher);
-    played + fetched.filter(|marks| marks.complete_ns.is_some()).count() as f64 * length
-}
-
-/// Film time that a viewer saw, milliseconds.
-fn played_ms(stage: &Stage, marks: &Marks) -> f64 {
+    let duration_ms = (stage.scenario.film.duration_s * 1000.0).max(1.0);
     let now = stage.world.now();
-    let on: u64 = marks
-        .stretches
-        .iter()
-        .map(|&(from, _, until)| if until == 0 { now - from } else { until - from })
-        .sum();
-    (on as f64 / 1e6 - marks.stalled_ms as f64).max(0.0)
+    let none = TitleRow { peers: 0, server_bytes: 0.0, wanted_bytes: 0.0 };
+    let mut rows = vec![none; stage.catalogue.count() as usize];
+    for (host, marks) in stage.marks.iter().enumerate().filter(|(_, marks)| marks.came) {
+        if marks.role == Role::Server {
+            let sent = &stage.world.seat(host as u32).film_out;
+            rows.iter_mut().zip(sent).for_each(|(row, &bytes)| row.server_bytes += bytes as f64);
+        }
+        if !matches!(marks.role, Role::Viewer | Role::Fetcher) {
+            continue;
+        }
+        for &title in &marks.titles {
+            let share = match marks.role {
+                Role::Viewer => (marks.played_ms(Some(title), now) / duration_ms).min(1.0),
+                _ => f64::from(marks.complete_ns.is_some()),
+            };
+            let row = &mut rows[title.0 as usize];
+            row.peers += 1;
+            row.wanted_bytes += length * share;
+        }
+    }
+    rows
 }
 
 fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
@@ -191,7 +210,15 @@ fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
         ("wasted_bytes", Some(sum(|count| count.wasted))),
         ("from_server_bytes", Some(sum(|count| count.from_server))),
     ]);
-    PeerRow { seed, host, role: marks.role, values, seeks_ms: seeks(stage, marks) }
+    let startups = marks.later_startups_ms.iter();
+    PeerRow {
+        seed,
+        host,
+        role: marks.role,
+        values,
+        seeks_ms: seeks(stage, marks),
+        later_startups_ms: startups.map(|ms| ms.map_or(f64::INFINITY, |ms| ms as f64)).collect(),
+    }
 }
 
 /// All seeks; one that was asked for five seconds before the end or earlier and never landed is infinite, unless another
@@ -203,7 +230,8 @@ fn seeks(stage: &Stage, marks: &Marks) -> Vec<f64> {
     let open = marks
         .stretches
         .last()
-        .is_some_and(|last| asked.is_some_and(|at| last.2 != 0 && at >= last.2));
+        .and_then(|last| last.until_ns)
+        .is_some_and(|until| asked.is_some_and(|at| at >= until));
     if open && marks.ended_ns.is_none() && asked.is_some_and(|at| now - at > 5_000_000_000) {
         seeks.push(f64::INFINITY);
     }
@@ -218,12 +246,11 @@ fn play_values(
 ) {
     let startup = marks.startup_ms.map_or(f64::INFINITY, |ms| ms as f64);
     let floor = startup_floor(stage, host, marks);
-    let played = played_ms(stage, marks);
+    let played = marks.played_ms(None, stage.world.now());
     // A pause that is not over is told only when it ends: an empty buffer under an unfinished film gives it away.
-    let view = stage.world.seat(host).actor().map(|actor| actor.views()).unwrap_or_default();
     let halted = marks.ended_ns.is_none()
-        && marks.stretches.last().is_some_and(|last| last.2 == 0)
-        && view.first().is_some_and(|view| view.buffer_ms == 0);
+        && marks.stretches.last().is_some_and(|last| last.until_ns.is_none())
+        && stage.is_empty(host);
     let stalls = marks.stalls + u32::from(halted);
     let stalled = marks.stalled_ms as f64;
     values.extend([
@@ -258,15 +285,17 @@ fn startup_floor(stage: &Stage, host: u32, marks: &Marks) -> Option<f64> {
 /// Share of blocks that were there when a player that skips would have shown them. A block is there when it came, or when
 /// the last block of its piece came where only pieces can be verified.
 fn continuity(stage: &Stage, host: u32, marks: &Marks) -> Option<f64> {
-    let arrived_at = stage.world.seat(host).arrived_at.as_ref()?;
-    let has_trees = stage.content.info.hashes.v2.is_some();
-    let unit = if has_trees { 1 } else { stage.content.info.layout.blocks_per_piece() as usize };
-    let index = stage.content.time_index.as_ref()?;
+    let content = stage.catalogue.any();
+    let has_trees = content.info.hashes.v2.is_some();
+    let unit = if has_trees { 1 } else { content.info.layout.blocks_per_piece() as usize };
+    let index = content.time_index.as_ref()?;
     let now = stage.world.now();
     let (mut due, mut present) = (0u64, 0u64);
     let block = u64::from(shoal_wire::peer::BLOCK_LEN);
-    for &(from, position, until) in &marks.stretches {
-        let until = if until == 0 { now } else { until };
+    for stretch in &marks.stretches {
+        let arrived_at = stage.world.seat(host).arrivals_of(stretch.title)?;
+        let (from, position) = (stretch.from_ns, stretch.position_ms);
+        let until = stretch.until_ns.unwrap_or(now);
         let end = (position + (until - from) / 1_000_000).min(index.duration_ms);
         let first = index.offset_at(position) / block;
         let last = index.offset_at(end) / block;
@@ -284,7 +313,8 @@ fn continuity(stage: &Stage, host: u32, marks: &Marks) -> Option<f64> {
 
 /// Time until the last peer was complete over the fluid bound max{F/us, F/dmin, NF/(us + sum of ui)}.
 fn distribution_ratio(stage: &Stage) -> Option<f64> {
-    if matches!(stage.scenario.finish, Finish::Play | Finish::Limit) {
+    let has_one_title = stage.catalogue.count() == 1;
+    if matches!(stage.scenario.finish, Finish::Play | Finish::Limit) || !has_one_title {
         return None;
     }
     let film = stage.scenario.film_length() as f64;

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 
-use crate::metrics::{PEER_METRICS, RUN_METRICS, SeedRow, summary};
+use crate::metrics::{PEER_METRICS, RUN_METRICS, SeedRow, TitleRow, number as number_of, summary};
 use crate::stage::{Role, SERIES_NS};
 
 /// Runs of one scenario under one policy.
@@ -19,6 +19,8 @@ pub struct Report {
     pub policy: String,
     /// The whole scenario as it was run.
     pub settings: Value,
+    /// Length of each title, bytes.
+    pub film_bytes: f64,
     /// One row per seed, ascending.
     pub seeds: Vec<SeedRow>,
     /// Some seeds were asked for and are missing.
@@ -41,6 +43,10 @@ impl Report {
             row.peers.iter().flat_map(|peer| peer.seeks_ms.iter().copied()).collect()
         };
         metrics.insert("seek_ms".into(), self.pooled(seeks));
+        let later = |row: &SeedRow| -> Vec<f64> {
+            row.peers.iter().flat_map(|peer| peer.later_startups_ms.iter().copied()).collect()
+        };
+        metrics.insert("later_startup_ms".into(), self.pooled(later));
         for &name in RUN_METRICS {
             let of = |row: &SeedRow| value_of(&row.values, name).into_iter().collect();
             metrics.insert(name.into(), self.pooled(of));
@@ -58,9 +64,31 @@ impl Report {
             "seeds": seeds,
             "settings": self.settings,
             "metrics": metrics,
+            "titles": self.titles(),
             "broken": broken,
             "interrupted": self.interrupted,
         })
+    }
+    /// Each title: peers and server copies, mean over the seeds, and the offload of all seeds together. Empty where there is
+    /// one title, of which the metrics say the same.
+    fn titles(&self) -> Vec<Value> {
+        let count = self.seeds.first().map_or(0, |row| row.titles.len());
+        let seeds = self.seeds.len() as f64;
+        let length = self.film_bytes;
+        let of = |number: usize, pick: fn(&TitleRow) -> f64| -> f64 {
+            self.seeds.iter().filter_map(|row| row.titles.get(number)).map(pick).sum()
+        };
+        let title = |number: usize| {
+            let served = of(number, |title| title.server_bytes);
+            let wanted = of(number, |title| title.wanted_bytes);
+            json!({
+                "title": number + 1,
+                "peers": number_of(of(number, |title| f64::from(title.peers)) / seeds),
+                "server_copies": number_of(served / seeds / length),
+                "offload": if wanted > 0.0 { number_of(1.0 - served / wanted) } else { Value::Null },
+            })
+        };
+        if count > 1 { (0..count).map(title).collect() } else { Vec::new() }
     }
     fn pooled(&self, of: impl Fn(&SeedRow) -> Vec<f64>) -> Value {
         let rows: Vec<Vec<f64>> = self.seeds.iter().map(of).collect();
@@ -155,6 +183,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("startup_ms", "p90", "startup p90 ms"),
     ("startup_ms", "max", "startup worst ms"),
     ("startup_over_floor", "p90", "startup / floor p90"),
+    ("later_startup_ms", "p50", "next title p50 ms"),
+    ("later_startup_ms", "p90", "next title p90 ms"),
     ("stalls", "mean", "stalls mean"),
     ("stalls", "max", "stalls worst"),
     ("stall_ratio", "mean", "stall ratio mean"),

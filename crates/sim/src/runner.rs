@@ -192,7 +192,14 @@ pub fn run(options: &Options, host: Host<'_>) -> Result<Report, String> {
     let settings = serde_json::to_value(&scenario).map_err(|error| error.to_string())?;
     let name = if scenario.name.is_empty() { "unnamed".into() } else { scenario.name.clone() };
     let interrupted = rows.len() < options.seeds.len();
-    Ok(Report { scenario: name, policy: policy.name.into(), settings, seeds: rows, interrupted })
+    Ok(Report {
+        scenario: name,
+        policy: policy.name.into(),
+        settings,
+        film_bytes: scenario.film_length() as f64,
+        seeds: rows,
+        interrupted,
+    })
 }
 
 /// Reads what the options name, so that nothing runs that cannot.

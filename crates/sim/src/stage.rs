@@ -14,19 +14,17 @@ use shoal_wire::metainfo::TitleExtras;
 use shoal_wire::peer::BLOCK_LEN;
 use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
-use crate::content::Content;
+use crate::catalogue::Catalogue;
 use crate::disk::DiskConfig;
 use crate::faults::{Crowd, Fault, FaultPlan};
-pub use crate::marks::{Marks, Role};
+pub use crate::marks::{Marks, Role, Stretch};
 use crate::network::{DIRECTORY_PORT, Latency, Matrix, NetworkConfig, Rates, address_of};
 use crate::plant::{Plant, Planted};
 use crate::policy::Policy;
 use crate::scenario::{DelayKind, Find, Finish, Form, JumpTo, Manner, Rest, Scenario};
-use crate::workload::{self, Course, nanos};
+use crate::workload::{self, nanos};
 use crate::world::{Actor, Arrived, Deceit, Stop, World, WorldConfig};
 
-const TITLE: TitleId = TitleId(0);
-const READER: ReaderId = ReaderId(0);
 const TICK_NS: u64 = 250_000_000;
 /// Length of the stretches in which the servers' film bytes are summed, nanoseconds: a multiple of the tick.
 pub const SERIES_NS: u64 = 5_000_000_000;
@@ -37,8 +35,12 @@ const JUMP_CLEAR_MS: u64 = 2000;
 enum Act {
     Tick,
     Come(u32),
-    Jump(u32, u32),
-    GiveUp(u32),
+    /// Host, number of its title among those it watches, number of the jump.
+    Jump(u32, u32, u32),
+    /// Host, number of its title.
+    GiveUp(u32, u32),
+    /// It turns to another title than the one of this number.
+    Turn(u32, u32),
     GoHome(u32),
     Fault(Fault),
 }
@@ -54,8 +56,8 @@ pub struct Stage {
     pub plan: FaultPlan,
     /// Notes by host.
     pub marks: Vec<Marks>,
-    /// The title.
-    pub content: Rc<Content>,
+    /// The titles.
+    pub catalogue: Rc<Catalogue>,
     /// Film bytes that servers sent in each stretch of [`SERIES_NS`]; the last one may be shorter.
     pub server_film: Vec<u64>,
     config: Arc<Config>,
@@ -122,9 +124,10 @@ impl Stage {
         let length = scenario.film_length();
         let extras = TitleExtras { private: options.policy.server_only, ..TitleExtras::default() };
         let piece = scenario.film.piece_bytes;
-        let mut content = Content::with_extras("film.mp4", length, piece, format, &extras)?;
-        content.time_index = time_index(scenario).map(Arc::new);
-        let content = Rc::new(content);
+        let titles = scenario.catalogue.titles;
+        let mut catalogue = Catalogue::new(titles, length, piece, format, &extras)?;
+        catalogue.set_time_index(time_index(scenario).map(Arc::new).as_ref());
+        let catalogue = Rc::new(catalogue);
         let seed = Seed::from_u64(options.seed);
         let config = WorldConfig {
             network: network_config(scenario, options.rtt, seed)?,
@@ -137,13 +140,13 @@ impl Stage {
             strict: options.strict,
             words: options.words,
         };
-        let world = World::new(&config, Rc::clone(&content), seed);
+        let world = World::new(&config, Rc::clone(&catalogue), seed);
         let mut stage = Self {
             world,
             scenario: scenario.clone(),
             plan: FaultPlan::default(),
             marks: Vec::new(),
-            content,
+            catalogue,
             server_film: Vec::new(),
             config: Arc::new(options.policy.config(scenario)),
             server_only: options.policy.server_only,
@@ -195,39 +198,64 @@ impl Stage {
 
     fn add_host(&mut self, role: Role, rates: Rates, at_ns: u64) {
         let host = self.world.add_host(rates);
-        let pieces = self.content.info.layout.piece_count();
+        let pieces = self.catalogue.any().info.layout.piece_count();
+        let all = (0..self.catalogue.count()).map(TitleId);
+        let mut marks = Marks::new(role, at_ns);
         let seat = self.world.seat_mut(host);
         match role {
-            Role::Server | Role::Seed => seat.disk.preload(&Bitfield::full(pieces)),
+            Role::Server | Role::Seed => {
+                marks.titles.extend(all);
+                for &title in &marks.titles {
+                    seat.disk.preload(title, &Bitfield::full(pieces));
+                }
+            }
             Role::Half => {
                 let mut rng = Rng::new(self.seed.fork("half", u64::from(host)));
-                let mut all: Vec<u32> = (0..pieces).collect();
-                rng.shuffle(&mut all);
-                let mut half = Bitfield::new(pieces);
-                for &piece in &all[..pieces.div_ceil(2) as usize] {
-                    half.set(piece);
+                marks.titles.extend(all);
+                for &title in &marks.titles {
+                    let mut all: Vec<u32> = (0..pieces).collect();
+                    rng.shuffle(&mut all);
+                    let mut half = Bitfield::new(pieces);
+                    for &piece in &all[..pieces.div_ceil(2) as usize] {
+                        half.set(piece);
+                    }
+                    seat.disk.preload(title, &half);
                 }
-                seat.disk.preload(&half);
             }
-            Role::Fetcher => {}
-            Role::Viewer => {
-                let limit = nanos(self.scenario.limit_s);
-                seat.arrived_at = Some(Arrived::new(self.content.block_count(), limit));
+            Role::Fetcher | Role::Viewer => {
+                let catalogue = &self.scenario.catalogue;
+                let title = workload::pick_title(catalogue, host, 0, &[], self.seed).unwrap_or(0);
+                marks.titles.push(TitleId(title));
+                marks.changes_left = if role == Role::Viewer { catalogue.changes } else { 0 };
             }
         }
-        self.marks.push(Marks::new(role, at_ns));
+        self.marks.push(marks);
         self.plan(at_ns, Act::Come(host));
         if role == Role::Viewer {
-            let course = Course::draw(&self.scenario.play, host, self.seed);
-            for (jump, after) in course.jumps.into_iter().enumerate() {
-                self.plan(at_ns + after, Act::Jump(host, jump as u32));
-            }
-            if let Some(after) = course.gives_up {
-                self.plan(at_ns + after, Act::GiveUp(host));
-            }
-            if let Some(after) = course.leaves {
-                self.plan(at_ns + after, Act::GoHome(host));
-            }
+            self.plan_viewing(host, at_ns);
+        }
+    }
+
+    /// Plans what a viewer does with its present title, from its beginning at `at_ns` on.
+    fn plan_viewing(&mut self, host: u32, at_ns: u64) {
+        let (title, viewing) = self.marks[host as usize].viewing();
+        let limit = nanos(self.scenario.limit_s);
+        let arrived = Arrived::new(self.catalogue.any().block_count(), limit);
+        self.world.seat_mut(host).arrived_at.push((title, arrived));
+        let course = workload::course(&self.scenario.play, host, viewing, self.seed);
+        for (jump, after) in course.jumps.into_iter().enumerate() {
+            self.plan(at_ns + after, Act::Jump(host, viewing, jump as u32));
+        }
+        if let Some(after) = course.gives_up {
+            self.plan(at_ns + after, Act::GiveUp(host, viewing));
+        }
+        if let Some(after) = course.leaves {
+            self.plan(at_ns + after, Act::GoHome(host));
+        }
+        if self.marks[host as usize].changes_left > 0 {
+            let catalogue = &self.scenario.catalogue;
+            let after = workload::stays_with(catalogue, host, viewing, self.seed);
+            self.plan(at_ns + after, Act::Turn(host, viewing));
         }
     }
 
@@ -284,7 +312,7 @@ impl Stage {
         for host in 0..self.marks.len() as u32 {
             let marks = &self.marks[host as usize];
             if !self.is_done(marks) {
-                let pieces = self.world.seat(host).disk.pieces();
+                let pieces = self.world.seat(host).disk.pieces(marks.viewing().0);
                 let text = format!(
                     "it did not finish: {} of {} pieces, film {}{}",
                     pieces.ones(),
@@ -310,7 +338,7 @@ impl Stage {
         match (marks.role, self.scenario.finish) {
             (Role::Server | Role::Seed | Role::Half, _) => true,
             (_, Finish::Limit) => true,
-            (Role::Viewer, Finish::Play) => marks.ended_ns.is_some(),
+            (Role::Viewer, Finish::Play) => marks.ended_ns.is_some() && marks.changes_left == 0,
             (Role::Viewer, Finish::Both) => marks.ended_ns.is_some() && complete,
             (Role::Fetcher, Finish::Play) => true,
             _ => marks.complete_ns.is_some(),
@@ -334,9 +362,15 @@ impl Stage {
                 self.plan_again(now + TICK_NS);
             }
             Act::Come(host) => self.come(host),
-            Act::Jump(host, number) => self.jump(host, number),
-            Act::GiveUp(host) if self.marks[host as usize].startup_ms.is_some() => {}
-            Act::GiveUp(host) | Act::GoHome(host) => self.go_home(host),
+            Act::Jump(host, viewing, number) => self.jump(host, viewing, number),
+            Act::GiveUp(host, viewing) => {
+                let marks = &self.marks[host as usize];
+                if marks.viewing().1 == viewing && !marks.is_shown() {
+                    self.go_home(host);
+                }
+            }
+            Act::Turn(host, viewing) => self.turn_to_another(host, viewing),
+            Act::GoHome(host) => self.go_home(host),
             Act::Fault(fault) => self.fault(fault),
         }
         false
@@ -377,19 +411,62 @@ impl Stage {
         if role == Role::Viewer && self.marks[host as usize].startup_ms.is_none() {
             self.world.seat_mut(host).parents = Some(Vec::new());
         }
-        let title = self.title_for(host, role);
-        self.world.tell(host, Input::Command(Command::Add(Box::new(title))));
+        for title in self.marks[host as usize].titles.clone() {
+            self.add_title(host, title);
+        }
         if role == Role::Viewer {
-            let command = Command::Play { reader: READER, title: TITLE, file: 0, at_ms: 0 };
-            self.world.tell(host, Input::Command(command));
+            self.play(host);
         }
     }
 
-    fn title_for(&mut self, host: u32, role: Role) -> AddTitle {
-        let info = &self.content.info;
+    fn add_title(&mut self, host: u32, title: TitleId) {
+        let title = self.title_for(host, title);
+        self.world.tell(host, Input::Command(Command::Add(Box::new(title))));
+    }
+
+    /// A viewer asks for its present title.
+    fn play(&mut self, host: u32) {
+        let (title, viewing) = self.marks[host as usize].viewing();
+        let command = Command::Play { reader: ReaderId(viewing), title, file: 0, at_ms: 0 };
+        self.world.tell(host, Input::Command(command));
+    }
+
+    /// A viewer has seen enough of its title, of this number among its own, or all of it, and picks another.
+    fn turn_to_another(&mut self, host: u32, viewing: u32) {
+        let now = self.world.now();
+        let marks = &mut self.marks[host as usize];
+        if marks.viewing().1 != viewing || marks.changes_left == 0 {
+            return;
+        }
+        let watched: Vec<u32> = marks.titles.iter().map(|title| title.0).collect();
+        let catalogue = &self.scenario.catalogue;
+        let next = workload::pick_title(catalogue, host, viewing + 1, &watched, self.seed);
+        let here = marks.gone_ns.is_none() && self.world.seat(host).actor().is_some();
+        let Some(next) = next.filter(|_| here) else {
+            marks.changes_left = 0;
+            return;
+        };
+        marks.changes_left -= 1;
+        self.end_stretch(host);
+        let marks = &mut self.marks[host as usize];
+        marks.ended_ns = None;
+        marks.titles.push(TitleId(next));
+        marks.later_startups_ms.push(None);
+        let reader = ReaderId(viewing);
+        self.world.tell(host, Input::Command(Command::Close { reader }));
+        self.plan_viewing(host, now);
+        self.add_title(host, TitleId(next));
+        self.play(host);
+        self.read_told();
+    }
+
+    fn title_for(&mut self, host: u32, title: TitleId) -> AddTitle {
+        let role = self.marks[host as usize].role;
+        let content = self.catalogue.title(title);
+        let info = &content.info;
         let holder = matches!(role, Role::Server | Role::Seed | Role::Half);
         let at_hand = holder || self.scenario.link.form == Form::Torrent;
-        let saved = self.world.seat(host).disk.saved().cloned().unwrap_or_default();
+        let saved = self.world.seat(host).disk.saved(title).cloned().unwrap_or_default();
         let servers = 0..self.scenario.server.count;
         let peers = match self.scenario.lookup.find {
             _ if self.server_only && !holder => servers.map(address_of).collect(),
@@ -399,6 +476,7 @@ impl Stage {
                 let mut rng = Rng::new(self.seed.fork("given", u64::from(host)));
                 let mut others: Vec<u32> = (0..self.world.hosts())
                     .filter(|&other| other != host && self.world.seat(other).actor().is_some())
+                    .filter(|&other| self.marks[other as usize].titles.contains(&title))
                     .collect();
                 rng.shuffle(&mut others);
                 others.truncate(self.scenario.lookup.given_max as usize);
@@ -416,12 +494,12 @@ impl Stage {
             (Role::Viewer, Rest::Everything) => Want::Play,
             _ => Want::All,
         };
-        let index = self.content.time_index.as_ref().filter(|_| at_hand || role == Role::Viewer);
+        let index = content.time_index.as_ref().filter(|_| at_hand || role == Role::Viewer);
         AddTitle {
-            title: TITLE,
+            title,
             hashes: info.hashes,
             info: at_hand.then(|| Arc::clone(info)),
-            piece_layers: if at_hand { self.content.piece_layers.clone() } else { Vec::new() },
+            piece_layers: if at_hand { content.piece_layers.clone() } else { Vec::new() },
             trackers,
             peers,
             have: (at_hand && saved.have.ones() > 0).then(|| saved.have.clone()),
@@ -433,14 +511,15 @@ impl Stage {
         }
     }
 
-    fn jump(&mut self, host: u32, number: u32) {
+    fn jump(&mut self, host: u32, viewing: u32, number: u32) {
         let marks = &self.marks[host as usize];
         let here = self.world.seat(host).actor().is_some();
-        let Some(index) = self.content.time_index.clone() else { return };
-        if !here || marks.ended_ns.is_some() || marks.startup_ms.is_none() {
+        let Some(index) = self.catalogue.any().time_index.clone() else { return };
+        let is_over = marks.ended_ns.is_some() || marks.viewing().1 != viewing;
+        if !here || is_over || !marks.is_shown() {
             return;
         }
-        let place = u64::from(host) << 16 | u64::from(number);
+        let place = u64::from(viewing) << 48 | u64::from(host) << 16 | u64::from(number);
         let mut rng = Rng::new(self.seed.fork("jump", place));
         let last = index.duration_ms.saturating_sub(JUMP_CLEAR_MS + 1000);
         let browse = self.scenario.play.manner == Manner::Browse;
@@ -454,10 +533,11 @@ impl Stage {
         let marks = &mut self.marks[host as usize];
         marks.jumps.push(now);
         // A jump that overtakes another ends no stretch: nothing was shown in between.
-        if let Some(stretch) = marks.stretches.last_mut().filter(|stretch| stretch.2 == 0) {
-            stretch.2 = now;
+        if let Some(stretch) = marks.playing_mut() {
+            stretch.until_ns = Some(now);
         }
-        self.world.tell(host, Input::Command(Command::Jump { reader: READER, to_ms }));
+        let reader = ReaderId(viewing);
+        self.world.tell(host, Input::Command(Command::Jump { reader, to_ms }));
         self.read_told();
     }
 
@@ -476,15 +556,26 @@ impl Stage {
         let Some(actor) = self.world.seat(host).actor() else { return };
         marks.gone_ns.get_or_insert(now);
         marks.counters = actor.counters().to_vec();
-        // A pause that is not over is told only when it ends.
-        let views = actor.views();
-        let playing = marks.stretches.last_mut().filter(|stretch| stretch.2 == 0);
-        if let Some(stretch) = playing {
-            stretch.2 = now;
-            let empty = views.first().is_some_and(|view| view.buffer_ms == 0);
+        self.end_stretch(host);
+        self.world.leave(host, false);
+    }
+
+    /// What a viewer plays ends here.
+    fn end_stretch(&mut self, host: u32) {
+        let now = self.world.now();
+        let empty = self.is_empty(host);
+        let marks = &mut self.marks[host as usize];
+        if let Some(stretch) = marks.playing_mut() {
+            stretch.until_ns = Some(now);
             marks.stalls += u32::from(empty && marks.ended_ns.is_none());
         }
-        self.world.leave(host, false);
+    }
+
+    /// Whether a viewer has no film ahead: a pause that is not over is told only when it ends, and this gives it away.
+    pub(crate) fn is_empty(&self, host: u32) -> bool {
+        let title = self.marks[host as usize].viewing().0;
+        let views = self.world.seat(host).actor().map(|actor| actor.views()).unwrap_or_default();
+        views.iter().any(|view| view.title == title && view.buffer_ms == 0)
     }
 
     /// Nothing of the two seconds of film after `to_ms` (from its key frame on) is there.
@@ -492,9 +583,9 @@ impl Stage {
         let from = index.key_before(to_ms).map_or(0, |key| key.offset);
         let to = index.offset_at(to_ms + JUMP_CLEAR_MS);
         let block = u64::from(BLOCK_LEN);
-        let stored = self.world.seat(host).disk.stored();
-        let first = stored.next((from / block) as u32, true);
-        first.is_none_or(|first| u64::from(first) * block >= to)
+        let title = self.marks[host as usize].viewing().0;
+        let blocks = (from / block) as u32..to.div_ceil(block) as u32;
+        !self.world.seat(host).disk.has_any(title, blocks)
     }
 
     fn fault(&mut self, fault: Fault) {
@@ -526,27 +617,38 @@ impl Stage {
     fn read_told(&mut self) {
         for (at, host, told) in std::mem::take(&mut self.world.told) {
             let marks = &mut self.marks[host as usize];
+            let (title, viewing) = marks.viewing();
             match told {
-                Told::Playing { startup_ms, .. } if marks.startup_ms.is_none() => {
-                    marks.startup_ms = Some(startup_ms);
-                    marks.playing_ns = at;
-                    marks.stretches.push((at, 0, 0));
-                    marks.parents = self.world.take_parents(host);
+                Told::Playing { startup_ms, reader, .. }
+                    if reader.0 == viewing && !marks.is_shown() =>
+                {
+                    match marks.later_startups_ms.last_mut() {
+                        Some(later) => *later = Some(startup_ms),
+                        None => {
+                            marks.startup_ms = Some(startup_ms);
+                            marks.parents = self.world.take_parents(host);
+                        }
+                    }
+                    marks.stretches.push(stretch(title, at, 0));
                 }
                 Told::Stall { stalled_ms, .. } => {
                     marks.stalls += 1;
                     marks.stalled_ms += stalled_ms;
+                    if let Some(stretch) = marks.stretches.last_mut() {
+                        stretch.stalled_ms += stalled_ms;
+                    }
                 }
                 Told::Seek { latency_ms, position_ms, .. } => {
                     marks.seeks_ms.push(latency_ms);
-                    marks.stretches.push((at, position_ms, 0));
+                    marks.stretches.push(stretch(title, at, position_ms));
                 }
                 Told::Ended { .. } => {
                     marks.ended_ns.get_or_insert(at);
-                    if let Some(stretch) = marks.stretches.last_mut()
-                        && stretch.2 == 0
-                    {
-                        stretch.2 = at;
+                    if let Some(stretch) = marks.playing_mut() {
+                        stretch.until_ns = Some(at);
+                    }
+                    if marks.changes_left > 0 {
+                        self.plan(at, Act::Turn(host, viewing));
                     }
                 }
                 Told::Complete { .. } => {
@@ -560,6 +662,10 @@ impl Stage {
             }
         }
     }
+}
+
+fn stretch(title: TitleId, from_ns: u64, position_ms: u64) -> Stretch {
+    Stretch { title, from_ns, position_ms, until_ns: None, stalled_ms: 0 }
 }
 
 fn network_config(

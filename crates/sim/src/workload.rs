@@ -9,7 +9,7 @@
 
 use shoal_node::rng::{Rng, Seed};
 
-use crate::scenario::{Arrival, Manner, Pattern, Play};
+use crate::scenario::{Arrival, Manner, Pattern, Play, Titles};
 
 /// Jumps of a browser that go forward, percent.
 pub const FORWARD_PERCENT: u32 = 70;
@@ -110,6 +110,47 @@ impl Course {
     }
 }
 
+/// What the viewer on `host` does with its `viewing`-th title, from its beginning on; the session is the first one's.
+#[must_use]
+pub fn course(play: &Play, host: u32, viewing: u32, seed: Seed) -> Course {
+    if viewing == 0 {
+        return Course::draw(play, host, seed);
+    }
+    let seed = seed.fork("viewing", u64::from(viewing));
+    Course { leaves: None, ..Course::draw(play, host, seed) }
+}
+
+/// Which title a peer picks among those that it has not `watched`; `None` when there is no other. The `viewing`-th choice of
+/// `host`.
+#[must_use]
+pub fn pick_title(
+    titles: &Titles,
+    host: u32,
+    viewing: u32,
+    watched: &[u32],
+    seed: Seed,
+) -> Option<u32> {
+    // A thousandth of a millionth of the first one's weight still counts.
+    let weight = |title: &u32| (1e9 * f64::from(title + 1).powf(-titles.exponent)) as u64;
+    let left = || (0..titles.titles).filter(|title| !watched.contains(title));
+    let mut rng = Rng::new(seed.fork("title", u64::from(viewing) << 32 | u64::from(host)));
+    let mut place = rng.below(left().map(|title| weight(&title).max(1)).sum::<u64>().max(1));
+    left().find(|title| {
+        let weight = weight(title).max(1);
+        let found = place < weight;
+        place = place.saturating_sub(weight);
+        found
+    })
+}
+
+/// How long the viewer on `host` stays with its `viewing`-th title, nanoseconds.
+#[must_use]
+pub fn stays_with(titles: &Titles, host: u32, viewing: u32, seed: Seed) -> u64 {
+    let place = u64::from(viewing) << 32 | u64::from(host);
+    let mut rng = Rng::new(seed.fork("stay", place));
+    nanos(log_normal_s(&mut rng, titles.change_after_s, VIEW_SIGMA).min(1e8))
+}
+
 /// Where a browser that is at `position_ms` jumps in a film of `last_ms`.
 pub fn browse_to(rng: &mut Rng, position_ms: u64, last_ms: u64) -> u64 {
     if rng.chance(HOT_PERCENT, 100) {
@@ -196,6 +237,25 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), HOT_PLACES as usize);
+    }
+
+    #[test]
+    fn titles_are_picked_by_zipf_and_never_twice() {
+        let titles = Titles { titles: 20, exponent: 0.8, ..Titles::default() };
+        let mut counts = [0u32; 20];
+        for host in 0..20_000 {
+            let first = pick_title(&titles, host, 0, &[], Seed::from_u64(1)).expect("a title");
+            counts[first as usize] += 1;
+            let next = pick_title(&titles, host, 1, &[first], Seed::from_u64(1)).expect("another");
+            assert_ne!(first, next);
+        }
+        // 1 / (1 + 2^-0.8 + .. + 20^-0.8) = 0.214; the second gets 0.574 of it, the twentieth 0.091.
+        assert!((4100..4460).contains(&counts[0]), "{counts:?}");
+        assert!((2290..2630).contains(&counts[1]), "{counts:?}");
+        assert!((320..460).contains(&counts[19]), "{counts:?}");
+        let one = Titles::default();
+        assert_eq!(pick_title(&one, 3, 0, &[], Seed::from_u64(1)), Some(0));
+        assert_eq!(pick_title(&one, 3, 1, &[0], Seed::from_u64(1)), None);
     }
 
     #[test]

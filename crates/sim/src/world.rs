@@ -11,15 +11,16 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use shoal_node::io::{CloseReason, Effect, Event as Told, Input, Job, Machine, Outcome, Packet};
-use shoal_node::link::{LinkId, Ticket};
+use shoal_node::link::{LinkId, Ticket, TitleId};
 use shoal_node::rng::{Rng, Seed};
 use shoal_node::stats::{Counters, TitleView};
 use shoal_node::time::Instant;
 use shoal_node::{Node, config};
 use shoal_wire::peer::{BLOCK_LEN, Message};
 
+use crate::catalogue::Catalogue;
 use crate::check::{Checks, Ledger, WAKES_PER_MS_MAX};
-use crate::content::{Content, is_tainted, tainted};
+use crate::content::{is_tainted, tainted};
 use crate::directory::{DirectoryHost, packet_len};
 use crate::disk::{Disk, DiskConfig, Wrong};
 use crate::network::{
@@ -94,12 +95,22 @@ pub struct Seat {
     pub film_in: u64,
     /// Hosts it had film from, while they are noted.
     pub parents: Option<Vec<u32>>,
-    /// When each block first came whole and sound, while that is noted.
-    pub arrived_at: Option<Arrived>,
+    /// When each block first came whole and sound, of the titles of which that is noted.
+    pub arrived_at: Vec<(TitleId, Arrived)>,
+    /// Film bytes given to the network, by title.
+    pub film_out: Vec<u64>,
     tickets: Vec<Ticket>,
     /// Links as the node knows them: opened or dialed, and neither closed by it nor told to be gone. The network may
     /// already know better.
-    links: HashMap<u32, bool, BuildHasherDefault<LinkHash>>,
+    links: HashMap<u32, Ties, BuildHasherDefault<LinkHash>>,
+}
+
+/// What a node knows of one of its links.
+#[derive(Clone, Copy, Debug)]
+struct Ties {
+    open: bool,
+    /// The title that the handshakes named; the first one until then.
+    title: TitleId,
 }
 
 /// When each block of a film came, in steps that make 16 bits last for a whole run: a world keeps this for every viewer.
@@ -145,6 +156,18 @@ impl Seat {
     #[must_use]
     pub fn actor(&self) -> Option<&dyn Actor> {
         self.actor.as_deref()
+    }
+    /// When the blocks of a title came, where that is noted.
+    #[must_use]
+    pub fn arrivals_of(&self, title: TitleId) -> Option<&Arrived> {
+        self.arrived_at.iter().find(|noted| noted.0 == title).map(|noted| &noted.1)
+    }
+    fn note_film_out(&mut self, link: LinkId, bytes: u64) {
+        let title = self.links.get(&link.0).map_or(0, |ties| ties.title.0 as usize);
+        if self.film_out.len() <= title {
+            self.film_out.resize(title + 1, 0);
+        }
+        self.film_out[title] += bytes;
     }
 }
 
@@ -205,14 +228,14 @@ pub struct World {
     /// A strict world is audited after every so many turns.
     audit_turns: u64,
     disk: DiskConfig,
-    content: Rc<Content>,
+    catalogue: Rc<Catalogue>,
     messages: u64,
 }
 
 impl World {
     /// A world without hosts.
     #[must_use]
-    pub fn new(config: &WorldConfig, content: Rc<Content>, seed: Seed) -> Self {
+    pub fn new(config: &WorldConfig, catalogue: Rc<Catalogue>, seed: Seed) -> Self {
         let mut checks = Checks::default();
         checks.ledger = config.strict.then(Ledger::default);
         Self {
@@ -234,7 +257,7 @@ impl World {
                 _ => AUDIT_TURNS,
             },
             disk: config.disk,
-            content,
+            catalogue,
             messages: 0,
         }
     }
@@ -274,11 +297,12 @@ impl World {
             process: 0,
             wake_at: u64::MAX,
             wakes: (0, 0),
-            disk: Disk::new(self.disk, Rc::clone(&self.content)),
+            disk: Disk::new(self.disk, Rc::clone(&self.catalogue)),
             deceit: Deceit::default(),
             film_in: 0,
             parents: None,
-            arrived_at: None,
+            arrived_at: Vec::new(),
+            film_out: Vec::new(),
             tickets: Vec::new(),
             links: HashMap::default(),
         });
@@ -371,7 +395,8 @@ impl World {
     fn arrive(&mut self, host: u32, arrival: Arrival) {
         match arrival {
             Arrival::Up { link, remote, .. } => {
-                self.seats[host as usize].links.insert(link.0, true);
+                let ties = Ties { open: true, title: TitleId(0) };
+                self.seats[host as usize].links.insert(link.0, ties);
                 self.step(host, Input::LinkUp { link, remote });
                 let bytes = self.network.first_credit();
                 self.step(host, Input::Credit { link, bytes });
@@ -388,23 +413,7 @@ impl World {
                 if !self.seats[host as usize].links.contains_key(&link.0) => {}
             Arrival::Message { link, message, peer } => {
                 self.messages += 1;
-                if let Message::Piece { piece, offset, data } = &message {
-                    let seat = &mut self.seats[host as usize];
-                    seat.film_in += data.len() as u64;
-                    if let Some(arrived_at) = &mut seat.arrived_at
-                        && !is_tainted(data)
-                    {
-                        let per_piece = self.content.info.layout.blocks_per_piece();
-                        let block = u64::from(*piece) * u64::from(per_piece)
-                            + u64::from(offset / BLOCK_LEN);
-                        arrived_at.note(block as usize, self.now);
-                    }
-                    if let Some(parents) = &mut seat.parents
-                        && !parents.contains(&peer)
-                    {
-                        parents.push(peer);
-                    }
-                }
+                self.note_message(host, link, &message, peer);
                 if let Some(ledger) = &mut self.checks.ledger
                     && let Some(what) = ledger.on_message(host, link, &message)
                 {
@@ -430,6 +439,38 @@ impl World {
                     self.network.send_datagram(self.now, host, ports, sized, &mut self.queue);
                 }
             }
+        }
+    }
+
+    /// Notes what a message that arrives says of titles, blocks and parents.
+    fn note_message(&mut self, host: u32, link: LinkId, message: &Message, peer: u32) {
+        self.note_title(host, link, message);
+        let Message::Piece { piece, offset, data } = message else { return };
+        let seat = &mut self.seats[host as usize];
+        seat.film_in += data.len() as u64;
+        let title = seat.links.get(&link.0).map_or(TitleId(0), |ties| ties.title);
+        let noted = seat.arrived_at.iter_mut().find(|noted| noted.0 == title);
+        if let Some((_, arrived_at)) = noted
+            && !is_tainted(data)
+        {
+            let per_piece = self.catalogue.any().info.layout.blocks_per_piece();
+            let block = u64::from(*piece) * u64::from(per_piece) + u64::from(offset / BLOCK_LEN);
+            arrived_at.note(block as usize, self.now);
+        }
+        if let Some(parents) = &mut seat.parents
+            && !parents.contains(&peer)
+        {
+            parents.push(peer);
+        }
+    }
+
+    /// A handshake names the title of its link.
+    fn note_title(&mut self, host: u32, link: LinkId, message: &Message) {
+        if let Message::Handshake(handshake) = message
+            && let Some(title) = self.catalogue.named(&handshake.info_hash)
+            && let Some(ties) = self.seats[host as usize].links.get_mut(&link.0)
+        {
+            ties.title = title;
         }
     }
 
@@ -492,7 +533,10 @@ impl World {
         }
         self.effects = effects;
         if let Some(ledger) = &mut self.checks.ledger
-            && let Some(what) = ledger.end_turn(node)
+            && let Some(what) = ledger.end_turn(node, |link, title| {
+                let links = &self.seats[node as usize].links;
+                links.get(&link.0).is_some_and(|ties| ties.title == title)
+            })
         {
             self.checks.fail(self.now, node, what);
         }
@@ -516,7 +560,8 @@ impl World {
                 self.checks.require(link.is_dialed(), self.now, node, || {
                     format!("it dialed with the odd link number {}", link.0)
                 });
-                let fresh = self.seats[node as usize].links.insert(link.0, false).is_none();
+                let ties = Ties { open: false, title: TitleId(0) };
+                let fresh = self.seats[node as usize].links.insert(link.0, ties).is_none();
                 self.checks.require(fresh, self.now, node, || {
                     format!("it dialed with link number {}, which is in use", link.0)
                 });
@@ -549,7 +594,9 @@ impl World {
 
     fn send(&mut self, node: u32, link: LinkId, mut message: Message) {
         let deceit = self.seats[node as usize].deceit;
+        self.note_title(node, link, &message);
         if let Message::Piece { data, .. } = &mut message {
+            self.seats[node as usize].note_film_out(link, data.len() as u64);
             self.checks.require(!is_tainted(data), self.now, node, || {
                 "it sends bytes that fail their hash".to_owned()
             });
@@ -573,7 +620,7 @@ impl World {
         if let Some(ledger) = &mut self.checks.ledger {
             ledger.on_send(self.now, node, link, &message);
         }
-        let open = self.seats[node as usize].links.get(&link.0) == Some(&true);
+        let open = self.seats[node as usize].links.get(&link.0).is_some_and(|ties| ties.open);
         self.checks.require(open, self.now, node, || {
             format!("it sends {} on link {}, which is not open", name_of(&message), link.0)
         });
@@ -587,12 +634,12 @@ impl World {
         let twice = seat.tickets.contains(&ticket);
         seat.tickets.push(ticket);
         self.checks.require(!twice, now, node, || format!("ticket {} is used twice", ticket.0));
-        if let Job::Write { offset, parts, .. } = &job {
+        if let Job::Write { title, offset, parts } = &job {
             let length: usize = parts.iter().map(bytes::Bytes::len).sum();
-            let per_piece = u64::from(self.content.info.layout.piece_length());
+            let per_piece = u64::from(self.catalogue.any().info.layout.piece_length());
             if let Some(ledger) = &mut self.checks.ledger {
                 let piece = (offset / per_piece) as u32;
-                ledger.on_stored(piece, (offset % per_piece) as u32, length as u32);
+                ledger.on_stored(*title, piece, (offset % per_piece) as u32, length as u32);
             }
         }
         let (at, outcome, wrong) = seat.disk.run(now, job);
@@ -628,8 +675,8 @@ impl World {
                 return;
             }
             Told::Ready { .. } => return,
-            Told::Complete { .. } => {
-                let stored = self.seats[node as usize].disk.pieces();
+            Told::Complete { title, .. } => {
+                let stored = self.seats[node as usize].disk.pieces(*title);
                 self.checks.require(stored.is_full(), self.now, node, || {
                     format!(
                         "it calls the title complete with {} pieces missing",

@@ -34,8 +34,10 @@ pub struct Scenario {
     pub peers: u32,
     /// How many of the peers play the film, the first ones; the others only fetch it whole.
     pub viewers: u32,
-    /// The title.
+    /// The title, or each of them.
     pub film: Film,
+    /// How many titles there are, and who watches which.
+    pub catalogue: Titles,
     /// The publisher: holds everything, parent of last resort.
     pub server: Hosts,
     /// Hosts that hold everything and are no publisher.
@@ -98,6 +100,20 @@ pub struct Film {
     pub piece_bytes: u32,
     /// Hashes: `v1`, `v2` or `hybrid`.
     pub format: Format,
+}
+
+/// How many titles there are, alike in all but their names, and who watches which.
+#[derive(Clone, PartialEq, Debug, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Titles {
+    /// How many. Servers and seeds hold all of them, halves a half of each; every peer picks one when it comes.
+    pub titles: u32,
+    /// The n-th title is picked with a weight of n to the power of minus this (Zipf); 0 makes all alike.
+    pub exponent: f64,
+    /// How often a viewer turns to another title at most, one that it has not watched. It keeps the others and serves them.
+    pub changes: u32,
+    /// Seconds after which it does, median (log-normal); at the end of the film at the latest.
+    pub change_after_s: f64,
 }
 
 /// A class of hosts that serve.
@@ -341,6 +357,7 @@ impl Default for Scenario {
             peers: 1,
             viewers: 0,
             film: Film::default(),
+            catalogue: Titles::default(),
             server: Hosts { count: 1, ..Hosts::default() },
             seeds: Hosts::default(),
             halves: Hosts::default(),
@@ -374,6 +391,12 @@ impl Default for Film {
             piece_bytes: 256 * 1024,
             format: Format::Hybrid,
         }
+    }
+}
+
+impl Default for Titles {
+    fn default() -> Self {
+        Self { titles: 1, exponent: 0.8, changes: 0, change_after_s: 600.0 }
     }
 }
 

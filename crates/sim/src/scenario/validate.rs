@@ -1,6 +1,6 @@
 //! Scenarios that cannot be meant are refused here, each with its key and what it may be.
 
-use super::{Find, Finish, Hosts, JumpTo, Manner, Rate, Scenario};
+use super::{Find, Finish, Hosts, JumpTo, Manner, Rate, Rest, Scenario};
 use crate::content::PAGE_LEN;
 use crate::policy;
 
@@ -14,6 +14,8 @@ const DELAY_MS_MAX: f64 = 60_000.0;
 const RATE_MAX: u64 = 125_000_000_000;
 /// Rates below this never finish, bytes/s.
 const RATE_LEAST: u64 = 100;
+/// Titles at most.
+const TITLES_MAX: u32 = 1000;
 /// Pieces, and groups of pictures, of a film at most.
 const PARTS_MAX: f64 = 1_000_000.0;
 
@@ -39,6 +41,7 @@ impl Scenario {
         self.validate_hosts()?;
         self.validate_rates()?;
         self.validate_film()?;
+        self.validate_catalogue()?;
         self.validate_network()?;
         self.validate_course()?;
         self.validate_faults()?;
@@ -153,6 +156,37 @@ impl Scenario {
             film.duration_s / film.gop_s <= PARTS_MAX,
             "film.gop_s",
             "the film has more than 1000000 key frames: make it larger",
+        )
+    }
+
+    fn validate_catalogue(&self) -> Result<(), Fault> {
+        let all = &self.catalogue;
+        require(
+            (1..=TITLES_MAX).contains(&all.titles),
+            "catalogue.titles",
+            &format!("it must be from 1 to {TITLES_MAX}"),
+        )?;
+        within(all.exponent, 0.0, 5.0, "catalogue.exponent")?;
+        within(all.change_after_s, 0.001, SECONDS_MAX, "catalogue.change_after_s")?;
+        if all.changes == 0 {
+            return Ok(());
+        }
+        let key = "catalogue.changes";
+        require(self.viewers > 0, key, "turning to another title needs viewers")?;
+        require(
+            all.changes < all.titles,
+            key,
+            "a viewer turns to titles it has not watched: it must be less than catalogue.titles",
+        )?;
+        require(
+            self.play.rest == Rest::Nothing,
+            "play.rest",
+            "with catalogue.changes it must be \"nothing\": who turns to another title fetches no more of the first",
+        )?;
+        require(
+            matches!(self.finish, Finish::Play | Finish::Limit),
+            "finish",
+            "with catalogue.changes it must be \"play\" or \"limit\"",
         )
     }
 
@@ -301,6 +335,17 @@ mod tests {
             ("[film]\nlength_bytes = 900_000_000_000_000", "more than 1000000 pieces"),
             ("[film]\nlength_bytes = 1000\nhead_bytes = 2000", "line 3, `film.head_bytes`"),
             ("[film]\ngop_s = 0.0", "`film.gop_s`"),
+            ("[catalogue]\ntitles = 0", "line 2, `catalogue.titles`: it must be from 1 to 1000"),
+            ("[catalogue]\ntitles = 1001", "`catalogue.titles`: it must be from 1 to 1000"),
+            ("[catalogue]\nexponent = nan", "`catalogue.exponent`: it must be from 0 to 5"),
+            ("[catalogue]\nchange_after_s = 0.0", "`catalogue.change_after_s`"),
+            ("[catalogue]\ntitles = 2\nchanges = 1", "line 3, `catalogue.changes`: turning"),
+            ("viewers = 1\n[catalogue]\nchanges = 1", "less than catalogue.titles"),
+            ("viewers = 1\n[catalogue]\ntitles = 2\nchanges = 1", "`play.rest`: with"),
+            (
+                "viewers = 1\nfinish = \"both\"\n[play]\nrest = \"nothing\"\n[catalogue]\ntitles = 2\nchanges = 1",
+                "line 2, `finish`: with catalogue.changes",
+            ),
             ("limit_s = nan", "`limit_s`"),
             ("limit_s = 5.0\n[arrival]\nstart_s = 9.0", "line 3, `arrival.start_s`: nobody comes"),
             ("[arrival]\nover_s = -1.0", "`arrival.over_s`"),
