@@ -280,6 +280,7 @@ pub(crate) enum Sim {
 Examples:
   shoal sim run j --seeds 1..20 --out out/j
   shoal sim run e-equal --set peers=30 --policy bittorrent-rarest --seeds 1..10 --out out/e
+  shoal sim run d-1000 --sweep upload.factor=0.9,1.1,1.3,1.54,2.0 --seeds 1..3 --out out/d
 
 Ctrl-C prints and writes the seeds that are finished.")]
     Run(SimRun),
@@ -325,6 +326,9 @@ pub(crate) struct SimRun {
     /// Change a key of the scenario, for example peers=200 or upload.factor=1.5; may be repeated
     #[arg(long = "set", value_name = "KEY=VALUE")]
     pub(crate) set: Vec<String>,
+    /// Run it once for each value of a key, each into a folder of its own below --out
+    #[arg(long, value_name = "KEY=VALUE,VALUE,..")]
+    pub(crate) sweep: Option<String>,
     /// Bundle of policies: shoal or a baseline [default: what the scenario says]
     #[arg(long, value_name = "NAME")]
     pub(crate) policy: Option<String>,

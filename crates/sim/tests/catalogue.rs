@@ -126,3 +126,36 @@ fn who_turns_to_another_title_starts_again_and_serves_what_it_has_watched() {
         assert!((29_000.0..31_000.0).contains(&played), "{played}");
     }
 }
+
+#[test]
+fn a_page_shows_titles_and_a_sweep_as_curves_and_policies_side_by_side() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for factor in ["1.0", "1.5", "2.0"] {
+        for policy in ["shoal", "client-server"] {
+            let factor = format!("upload.factor={factor}");
+            let mut options = options(&[&factor]);
+            options.policy = Some(policy.to_owned());
+            options.strict = false;
+            let name = format!("{policy}-{}", factor.replace('.', "-"));
+            play(&options).write(&folder.path().join(name)).expect("written");
+        }
+    }
+    let runs = shoal_sim::page::read_runs(folder.path()).expect("results");
+    let (page, _) = shoal_sim::page::write(folder.path(), &runs).expect("written");
+    let html = std::fs::read_to_string(page).expect("a page");
+    for part in ["Offload by setting", "<h3>Titles: ", "<h2>Ablations</h2>", "to 12."] {
+        assert!(html.contains(part), "{part}");
+    }
+    let sections = shoal_sim::page::sections(&runs);
+    let chart = sections[0].figures.iter().find(|figure| figure.chart.id.contains("sweep-offload"));
+    let lines = &chart.expect("a chart").chart.lines;
+    assert_eq!(lines.len(), 2);
+    let across: Vec<f64> = lines[0].points.iter().map(|point| point.0).collect();
+    assert_eq!(across, [1.0, 1.5, 2.0]);
+    // Under client-server nothing is taken off the server.
+    assert!(lines.iter().any(|line| line.points.iter().all(|point| point.1.abs() < 5.0)));
+    let ablations = shoal_sim::page::ablations(&runs);
+    assert_eq!(ablations.len(), 1);
+    let cell = &ablations[0].1["catalogue, upload.factor=2.0"];
+    assert!(cell.loses.iter().any(|loss| loss.0 == "server"), "{cell:?}");
+}

@@ -1,6 +1,6 @@
 //! `shoal sim`: scenarios in virtual time, their reports, single seeds again, recordings of real runs again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{IsTerminal, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -69,6 +69,48 @@ fn read_text(path: &Path) -> Result<String, Error> {
         .map_err(|error| Error::new(format!("{} cannot be read: {error}", path.display())))
 }
 
+/// Most values of one sweep: what one page of a report takes.
+const SWEEP_MAX: usize = page::RUNS_MAX;
+
+/// The values of a sweep as overrides `KEY=VALUE`. Commas inside brackets or quotes part nothing.
+fn sweep(text: &str) -> Result<Vec<String>, Error> {
+    let fault = || {
+        Error::Usage(format!(
+            "`--sweep {text}`: write a key and its values, for example upload.factor=0.9,1.3,2.0"
+        ))
+    };
+    let (key, all) = text.split_once('=').ok_or_else(fault)?;
+    let (mut depth, mut quoted) = (0u32, false);
+    let values = all.split(|letter: char| {
+        match letter {
+            '[' => depth += 1,
+            ']' => depth = depth.saturating_sub(1),
+            '"' => quoted = !quoted,
+            _ => {}
+        }
+        letter == ',' && depth == 0 && !quoted
+    });
+    let values: Vec<&str> = values.map(str::trim).collect();
+    if key.trim().is_empty() || values.iter().any(|value| value.is_empty()) {
+        return Err(fault());
+    }
+    if values.len() > SWEEP_MAX {
+        return Err(Error::Usage(format!("a sweep takes at most {SWEEP_MAX} values")));
+    }
+    let items: Vec<String> = values.iter().map(|value| format!("{}={value}", key.trim())).collect();
+    let folders: BTreeSet<String> = items.iter().map(|item| folder_of(item)).collect();
+    if folders.len() < items.len() {
+        return Err(Error::Usage(format!("`--sweep {text}` names a value twice")));
+    }
+    Ok(items)
+}
+
+/// The folder of one value of a sweep.
+fn folder_of(item: &str) -> String {
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "=.-".contains(letter);
+    item.chars().map(|letter| if is_plain(letter) { letter } else { '_' }).collect()
+}
+
 fn scenario(arguments: &SimRun) -> Result<(), Error> {
     let (first, last) = match (arguments.seed, arguments.seeds) {
         (Some(seed), _) => (seed, seed),
@@ -90,74 +132,117 @@ fn scenario(arguments: &SimRun) -> Result<(), Error> {
         strict: arguments.strict,
         plant: None,
     };
-    let scenario = options.scenario().map_err(Error::new)?;
+    let items = arguments.sweep.as_deref().map(sweep).transpose()?.unwrap_or_default();
+    if arguments.policy.is_some() && items.iter().any(|item| item.starts_with("policy=")) {
+        return Err(Error::Usage("give either --policy or --sweep policy=..".to_owned()));
+    }
+    let mut runs: Vec<(Option<String>, Options)> = Vec::new();
+    for item in items {
+        let mut options = options.clone();
+        options.set.push(item.clone());
+        runs.push((Some(item), options));
+    }
+    if runs.is_empty() {
+        runs.push((None, options));
+    }
+    // All of them are looked at before the first one runs.
+    for (_, options) in &runs {
+        options.scenario().map_err(Error::new)?;
+    }
     // It listens for interruptions beside the threads of the worlds.
     let runtime = super::runtime()?;
     let stopped = interruptions(&runtime)?;
     let started = Instant::now();
     let mut output = Output::new(arguments.json, 0);
-    let total = options.seeds.len();
-    let quiet = arguments.json || !std::io::stderr().is_terminal();
-    let mut progress = Progress::new(&scenario, total);
-    let mut told = |heard: Heard<'_>| {
-        if let Heard::Done(row) = heard {
-            for violation in &row.violations {
-                output.warn(&format!("seed {}: {violation}", row.seed));
-            }
+    let mut broken = Ok(());
+    for (item, options) in &runs {
+        let run = Running { arguments, item: item.as_deref(), options, started };
+        match run.run(&stopped, &mut output) {
+            Err(Error::Interrupted) => return Err(Error::Interrupted),
+            done => broken = broken.and(done),
         }
-        if let Some(line) = progress.hear(heard, started.elapsed())
-            && !quiet
-        {
-            output.progress(&line, Instant::now());
-        }
-    };
-    let report = shoal_sim::run(
-        &options,
-        Host {
-            wall_ms: &|| u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
-            peak_bytes: &peak_bytes,
-            progress: &mut told,
-            stopped: &|| stopped.load(Ordering::Relaxed),
-        },
-    )
-    .map_err(Error::new)?;
-    finish(arguments, &report, total, started, &mut output)
+    }
+    broken
 }
 
-/// Prints and writes what there is.
-fn finish(
-    arguments: &SimRun,
-    report: &Report,
-    total: usize,
+/// One run: the only one, or one value of a sweep.
+struct Running<'a> {
+    arguments: &'a SimRun,
+    item: Option<&'a str>,
+    options: &'a Options,
     started: Instant,
-    output: &mut Output,
-) -> Result<(), Error> {
-    let done = report.seeds.len();
-    if done > 0 {
-        let mut summary = report.summary();
-        output.say(table(std::slice::from_ref(&summary)).trim_end());
-        summary["event"] = json!("summary");
-        summary["t_ms"] = json!(u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX));
-        output.event(&summary.to_string());
-        if let Some(dir) = &arguments.out {
-            report.write(dir).map_err(|error| {
-                Error::new(format!("the report cannot be written to {}: {error}", dir.display()))
-            })?;
+}
+
+impl Running<'_> {
+    fn run(&self, stopped: &AtomicBool, output: &mut Output) -> Result<(), Error> {
+        let (options, started) = (self.options, self.started);
+        let scenario = options.scenario().map_err(Error::new)?;
+        let quiet = self.arguments.json || !std::io::stderr().is_terminal();
+        let begun = started.elapsed();
+        let mut progress = Progress::new(&scenario, options.seeds.len());
+        let mut told = |heard: Heard<'_>| {
+            if let Heard::Done(row) = heard {
+                for violation in &row.violations {
+                    output.warn(&format!("seed {}: {violation}", row.seed));
+                }
+            }
+            if let Some(line) = progress.hear(heard, started.elapsed().saturating_sub(begun))
+                && !quiet
+            {
+                output.progress(&line, Instant::now());
+            }
+        };
+        let report = shoal_sim::run(
+            options,
+            Host {
+                wall_ms: &|| u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                peak_bytes: &peak_bytes,
+                progress: &mut told,
+                stopped: &|| stopped.load(Ordering::Relaxed),
+            },
+        )
+        .map_err(Error::new)?;
+        self.finish(&report, output)
+    }
+
+    /// Prints and writes what there is.
+    fn finish(&self, report: &Report, output: &mut Output) -> Result<(), Error> {
+        let (arguments, total) = (self.arguments, self.options.seeds.len());
+        let done = report.seeds.len();
+        if done > 0 {
+            let mut summary = report.summary();
+            if let Some(item) = self.item {
+                output.say(item);
+                summary["sweep"] = json!(item);
+            }
+            output.say(table(std::slice::from_ref(&summary)).trim_end());
+            summary["event"] = json!("summary");
+            let elapsed = self.started.elapsed();
+            summary["t_ms"] = json!(u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX));
+            output.event(&summary.to_string());
+            if let Some(dir) = &arguments.out {
+                let dir = self.item.map_or_else(|| dir.clone(), |item| dir.join(folder_of(item)));
+                report.write(&dir).map_err(|error| {
+                    let dir = dir.display();
+                    Error::new(format!("the report cannot be written to {dir}: {error}"))
+                })?;
+            }
         }
-    }
-    if report.interrupted {
-        let kept = if done > 0 && arguments.out.is_some() { " and written" } else { "" };
-        output.warn(&format!("interrupted: {done} of {total} seeds were finished{kept}"));
-        return Err(Error::Interrupted);
-    }
-    let broken: Vec<u64> = report.broken().map(|row| row.seed).collect();
-    match broken.first() {
-        None => Ok(()),
-        Some(seed) => Err(Error::new(format!(
-            "{} of {total} seeds broke a rule; see `shoal sim replay {} --seed {seed}`",
-            broken.len(),
-            arguments.scenario
-        ))),
+        if report.interrupted {
+            let kept = if done > 0 && arguments.out.is_some() { " and written" } else { "" };
+            output.warn(&format!("interrupted: {done} of {total} seeds were finished{kept}"));
+            return Err(Error::Interrupted);
+        }
+        let broken: Vec<u64> = report.broken().map(|row| row.seed).collect();
+        let set = self.item.map_or_else(String::new, |item| format!(" --set {item}"));
+        match broken.first() {
+            None => Ok(()),
+            Some(seed) => Err(Error::new(format!(
+                "{} of {total} seeds broke a rule; see `shoal sim replay {}{set} --seed {seed}`",
+                broken.len(),
+                arguments.scenario
+            ))),
+        }
     }
 }
 
@@ -263,6 +348,11 @@ fn report(dir: &Path) -> Result<(), Error> {
             section.runs.iter().map(|named| named.run.summary.clone()).collect();
         output.say(&format!("{}\n{}", section.scenario, table(&summaries)));
     }
+    for (policy, cells) in page::ablations(&runs) {
+        for (scenario, cell) in cells {
+            output.say(&format!("{policy:<26}{scenario:<18}{}", page::words(&cell)));
+        }
+    }
     output.say(&format!("{} with {charts} charts", file.display()));
     Ok(())
 }
@@ -327,6 +417,20 @@ fn peak_bytes() -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
+
+    #[test]
+    fn a_sweep_names_a_key_and_its_values() {
+        let items = |text: &str| super::sweep(text).ok();
+        let two = ["upload.factor=0.9".to_owned(), "upload.factor=2.0".to_owned()];
+        assert_eq!(items("upload.factor=0.9, 2.0"), Some(two.to_vec()));
+        let lists = items("upload.mix=[1.0,2.0],[1.0]").expect("two lists");
+        assert_eq!(lists, ["upload.mix=[1.0,2.0]", "upload.mix=[1.0]"]);
+        assert_eq!(super::folder_of(&lists[0]), "upload.mix=_1.0_2.0_");
+        for wrong in ["peers", "=1,2", "peers=", "peers=1,,2", "peers=1,1", "about=a/b,a_b"] {
+            assert_eq!(items(wrong), None, "{wrong}");
+        }
+        assert!(items(&format!("peers={}", vec!["1"; 201].join(","))).is_none());
+    }
 
     use shoal_sim::Heard;
     use shoal_sim::scenario::Scenario;

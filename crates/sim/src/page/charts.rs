@@ -5,6 +5,7 @@
 //! film, and the server sends 275 KB/s, seven streams for seventy viewers.
 
 use super::load::Run;
+use super::sweep;
 use crate::fluid;
 use crate::plot::cdf::{cdf, quantile};
 use crate::plot::scale::plain;
@@ -40,11 +41,12 @@ pub struct Named<'a> {
 /// All charts of a group that have something to show.
 #[must_use]
 pub fn figures(group: &str, runs: &[Named<'_>]) -> Vec<Figure> {
-    let all = [startup, stalls, stall_ratio, efficiency, seeks, server_rate, distribution];
-    all.iter().filter_map(|figure| figure(group, runs)).collect()
+    let runs_alone = [startup, stalls, stall_ratio, efficiency, seeks, server_rate, distribution];
+    let swept = [sweep::startup, sweep::stalls, sweep::stalled, sweep::offload];
+    runs_alone.iter().chain(&swept).filter_map(|figure| figure(group, runs)).collect()
 }
 
-fn figure(group: &str, what: &str, title: &str, axes: (Axis, Axis)) -> Chart {
+pub(super) fn figure(group: &str, what: &str, title: &str, axes: (Axis, Axis)) -> Chart {
     let id: String = format!("{group}-{what}")
         .chars()
         .map(|letter| if letter.is_ascii_alphanumeric() { letter } else { '-' })

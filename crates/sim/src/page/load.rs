@@ -149,6 +149,15 @@ fn columns(file: &Path) -> Result<BTreeMap<String, Vec<f64>>, String> {
     Ok(columns)
 }
 
+/// A figure for people: whole above 100, three decimals below.
+pub(super) fn text_of(value: f64) -> String {
+    match value {
+        value if !value.is_finite() => "never".to_owned(),
+        value if value.abs() >= 100.0 => format!("{value:.0}"),
+        value => format!("{value:.3}"),
+    }
+}
+
 /// Mean film bytes of each stretch over the seeds that have it.
 fn mean_by_time(table: &BTreeMap<String, Vec<f64>>) -> Vec<(f64, f64)> {
     let (Some(times), Some(bytes)) = (table.get("t_s"), table.get("film_bytes")) else {

@@ -6,14 +6,18 @@
 //!
 //! **Start** at [`write()`].
 
+mod ablations;
 mod charts;
 mod load;
+mod sweep;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
+pub use ablations::{Ablations, Cell, ablations, words};
 pub use charts::{Figure, Named, figures};
+use load::text_of;
 pub use load::{RUNS_MAX, Run, read_runs};
 
 use crate::plot::escape;
@@ -31,6 +35,7 @@ figcaption{font-size:13px;color:#57606a;margin-top:.3rem}\
 .wide{overflow-x:auto}table{border-collapse:collapse;font-variant-numeric:tabular-nums;font-size:14px}\
 th,td{padding:.2rem .8rem;text-align:right;border-bottom:1px solid #d8dee4}th:first-child{text-align:left}\
 th{font-weight:600}tbody th{font-weight:400}\
+.words td{text-align:left;min-width:14rem}\
 @media(prefers-color-scheme:dark){body{color:#e6edf3;background:#16191d}figcaption{color:#9aa4ae}\
 h2,th,td,figure svg{border-color:#30363d}}";
 
@@ -60,7 +65,7 @@ pub fn write(folder: &Path, runs: &[Run]) -> Result<(PathBuf, usize), String> {
         }
     }
     let page = folder.join("report.html");
-    put(&page, &html(&sections))?;
+    put(&page, &html(&sections, runs))?;
     Ok((page, count))
 }
 
@@ -144,7 +149,7 @@ fn rank(policy: &str, name: &str) -> (usize, String) {
 }
 
 /// The page.
-fn html(sections: &[Section<'_>]) -> String {
+fn html(sections: &[Section<'_>], runs: &[Run]) -> String {
     let mut out = format!(
         "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\
@@ -169,7 +174,9 @@ fn html(sections: &[Section<'_>]) -> String {
         }
         out.push_str("</div>\n");
         table(&mut out, section);
+        titles(&mut out, section);
     }
+    ablations::section(&mut out, runs);
     out.push_str("</body></html>\n");
     out
 }
@@ -199,4 +206,29 @@ fn table(out: &mut String, section: &Section<'_>) {
         out.push_str("</tr>\n");
     }
     out.push_str("</tbody></table></div>\n");
+}
+
+/// Peers, server copies and offload of each title, where a run had several.
+fn titles(out: &mut String, section: &Section<'_>) {
+    for named in &section.runs {
+        let rows = named.run.summary["titles"].as_array().map_or(&[][..], Vec::as_slice);
+        if rows.is_empty() {
+            continue;
+        }
+        let _ = write!(
+            out,
+            "<h3>Titles: {}</h3>\n<div class=\"wide\"><table><thead><tr><th>title</th><th>peers</th>\
+             <th>server copies</th><th>offload</th></tr></thead><tbody>\n",
+            escape(&named.name)
+        );
+        for row in rows {
+            let _ = write!(out, "<tr><th>{}</th>", row["title"].as_u64().unwrap_or(0));
+            for key in ["peers", "server_copies", "offload"] {
+                let _ =
+                    write!(out, "<td>{}</td>", row[key].as_f64().map_or_else(String::new, text_of));
+            }
+            out.push_str("</tr>\n");
+        }
+        out.push_str("</tbody></table></div>\n");
+    }
 }
