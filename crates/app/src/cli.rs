@@ -286,7 +286,7 @@ Ctrl-C prints and writes the seeds that are finished.")]
     Run(SimRun),
     /// Draw results as one page, report.html, and print their figures again
     Report {
-        /// Folder that `sim run --out` wrote, or one that holds several of them
+        /// Folder that `sim run --out` wrote, or one that holds several of them, or sweeps
         dir: PathBuf,
     },
     /// Run one seed again and print what happens

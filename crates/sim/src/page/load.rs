@@ -81,7 +81,16 @@ impl Run {
     }
 }
 
-/// Reads the results in a folder: its own, or those of its subfolders by name.
+/// Folders in a folder, by name.
+fn below(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let mut below: Vec<PathBuf> =
+        entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    below.sort();
+    below
+}
+
+/// Reads the results in a folder: its own, those of its subfolders, and of sweeps in them, by name.
 ///
 /// # Errors
 /// A sentence when there are none, too many, or some cannot be read.
@@ -90,10 +99,10 @@ pub fn read_runs(folder: &Path) -> Result<Vec<Run>, String> {
         return Err(format!("there is no folder {}", folder.display()));
     }
     let mut folders = vec![folder.to_path_buf()];
-    if let Ok(entries) = std::fs::read_dir(folder) {
-        let mut below: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
-        below.sort();
-        folders.extend(below);
+    for folder in below(folder) {
+        let sweep = below(&folder);
+        folders.push(folder);
+        folders.extend(sweep);
     }
     folders.retain(|folder| folder.join("summary.json").is_file());
     if folders.is_empty() {
