@@ -26,21 +26,27 @@ struct Figure {
     least: f64,
     /// More of it is better.
     more: bool,
+    /// A mean that is missing is infinite: it is the time of what never happened.
+    endless: bool,
 }
 
 const fn less(metric: &'static str, name: &'static str, least: f64) -> Figure {
-    Figure { metric, name, least, more: false }
+    Figure { metric, name, least, more: false, endless: false }
+}
+
+const fn time(metric: &'static str, name: &'static str, least: f64) -> Figure {
+    Figure { endless: true, ..less(metric, name, least) }
 }
 
 const FIGURES: &[Figure] = &[
-    less("startup_ms", "start", 20.0),
-    less("later_startup_ms", "next start", 20.0),
+    time("startup_ms", "start", 20.0),
+    time("later_startup_ms", "next start", 20.0),
     less("stalls", "stalls", 0.05),
     less("stall_ratio", "time stalled", 0.000_5),
-    less("seek_ms", "seek", 20.0),
+    time("seek_ms", "seek", 20.0),
     less("server_copies", "server", 0.02),
-    Figure { metric: "wire_efficiency", name: "efficiency", least: 0.003, more: true },
-    less("distribution_ratio", "distribution", 0.005),
+    Figure { more: true, ..less("wire_efficiency", "efficiency", 0.003) },
+    time("distribution_ratio", "distribution", 0.005),
 ];
 
 /// What came of a comparison.
@@ -54,22 +60,22 @@ enum Verdict {
     Even,
 }
 
-/// Compares means of seeds, pair by pair; a mean that is infinite counts as worst. `None` when there is nothing to compare.
+/// Compares means of seeds, pair by pair, with the means over those that both have. `None` when there is nothing to compare.
 fn judge(figure: &Figure, ours: &Value, theirs: &Value) -> Option<(Verdict, f64, f64)> {
-    let means = |of: &Value| -> Vec<f64> {
-        let seeds = of[figure.metric]["per_seed"].as_array();
+    let means = |of: &Value| -> Vec<Option<f64>> {
+        let seeds = of[figure.metric]["per_seed"].as_array().map_or(&[][..], Vec::as_slice);
         seeds
-            .map_or(&[][..], Vec::as_slice)
             .iter()
-            .map(|v| v.as_f64().unwrap_or(f64::INFINITY))
+            .map(|mean| mean.as_f64().or_else(|| figure.endless.then_some(f64::INFINITY)))
             .collect()
     };
-    let (ours, theirs) = (means(ours), means(theirs));
-    let pairs: Vec<(f64, f64)> = ours.iter().copied().zip(theirs.iter().copied()).collect();
+    let pairs = means(ours).into_iter().zip(means(theirs));
+    let pairs: Vec<(f64, f64)> = pairs.filter_map(|(old, new)| Some((old?, new?))).collect();
     // A figure that no seed of either has is none; one that never happened under one policy alone is its worst.
-    if pairs.is_empty() || pairs.iter().all(|pair| pair.0.is_infinite() && pair.1.is_infinite()) {
+    if pairs.iter().all(|pair| pair.0.is_infinite() && pair.1.is_infinite()) {
         return None;
     }
+    let (ours, theirs): (Vec<f64>, Vec<f64>) = pairs.iter().copied().unzip();
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len() as f64;
     let (before, after) = (mean(&ours), mean(&theirs));
     let is_better = |new: f64, old: f64| if figure.more { new > old } else { new < old };
@@ -229,5 +235,10 @@ mod tests {
         assert_eq!(judge(figure, &some, &never).map(|judged| judged.0), Some(Verdict::Loses));
         assert_eq!(judge(figure, &never, &some).map(|judged| judged.0), Some(Verdict::Wins));
         assert_eq!(judge(figure, &never, &never), None);
+        // Who never starts has no time stalled.
+        let never = json!({ "stall_ratio": { "per_seed": [null, null] } });
+        let some = json!({ "stall_ratio": { "per_seed": [0.1, 0.2] } });
+        let ratio = FIGURES.iter().find(|figure| figure.metric == "stall_ratio").expect("one");
+        assert_eq!(judge(ratio, &some, &never), None);
     }
 }
