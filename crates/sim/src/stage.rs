@@ -4,7 +4,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use shoal_node::Node;
-use shoal_node::config::Config;
+use shoal_node::config::{Config, Scheduler};
 use shoal_node::io::{AddTitle, Command, Event as Told, Input, Want};
 use shoal_node::link::{ReaderId, TitleId};
 use shoal_node::rng::{Rng, Seed};
@@ -489,9 +489,12 @@ impl Stage {
             }
             _ => Vec::new(),
         };
+        // Who knows no windows would fetch nothing.
+        let has_windows = self.config.swarm.scheduler != Scheduler::Ignore;
         let want = match (role, self.scenario.play.rest) {
-            (Role::Half, _) | (Role::Viewer, Rest::Nothing) => Want::OnDemand,
-            (Role::Viewer, Rest::Everything) => Want::Play,
+            (Role::Half, _) => Want::OnDemand,
+            (Role::Viewer, Rest::Nothing) if has_windows => Want::OnDemand,
+            (Role::Viewer, _) => Want::Play,
             _ => Want::All,
         };
         let index = content.time_index.as_ref().filter(|_| at_hand || role == Role::Viewer);

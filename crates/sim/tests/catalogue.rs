@@ -128,6 +128,17 @@ fn who_turns_to_another_title_starts_again_and_serves_what_it_has_watched() {
 }
 
 #[test]
+fn policies_that_know_no_windows_fetch_whole_titles() {
+    let mut options = options(&[]);
+    options.policy = Some("bittorrent-in-order".to_owned());
+    let report = play(&options);
+    assert_eq!(report.broken().count(), 0);
+    for peer in report.seeds.iter().flat_map(|row| &row.peers) {
+        assert!(peer.values[0].1.is_some_and(f64::is_finite), "{peer:?}");
+    }
+}
+
+#[test]
 fn a_page_shows_titles_and_a_sweep_as_curves_and_policies_side_by_side() {
     let folder = tempfile::tempdir().expect("a folder");
     for factor in ["1.0", "1.5", "2.0"] {

@@ -271,7 +271,8 @@ pub enum Manner {
 pub struct Play {
     /// Film that must be there before the first frame is shown, milliseconds.
     pub preroll_ms: u64,
-    /// `everything` or `nothing` of the film is fetched beyond what is needed next.
+    /// `everything` or `nothing` of the film is fetched beyond what is needed next; policies that know no windows fetch
+    /// everything.
     pub rest: Rest,
     /// `timed` or `browse`.
     pub manner: Manner,
