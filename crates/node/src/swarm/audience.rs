@@ -98,7 +98,13 @@ impl Audience {
     }
     /// How many have a window that holds block `number`, and how many of them need it before `me` does, since they play further
     /// on. `None` when they are no more than `many`, or `me` is none of them. O(members).
-    pub(super) fn order(&self, now: Instant, number: u32, me: u64, many: u32) -> Option<(u32, u32)> {
+    pub(super) fn order(
+        &self,
+        now: Instant,
+        number: u32,
+        me: u64,
+        many: u32,
+    ) -> Option<(u32, u32)> {
         if self.members.len() <= many as usize {
             return None;
         }
@@ -239,7 +245,10 @@ mod tests {
         let all = audience(&members);
         let order = |id, many| all.order(Instant::ZERO, 205, id, many);
         // The windows of 11 to 20 hold it; 20 is nearest to it.
-        assert_eq!((order(20, 8), order(19, 8), order(11, 8)), (Some((10, 0)), Some((10, 1)), Some((10, 9))));
+        assert_eq!(
+            (order(20, 8), order(19, 8), order(11, 8)),
+            (Some((10, 0)), Some((10, 1)), Some((10, 9)))
+        );
         assert_eq!((order(10, 8), order(30, 8)), (None, None), "they do not need it");
         assert_eq!(order(20, 10), None, "they are not many");
     }

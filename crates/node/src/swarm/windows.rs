@@ -194,8 +194,13 @@ impl Plan {
         let is_proven_whole = pieces.info.hashes.v2.is_none();
         let before = self.blocks.len();
         let last = self.blocks.last().map(|entry| entry.0);
-        let mut at = window.start;
-        while at < window.end {
+        let (mut at, mut end) = (window.start, window.end);
+        if is_proven_whole {
+            let piece_length = u64::from(layout.piece_length());
+            at -= at % piece_length;
+            end = end.next_multiple_of(piece_length);
+        }
+        while at < end {
             let Some(piece) = layout.piece_at(at) else { break };
             let start = layout.start(piece);
             let block = ((at - start) / u64::from(BLOCK_LEN)) as u32;
@@ -475,5 +480,21 @@ mod tests {
             let runs = free.chunk_by(|a, b| a.1.piece() == b.1.piece());
             prop_assert!(runs.map(|run| run[0]).all(|start| first.contains(&start)));
         }
+    }
+
+    #[test]
+    fn of_a_piece_that_is_proven_whole_a_window_needs_all() {
+        let now = Instant::from_millis(1000);
+        let block = u64::from(BLOCK_LEN);
+        let (start, end) = (20 * block, 40 * block);
+        let window = Window { start, end, due: now, rate: block, playing: true };
+        let mut v1 = (*info(&[64 * block], false)).clone();
+        v1.hashes.v2 = None;
+        let mut plan = Plan::default();
+        plan.replace(alloc::vec![window], &Pieces::new(Arc::new(v1), None));
+        let due = |piece, block| plan.due(BlockKey::new(piece, block));
+        assert_eq!((due(0, 15), due(3, 0)), (None, None));
+        assert_eq!((due(1, 0), due(1, 15)), (Some(now), Some(now)));
+        assert!(due(2, 15).is_some());
     }
 }
