@@ -137,7 +137,7 @@ impl Swarm {
         let config = &turn.config.swarm;
         let (peer, content) = (self.peer(slot)?, self.content()?);
         let room = peer.queue_max.min(config.requests_out_max).min(peer.bulk_depth(config));
-        let memory = content.pieces.memory() + self.outstanding as usize;
+        let memory = content.pieces.memory() + self.ahead.all() as usize;
         if peer.allowed.is_empty()
             || !peer.interested
             || peer.snubbed

@@ -6,6 +6,7 @@ use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
+use super::ahead::Ahead;
 use super::pieces::{BlockKey, BlockState, Pieces};
 use super::title::{Content, Swarm};
 use super::{Place, Swarms};
@@ -52,21 +53,23 @@ impl Swarms {
 impl Swarm {
     fn audit(&self) -> Result<(), String> {
         let mut holders: BTreeMap<BlockKey, u8> = BTreeMap::new();
-        let (mut outstanding, mut near) = (0, 0);
+        let mut ahead = Ahead::default();
         for peer in self.peers.iter().flatten() {
             let asked: u64 = peer.asked.iter().map(|asked| u64::from(asked.length)).sum();
             equal("bytes asked of a peer", peer.asked_bytes, asked)?;
-            let withdrawn = peer.withdrawn.iter().map(|asked| u64::from(asked.length));
-            outstanding += asked + withdrawn.sum::<u64>();
             equal("requests to be sent later", peer.unsent.len() as u64, 0)?;
             peer.uploads.audit()?;
             for asked in peer.asked.iter().chain(&peer.withdrawn) {
-                near += asked.near_bytes();
+                ahead.add(asked.zone, asked.length);
                 *holders.entry(asked.key).or_default() += 1;
             }
         }
-        equal("bytes outstanding", self.outstanding, outstanding)?;
-        equal("bytes outstanding that were due soon", self.near, near)?;
+        if self.ahead != ahead {
+            return Err(format!(
+                "on their way by zone: {:?} is kept, {ahead:?} is asked for",
+                self.ahead
+            ));
+        }
         match self.content() {
             Some(content) => {
                 let peers = self.peers.iter().flatten().map(|peer| &**peer);

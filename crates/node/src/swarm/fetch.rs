@@ -14,6 +14,7 @@ use core::time::Duration;
 use alloc::vec::Vec;
 use shoal_wire::peer::{BLOCK_LEN, DueRequest, Extended, Message, ShoalMessage};
 
+use super::ahead::{Ahead, Zone};
 use super::audience::short_id;
 use super::order;
 use super::peer::{Have, Holding, Peer};
@@ -42,9 +43,6 @@ const WITHDRAWN_WAIT: Duration = Duration::from_millis(500);
 pub(super) const HEDGE_AHEAD: Duration = Duration::from_secs(1);
 /// Of what is not urgent no more is on its way than this much film: what more peers are asked for waits in their uplinks.
 const AHEAD: Duration = Duration::from_millis(2000);
-/// As much again of what is due later than this: what is needed next must not wait until what was asked for long before its
-/// time, and waits everywhere behind what is more urgent, has come.
-const NEAR: Duration = Duration::from_secs(10);
 /// As many blocks may always be on their way.
 const AHEAD_LEAST: u64 = 4 * BLOCK_LEN as u64;
 /// Better peers that are given work one after the other, instead of the one that had room.
@@ -111,7 +109,7 @@ impl Swarm {
         }
         let mut other = None;
         loop {
-            let outstanding = self.outstanding as usize;
+            let outstanding = self.ahead.all() as usize;
             let (peer, content) = self.both(slot)?;
             let room = peer.queue_max.min(config.requests_out_max) as usize;
             if !peer.interested || peer.asked.len() >= room {
@@ -161,7 +159,7 @@ impl Swarm {
         let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
             return Pick::Nothing;
         };
-        let room = Room::at(peer, content, (self.near, self.outstanding - self.near), config);
+        let room = Room::at(peer, content, self.ahead, config);
         if peer.is_busy(now) || (!peer.is_source() && room.is_full()) {
             return Pick::Wait;
         }
@@ -185,7 +183,7 @@ impl Swarm {
             if peer.is_source() && !gate.admits_due(content, peer, key, due) {
                 continue;
             }
-            if !room.admits(is_urgent, is_only, is_near(now, due)) {
+            if !room.admits(is_urgent, is_only, Zone::of(now, Some(due))) {
                 return Pick::Wait;
             }
             if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
@@ -325,8 +323,7 @@ impl Swarm {
             let late = expected + peer.service.deviation() * 2 + Duration::from_millis(50);
             content.plan.on_ask(key, late.max(due.back(HEDGE_AHEAD)));
         }
-        self.outstanding += u64::from(length);
-        self.near += if due.is_some_and(|due| is_near(now, due)) { u64::from(length) } else { 0 };
+        self.ahead.add(Zone::of(now, due), length);
         true
     }
     /// Sends the requests that were noted in this turn: to Shoal peers together with their due times.
@@ -380,8 +377,7 @@ impl Swarm {
                 content.hashes.on_settled(key.piece());
             }
         }
-        self.outstanding -= u64::from(asked.length);
-        self.near -= asked.near_bytes();
+        self.ahead.remove(asked.zone, asked.length);
         self.fastest.forget();
         true
     }
@@ -547,14 +543,14 @@ struct Room {
     deep: usize,
     /// On top, for urgent blocks that nobody else has.
     spare: usize,
-    /// Enough film is on its way from all peers together, of what is due soon
-    ample: bool,
-    /// and of what is due later.
-    ample_far: bool,
+    /// What is on its way from all peers together,
+    ahead: Ahead,
+    /// and how much of it is enough.
+    enough: u64,
 }
 
 impl Room {
-    fn at(peer: &Peer, content: &Content, (near, far): (u64, u64), config: &SwarmConfig) -> Self {
+    fn at(peer: &Peer, content: &Content, ahead: Ahead, config: &SwarmConfig) -> Self {
         let film = |time| content.plan.rate().map_or(0, |rate| bytes_in(time, rate));
         let shallow = peer.shallow_depth(config.requests_out_start) as usize;
         Self {
@@ -562,31 +558,27 @@ impl Room {
             shallow,
             deep: shallow.max(peer.bulk_depth(config) as usize / 2),
             spare: SPARE_AT_SOURCE.max((film(SPARE_TIME) / u64::from(BLOCK_LEN)) as usize),
-            ample: near >= film(AHEAD).max(AHEAD_LEAST),
-            ample_far: far >= film(AHEAD).max(AHEAD_LEAST),
+            ahead,
+            enough: film(AHEAD).max(AHEAD_LEAST),
         }
     }
     /// Whether a peer that is no source has so much to do that neither a window nor the rest of the title has anything for it.
     fn is_full(&self) -> bool {
-        let ample = self.ample && self.ample_far;
-        self.asked > self.shallow && (ample || self.asked >= self.deep)
+        let is_ample =
+            self.ahead.until(Zone::of(Instant::ZERO, Some(Instant::ZERO))) >= self.enough;
+        self.asked > self.shallow && (is_ample || self.asked >= self.deep)
     }
     /// Whether there is room for one more, for a block that is urgent or not, to be had here only or not, due soon or later.
-    fn admits(&self, is_urgent: bool, is_only: bool, is_near: bool) -> bool {
+    fn admits(&self, is_urgent: bool, is_only: bool, zone: Zone) -> bool {
         let depth = match (is_urgent, is_only) {
             (true, true) => self.shallow + self.spare,
             (true, false) => self.shallow,
             (false, true) => self.deep + SPARE_AT_SOURCE,
-            (false, false) if if is_near { self.ample } else { self.ample_far } => 0,
+            (false, false) if self.ahead.until(zone) >= self.enough => 0,
             (false, false) => self.deep,
         };
         self.asked < depth
     }
-}
-
-/// Whether a block counts among those that are due soon when it is asked for.
-pub(super) fn is_near(now: Instant, due: Instant) -> bool {
-    due <= now + NEAR
 }
 
 /// What `pick_windowed` found.

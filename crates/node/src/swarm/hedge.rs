@@ -19,6 +19,12 @@ use crate::time::Instant;
 use crate::turn::Turn;
 use shoal_wire::peer::BLOCK_LEN;
 
+/// Before the first frame what is due within this time may be asked of a source as well, beyond the budget, when it is late: on
+/// uplinks that others fill it waits, and who watches waits with it.
+const START_DUE: Duration = Duration::from_millis(1000);
+/// That is done while the source would answer within this time.
+const START_QUICK: Duration = Duration::from_millis(500);
+
 impl Swarm {
     fn has_budget(&self, turn: &mut Turn<'_>) -> bool {
         let permille = u64::from(turn.config.swarm.hedge_permille);
@@ -59,23 +65,32 @@ impl Swarm {
         // Of two that were asked the one that broke its promise makes room for a third.
         let overdue = holders.iter().copied().find(|&slot| self.is_overdue(now, slot, key));
         let budget = self.has_budget(turn);
+        let helps = !budget && self.is_start(now, key);
         let is_free = match holders.len() {
             0 => true,
-            1 => budget || overdue.is_some(),
+            1 => budget || helps || overdue.is_some(),
             _ => overdue.is_some(),
         };
         let alone = self
             .content()
             .and_then(|content| content.pieces.active(key.piece()))
             .is_some_and(|active| active.alone);
-        let second = if alone || !is_free { None } else { self.best_for(turn, key) };
+        // Without a budget only a source that is quick helps to start.
+        let only_source = helps && overdue.is_none();
+        let second = if alone || !is_free { None } else { self.best_for(turn, key, only_source) };
+        let is_quick = |slot: &u16| {
+            self.peer(*slot).is_some_and(|peer| {
+                peer.is_source() && peer.service.arrival(now, BLOCK_LEN) <= now + START_QUICK
+            })
+        };
+        let second = second.filter(|slot| !only_source || is_quick(slot));
         let Some(second) = second else {
             if let Some(content) = self.content_mut() {
                 content.plan.put_off(key, now + HEDGE_AGAIN);
             }
             return;
         };
-        let doubles = holders.len() == 1 && budget;
+        let doubles = holders.len() == 1 && (budget || (helps && is_quick(&second)));
         if let Some(slot) = overdue.filter(|_| !doubles) {
             self.cancel(turn, slot, key);
         }
@@ -106,9 +121,16 @@ impl Swarm {
         peer.asked.iter().any(|asked| asked.key == key && now.since(asked.sent) > late(asked))
             || peer.withdrawn.iter().any(|asked| asked.key == key && unanswered(asked))
     }
+    /// Whether nothing plays yet, and this block is one of the first that are needed for it.
+    fn is_start(&self, now: Instant, key: BlockKey) -> bool {
+        self.content().is_some_and(|content| {
+            let due = content.plan.due(key);
+            !content.plan.is_playing() && due.is_some_and(|due| due <= now + START_DUE)
+        })
+    }
     /// The peer that would bring a block soonest among those that do not owe it yet. What is due very soon may wait behind
     /// other requests of ours, or a busy swarm would have no room for it. O(peers), and rare.
-    fn best_for(&self, turn: &Turn<'_>, key: BlockKey) -> Option<u16> {
+    fn best_for(&self, turn: &Turn<'_>, key: BlockKey, only_source: bool) -> Option<u16> {
         let now = turn.now;
         let content = self.content()?;
         let due = content.plan.due(key);
@@ -125,7 +147,7 @@ impl Swarm {
             .filter_map(|slot| Some((slot, self.peer(slot)?)))
             .filter(|(_, peer)| peer.is_reliable() && !peer.is_busy(now) && peer.has_block(key))
             .filter(|(_, peer)| peer.asked.len() < room(peer) && !peer.owes(key))
-            .filter(|(_, peer)| admits(peer))
+            .filter(|(_, peer)| admits(peer) && (!only_source || peer.is_source()))
             .min_by_key(|(slot, peer)| (peer.service.arrival(now, BLOCK_LEN), *slot))
             .map(|(slot, _)| slot)
     }

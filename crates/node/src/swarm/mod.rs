@@ -5,6 +5,7 @@
 //! `fetch` (who is asked for what: the scheduler), `verify` (proof, storing, blame), `serve` and `upload` (giving),
 //! `allowed` (what passes a choke), `connect` (links and handshakes), `messages` (what each message does).
 
+mod ahead;
 mod allowed;
 mod answers;
 mod audience;

@@ -11,9 +11,9 @@ use shoal_wire::PeerId;
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
 
+use super::ahead::Zone;
 use super::allowed::Grant;
 use super::audience::Said;
-use super::fetch::is_near;
 use super::parts::{Blocks, Parts};
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
@@ -55,15 +55,8 @@ pub(crate) struct Asked {
     pub(crate) due: Option<Instant>,
     /// Whether nothing was owed when it was sent: then its answer shows the round trip.
     pub(crate) alone: bool,
-    /// Whether it was due soon then.
-    pub(crate) near: bool,
-}
-
-impl Asked {
-    /// Bytes that it counts for among those that are due soon.
-    pub(crate) fn near_bytes(&self) -> u64 {
-        if self.near { u64::from(self.length) } else { 0 }
-    }
+    /// By when it was due then.
+    pub(crate) zone: Zone,
 }
 
 /// What we hold against a peer. Each has a limit in `serve.rs`, where it is judged.
@@ -312,10 +305,10 @@ impl Peer {
         due: Option<Instant>,
     ) -> Instant {
         let alone = self.asked.is_empty();
-        let near = due.is_some_and(|due| is_near(now, due));
+        let zone = Zone::of(now, due);
         self.first_asked.get_or_insert(now);
         let expected = self.service.on_ask(now, length, alone);
-        self.asked.push_back(Asked { key, length, sent: now, expected, due, alone, near });
+        self.asked.push_back(Asked { key, length, sent: now, expected, due, alone, zone });
         self.asked_bytes += u64::from(length);
         self.unsent.push((key, length, due));
         expected

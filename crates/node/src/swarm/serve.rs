@@ -129,7 +129,7 @@ impl Swarm {
         self.read_ahead(turn, slot);
         let title = self.title;
         let Some(peer) = self.peer_mut(slot) else { return };
-        hub.uplink.count(&mut peer.uploads);
+        hub.uplink.count(turn.now, &mut peer.uploads);
         if peer.uploads.sendable().is_none() {
             hub.uplink.leave(title, slot, &mut peer.uploads);
         } else {

@@ -35,6 +35,8 @@ const LAST_MOMENT: Duration = Duration::from_millis(100);
 pub(super) const URGENT: Duration = Duration::from_secs(1);
 /// Who has waited this long for its first frame may ask like one that plays.
 const START_PATIENCE: Duration = Duration::from_secs(2);
+/// Before it, a source that has nothing better to do helps with what is due within this time.
+const START_NEED: Duration = Duration::from_millis(1500);
 /// A block that was given should be announced within this time, on top of the delay of announcements.
 const ANNOUNCED_AFTER: Duration = Duration::from_millis(1500);
 /// In bulk pieces are announced when they are whole: what was given counts for this long.
@@ -46,13 +48,14 @@ const BARRED_FOR: Duration = Duration::from_secs(1);
 /// What need not be here within [`SPREADS_WITHIN`] is not asked of it again for this long.
 const BARRED_FAR: Duration = Duration::from_secs(15);
 /// A block that is due within this time should have spread among those who need it.
-const SPREADS_WITHIN: Duration = Duration::from_secs(20);
+const SPREADS_WITHIN: Duration = Duration::from_secs(10);
 /// It has not, while no more than this many peers of ours have it
-const FEW: u32 = 3;
+const FEW: u32 = 2;
 /// and more than this many need it: then the first of them may ask a source, one more each time that they are twice as many.
 const MANY: u32 = 8;
+const SPREADS: Duration = Duration::from_millis(8000);
 /// When it is due within this time,
-const SPREADS_AT_LAST: Duration = Duration::from_secs(6);
+const SPREADS_AT_LAST: Duration = Duration::from_millis(4000);
 /// and no more than this many have it,
 const FEW_AT_LAST: u32 = 6;
 /// the first one in this many may ask.
@@ -144,7 +147,7 @@ impl Copies {
         holders.and_then(|holders| holders.blocks.get(key.block() as usize)).copied().unwrap_or(0)
     }
     /// How many peers that are no sources are known to have the block.
-    fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
+    pub(super) fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
         let single = self.announced_by(key);
         u32::from(pieces.count(key.piece())) + u32::from(self.seeds) + u32::from(single)
     }
@@ -448,7 +451,9 @@ impl Gate<'_> {
                 || (elsewhere && self.spreads_slowly(content, key, due))
         } else {
             // Before the first frame a source that has nothing better to do may help.
-            elsewhere || due + START_PATIENCE <= now || self.is_ours(content, key)
+            (elsewhere && due <= now + START_NEED)
+                || due + START_PATIENCE <= now
+                || self.is_ours(content, key)
         }
     }
     /// Whether a block outside all windows may be asked of a source.
@@ -469,7 +474,7 @@ impl Gate<'_> {
     fn spreads_slowly(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
         let now = self.now;
         let holders = content.copies.count(key, &content.availability);
-        if due > now + SPREADS_WITHIN || holders > FEW_AT_LAST {
+        if due > now + SPREADS || holders > FEW_AT_LAST {
             return false;
         }
         let Some((all, sooner)) = self.audience.order(now, number(content, key), self.me, MANY)

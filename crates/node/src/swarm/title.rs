@@ -18,6 +18,7 @@ use shoal_wire::peer::{BlockRequest, Member, Message};
 use shoal_wire::{Hash32, InfoHashes};
 
 use super::Hub;
+use super::ahead::Ahead;
 use super::audience::{Audience, Said};
 use super::availability::Availability;
 use super::connect::Contributor;
@@ -145,10 +146,8 @@ pub(crate) struct Swarm {
     pub(super) contributors: VecDeque<Contributor>,
     /// Links of ours that are opening or shaking hands.
     pub(super) dialing: usize,
-    /// Film bytes asked for and not here.
-    pub(super) outstanding: u64,
-    /// Those of them that were due soon when they were asked for.
-    pub(super) near: u64,
+    /// What was asked for and has not come.
+    pub(super) ahead: Ahead,
     pub(super) timers: Timers,
     /// Requests wait for memory: peers are given work again when something was stored.
     pub(super) starved: bool,
@@ -186,8 +185,7 @@ impl Swarm {
             known: Known::default(),
             contributors: VecDeque::new(),
             dialing: 0,
-            outstanding: 0,
-            near: 0,
+            ahead: Ahead::default(),
             timers: Timers {
                 choke: turn.now + turn.config.swarm.choke_interval,
                 optimistic: turn.now + turn.config.swarm.optimistic_interval,

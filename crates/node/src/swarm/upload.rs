@@ -69,8 +69,8 @@ pub(crate) struct Uploads {
     place: Option<(Class, u64)>,
     /// When its place becomes a better one, by time alone.
     ages: Option<Instant>,
-    /// How many of its requests count among those that wait for the uplink by a time.
-    counted: usize,
+    /// How many of its requests count among those that wait for the uplink: needed soon, and by any time.
+    counted: [usize; 2],
 }
 
 /// A request due within this time is served before all others.
@@ -80,11 +80,13 @@ const SOONER: Duration = Duration::from_secs(1);
 /// A request due within this time is served before those that are due later, or never.
 const SOON: Duration = Duration::from_secs(10);
 
+const LATER: Duration = Duration::from_secs(30);
 /// Classes of the uplink's order.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
 pub(crate) enum Class {
     Urgent,
     Soon,
+    Later,
     Regular,
     /// Copies of what others have, given by a source that has nothing better to do.
     Repeat,
@@ -263,9 +265,15 @@ impl Uploads {
         let ahead = begun.map(|wanted| u64::from(wanted.request.length)).sum();
         equal("bytes read ahead", self.ahead as u64, ahead)
     }
-    /// How many requests wait that are needed by a time.
-    fn timed(&self) -> usize {
-        self.queue.partition_point(|wanted| !wanted.repeat && wanted.due.is_some())
+    /// How many requests wait that are needed soon, and by any time.
+    fn timed(&self, now: Instant) -> [usize; 2] {
+        let count = |until: Option<Instant>| {
+            self.queue.partition_point(|wanted| {
+                let is_timed = |due| until.is_none_or(|until| due <= until);
+                !wanted.repeat && wanted.due.is_some_and(is_timed)
+            })
+        };
+        [count(Some(now + SOON)), count(None)]
     }
     /// Its class, and until when it has that.
     fn class(&self, now: Instant) -> (Class, Option<Instant>) {
@@ -274,7 +282,8 @@ impl Uploads {
             _ if front.repeat => (Class::Repeat, None),
             Some(due) if due <= now + URGENT => (Class::Urgent, None),
             Some(due) if due <= now + SOON => (Class::Soon, Some(due.back(URGENT))),
-            Some(due) => (Class::Regular, Some(due.back(SOON))),
+            Some(due) if due <= now + LATER => (Class::Later, Some(due.back(SOON))),
+            Some(due) => (Class::Regular, Some(due.back(LATER))),
             None => (Class::Regular, None),
         }
     }
@@ -313,7 +322,8 @@ pub(crate) struct Uplink {
     /// When somebody, here or at a peer, last needed something by a time.
     hurried: Option<Instant>,
     /// Requests of all links that are needed by a time and wait.
-    timed: usize,
+    /// Those of them that are needed soon come first.
+    timed: [usize; 2],
 }
 
 /// `allowed` changes at most this often.
@@ -367,7 +377,7 @@ impl Default for Uplink {
             peak: PEAK_UNKNOWN,
             rtt: Duration::ZERO,
             hurried: None,
-            timed: 0,
+            timed: [0, 0],
         }
     }
 }
@@ -426,16 +436,22 @@ impl Uplink {
         Some((title, slot))
     }
     /// Counts the requests of a link that are needed by a time, after they changed.
-    pub(crate) fn count(&mut self, uploads: &mut Uploads) {
-        let timed = uploads.timed();
-        self.timed = self.timed + timed - core::mem::replace(&mut uploads.counted, timed);
+    pub(crate) fn count(&mut self, now: Instant, uploads: &mut Uploads) {
+        let timed = uploads.timed(now);
+        let counted = core::mem::replace(&mut uploads.counted, timed);
+        for (sum, (new, old)) in self.timed.iter_mut().zip(timed.into_iter().zip(counted)) {
+            *sum = *sum + new - old;
+        }
     }
     /// Whether what is needed by a time and waits already keeps the uplink busy for so long that one more request, `due` then,
     /// had better be made elsewhere.
     pub(crate) fn is_overbooked(&self, now: Instant, due: Instant) -> bool {
         let most = if due <= now + URGENT { BOOKED_URGENT } else { BOOKED };
-        let waiting = time_of(self.timed as u64 * ALLOWED.0 + self.flying, self.peak);
-        self.timed >= BOOKED_LEAST && waiting > most
+        // What is needed later waits behind it.
+        let [soon, all] = self.timed;
+        let before = if due <= now + SOON { soon } else { all };
+        let waiting = time_of(before as u64 * ALLOWED.0 + self.flying, self.peak);
+        before >= BOOKED_LEAST && waiting > most
     }
     /// Somebody needs something by a time: little is kept in flight for a while.
     pub(crate) fn hurry(&mut self, now: Instant) {
@@ -534,7 +550,8 @@ impl Uplink {
     /// A link is gone with all that was in flight on it.
     pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
         self.leave(title, slot, uploads);
-        self.timed -= core::mem::take(&mut uploads.counted);
+        let counted = core::mem::take(&mut uploads.counted);
+        self.timed.iter_mut().zip(counted).for_each(|(sum, old)| *sum -= old);
         if !uploads.stuck {
             self.flying -= uploads.flying;
         }
@@ -580,9 +597,9 @@ impl Uplink {
         &self,
         links: impl Iterator<Item = (TitleId, u16, &'a Uploads)>,
     ) -> Result<(), String> {
-        let (mut flying, mut placed, mut timed) = (0, 0, 0);
+        let (mut flying, mut placed, mut timed) = (0, 0, [0, 0]);
         for (title, slot, uploads) in links {
-            timed += uploads.counted;
+            timed.iter_mut().zip(uploads.counted).for_each(|(sum, count)| *sum += count);
             if !uploads.stuck {
                 flying += uploads.flying;
             }
@@ -594,7 +611,8 @@ impl Uplink {
             }
         }
         equal("bytes in flight", self.flying, flying)?;
-        equal("requests with a due time", self.timed as u64, timed as u64)?;
+        equal("requests that are needed soon", self.timed[0] as u64, timed[0] as u64)?;
+        equal("requests with a due time", self.timed[1] as u64, timed[1] as u64)?;
         equal("links in the uplink's order", self.order.len() as u64, placed)
     }
     fn fill(&mut self, now: Instant) {
@@ -702,20 +720,20 @@ mod tests {
         let mut booked = 0;
         while !uplink.is_overbooked(now, soon) {
             assert!(link.push(request(booked, 0), Some(soon), false));
-            uplink.count(&mut link);
+            uplink.count(now, &mut link);
             booked += 1;
         }
         assert_eq!(booked, 13, "a second and a half");
         assert!(!uplink.is_overbooked(now, now), "what is urgent may wait a little longer");
         // What nobody needs by a time waits behind all that.
         assert!(link.push(request(900, 0), None, false));
-        uplink.count(&mut link);
-        assert_eq!(uplink.timed, 13);
+        uplink.count(now, &mut link);
+        assert_eq!(uplink.timed, [13, 13]);
         link.cancel(&request(0, 0));
-        uplink.count(&mut link);
+        uplink.count(now, &mut link);
         assert!(!uplink.is_overbooked(now, soon));
         uplink.forget(TitleId(0), 0, &mut link);
-        assert_eq!(uplink.timed, 0);
+        assert_eq!(uplink.timed, [0, 0]);
     }
 
     #[test]

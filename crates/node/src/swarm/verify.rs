@@ -137,8 +137,7 @@ impl Swarm {
     /// An answer came: one holder less. True when another peer still owes the block.
     fn count_off(&mut self, asked: &Asked) -> bool {
         let key = asked.key;
-        self.outstanding -= u64::from(asked.length);
-        self.near -= asked.near_bytes();
+        self.ahead.remove(asked.zone, asked.length);
         let active = self.content_mut().and_then(|content| content.pieces.active_mut(key.piece()));
         let Some(block) = active.and_then(|active| active.blocks.get_mut(key.block() as usize))
         else {
