@@ -54,11 +54,12 @@ pub fn record(data: &[u8]) {
     assert_eq!(again, inputs);
 }
 
-/// A node with a small title meets one hostile peer. The first byte says whether the node holds the title; then each
-/// byte is an operation: the peer says something, time passes, a job is done, credit comes, the link goes and comes again.
+/// A node with a small title meets one hostile peer. The first byte says whether the node holds the title, and whether it is
+/// watched with a quota of two pieces; then each byte is an operation: the peer says something, time passes, a job is done,
+/// credit comes, the link goes and comes again.
 pub fn node_ops(data: &[u8]) {
     let Some((&first, ops)) = data.split_first() else { return };
-    let mut world = World::new(first & 1 == 1);
+    let mut world = World::new(first & 1 == 1, first & 2 == 2);
     let mut ops = ops;
     for _ in 0..STEPS_MAX {
         let Some((&op, rest)) = ops.split_first() else { break };
@@ -88,7 +89,7 @@ struct World {
 }
 
 impl World {
-    fn new(holds: bool) -> Self {
+    fn new(holds: bool, cached: bool) -> Self {
         let now = Instant::from_millis(1000);
         let stack = Stack::new(Arc::new(Config::default()), Seed::from_u64(1), now);
         let info = Info::parse(&Bytes::from_static(INFO)).expect("a valid title");
@@ -103,7 +104,11 @@ impl World {
         };
         let plain = AddTitle::new(TITLE, info.hashes);
         let have = holds.then(|| Bitfield::full(info.layout.piece_count()));
-        let add = AddTitle { have, info: Some(Arc::new(info)), ..plain };
+        if cached {
+            let (quota, elsewhere) = (Some(65_536), 0);
+            world.give(StackInput::Command(Command::Cache { quota, elsewhere }));
+        }
+        let add = AddTitle { have, cached, info: Some(Arc::new(info)), ..plain };
         world.give(StackInput::Command(Command::Add(Box::new(add))));
         world.reconnect();
         world
@@ -148,6 +153,7 @@ impl World {
             | Job::CheckTree { .. }
             | Job::CheckInfo { .. } => Outcome::Checked(good),
             Job::Leaves { .. } => Outcome::Data(Bytes::from_static(&[0; 64])),
+            Job::Evict { .. } | Job::Reclaim { .. } => Outcome::Freed(0),
             Job::Prepare { .. } => Outcome::Prepared(Box::default()),
             Job::Resolve { .. } | Job::Fetch { .. } => Outcome::Resolved(Vec::new()),
         };

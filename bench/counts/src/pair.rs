@@ -230,7 +230,9 @@ impl Pair {
                 Outcome::Data(self.leaf.0.repeat((PIECE_LEN / BLOCK_LEN) as usize).into())
             }
             Job::Write { .. } | Job::Save { .. } => Outcome::Stored,
-            Job::Prepare { .. }
+            Job::Evict { .. }
+            | Job::Reclaim { .. }
+            | Job::Prepare { .. }
             | Job::CheckInfo { .. }
             | Job::Resolve { .. }
             | Job::Fetch { .. } => panic!("not asked for here: {job:?}"),

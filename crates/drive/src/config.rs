@@ -164,6 +164,16 @@ pub(crate) const TEMPORARY_TRIES: u32 = 1000;
 pub(crate) const TROUBLE_STRETCHES_MAX: usize = 4096;
 /// Sentences about them that are remembered.
 pub(crate) const TROUBLE_SENTENCES_MAX: usize = 32;
+/// Disk space for films that are watched, bytes: some ten films of good quality.
+pub(crate) const CACHE_MAX: u64 = 20_000_000_000;
+/// But not more than one part in this many of what the disk has for it,
+pub(crate) const CACHE_DISK_PART: u64 = 10;
+/// and not less than this: a minute of any film.
+pub(crate) const CACHE_MIN: u64 = 64 << 20;
+/// Films of earlier runs that are looked at in the cache.
+pub(crate) const KEPT_FILMS_MAX: usize = 10_000;
+/// Files and folders of one of them.
+pub(crate) const KEPT_FILES_MAX: usize = 200_000;
 /// Files of one title at most: what walks of a folder stop at.
 pub(crate) const PUBLISH_FILES_MAX: usize = 100_000;
 /// Folders inside folders at most.

@@ -16,7 +16,7 @@ use bytes::Bytes;
 use shoal_node::io::{CloseReason, Command, Event, Failure, FailureKind, Family, Job, Outcome};
 use shoal_node::link::{LinkId, ReaderId, Ticket};
 use shoal_node::stack::Socket;
-use shoal_node::stats::TitleView;
+use shoal_node::stats::{CacheView, TitleView};
 use shoal_node::{Machine, Stack, StackEffect, StackInput};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -43,6 +43,7 @@ use crate::upkeep;
 pub(crate) enum Request {
     Command(Command),
     Views(oneshot::Sender<Vec<TitleView>>),
+    Cache(oneshot::Sender<Option<CacheView>>),
 }
 
 /// What handles and the engine's thread share besides the requests.
@@ -346,6 +347,10 @@ impl Engine {
                     self.parts.pool.forget(title);
                     self.parts.hub.forget_title(title);
                 }
+            }
+            Request::Cache(answer) => {
+                // Whoever asked may have gone.
+                let _ = answer.send(self.parts.stack.node().cache());
             }
             Request::Views(answer) => {
                 // Whoever asked may have gone.

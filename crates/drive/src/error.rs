@@ -26,6 +26,11 @@ pub enum DriveError {
         /// What differs.
         what: &'static str,
     },
+    /// The file system cannot free parts of files.
+    NoHoles {
+        /// The file.
+        path: PathBuf,
+    },
     /// A file stands where a shorter one of the title must go.
     InTheWay {
         /// The file.
@@ -117,6 +122,11 @@ impl fmt::Display for DriveError {
             Self::Changed { path, what } => write!(
                 f,
                 "{} {what}: it is no longer served; start again to have it checked",
+                path.display()
+            ),
+            Self::NoHoles { path } => write!(
+                f,
+                "the file system of {} cannot free parts of files, so the cache may grow beyond its size: choose another disk with --state",
                 path.display()
             ),
             Self::InTheWay { path } => write!(

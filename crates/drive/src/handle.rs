@@ -15,7 +15,7 @@ use shoal_node::io::{AddTitle, Command, Event};
 use shoal_node::link::{ReaderId, TitleId};
 use shoal_node::record::Header;
 use shoal_node::rng::Seed;
-use shoal_node::stats::TitleView;
+use shoal_node::stats::{CacheView, TitleView};
 use shoal_node::time::Instant;
 use shoal_wire::InfoHashes;
 use shoal_wire::metainfo::Info;
@@ -32,7 +32,7 @@ use crate::pool::{Pool, TitleOptions, Titles};
 use crate::recording::Recording;
 use crate::resume::StateFolder;
 use crate::sockets::{Sockets, raise_descriptor_limit};
-use crate::storage::Descriptors;
+use crate::storage::{Descriptors, Place};
 use crate::title::CheckProgress;
 
 /// How to start an engine.
@@ -44,6 +44,8 @@ pub struct EngineOptions {
     pub config: Config,
     /// Where to remember what was verified; `None` remembers nothing.
     pub state: Option<PathBuf>,
+    /// Where films that are watched are kept, and how much of the disk they may take; `None` is no limit. Needs `state`.
+    pub cache: Option<CacheOptions>,
     /// Write all inputs of the node to this file.
     pub record: Option<PathBuf>,
     /// Trackers that the user named, by their URLs: their names may lead into local networks. Those of a torrent or a magnet
@@ -53,6 +55,15 @@ pub struct EngineOptions {
     pub seed: Option<Seed>,
 }
 
+/// Films that are watched, each in a folder of its own.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct CacheOptions {
+    /// The folder of those folders.
+    pub folder: PathBuf,
+    /// Bytes that they may take on the disk, all together.
+    pub quota: u64,
+}
+
 impl Default for EngineOptions {
     /// Any port of all addresses, nothing remembered.
     fn default() -> Self {
@@ -60,6 +71,7 @@ impl Default for EngineOptions {
             listen: ([0, 0, 0, 0], 0).into(),
             config: Config::default(),
             state: None,
+            cache: None,
             record: None,
             trusted_trackers: Vec::new(),
             seed: None,
@@ -77,6 +89,8 @@ struct Inner {
     signals: Arc<Signals>,
     hub: Arc<Hub>,
     titles: Arc<Titles>,
+    /// Of the cache.
+    quota: Option<u64>,
     listen: SocketAddr,
     next_title: AtomicU32,
     next_reader: AtomicU32,
@@ -103,7 +117,9 @@ impl Engine {
         let recording =
             options.record.as_deref().map(|path| Recording::begin(path, &header)).transpose()?;
         let files = usize::try_from(files).unwrap_or(usize::MAX);
-        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(files)), state));
+        let quota = options.cache.as_ref().map(|cache| cache.quota);
+        let folder = options.cache.map(|cache| cache.folder);
+        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(files)), state, folder));
         let signals = Arc::new(Signals::default());
         let waker = Arc::clone(&signals);
         let no_thread = |source| DriveError::Socket {
@@ -139,6 +155,7 @@ impl Engine {
             signals,
             hub,
             titles,
+            quota,
             listen,
             next_title: AtomicU32::new(0),
             next_reader: AtomicU32::new(0),
@@ -165,7 +182,8 @@ impl Engine {
     pub fn new_reader(&self) -> ReaderId {
         ReaderId(self.0.next_reader.fetch_add(1, Ordering::Relaxed))
     }
-    /// Takes part in a title. `title.title`, `have` and `partial` are filled in here: what is on the disk decides.
+    /// Takes part in a title. `title.title`, `have`, `partial` and `cached` are filled in here: what is on the disk decides, and
+    /// where it lies.
     ///
     /// # Errors
     /// When the engine has stopped.
@@ -183,10 +201,31 @@ impl Engine {
         if title.info.is_none() {
             title.info = self.kept_info(&title.hashes);
         }
+        title.cached = self.0.titles.is_cached(&options.place);
+        if title.cached {
+            self.tell_cache(options.place.clone()).await?;
+        }
         self.0.titles.expect(id, options);
         self.0.hub.expect_title(id);
         self.command(Command::Add(Box::new(title))).await?;
         Ok(id)
+    }
+    /// Tells the node how the cache stands before a title comes to `place`.
+    async fn tell_cache(&self, place: Place) -> Result<(), DriveError> {
+        let titles = Arc::clone(&self.0.titles);
+        let looked = tokio::task::spawn_blocking(move || titles.kept_bytes(Some(&place)));
+        // A panic was printed where it happened; what is kept is then looked at when room is needed.
+        let elsewhere = looked.await.unwrap_or(0);
+        self.command(Command::Cache { quota: self.0.quota, elsewhere }).await
+    }
+    /// How the cache of films stands; `None` without a quota.
+    ///
+    /// # Errors
+    /// When the engine has stopped.
+    pub async fn cache(&self) -> Result<Option<CacheView>, DriveError> {
+        let (sender, receiver) = oneshot::channel();
+        self.request(Request::Cache(sender)).await?;
+        receiver.await.map_err(|_| DriveError::Stopped)
     }
     /// The info dictionary of a title of an earlier run, when it is still what `hashes` say.
     fn kept_info(&self, hashes: &InfoHashes) -> Option<Arc<Info>> {
@@ -288,8 +327,10 @@ impl Engine {
         let info = store.storage().info();
         let entry = info.files.get(file as usize).filter(|entry| range.end <= entry.length);
         let mut buffer = vec![0; length];
-        store.read_into(entry.ok_or_else(missing)?.start + range.start, &mut buffer)?;
-        Ok(buffer)
+        let offset = entry.ok_or_else(missing)?.start + range.start;
+        store.read_into(offset, &mut buffer)?;
+        // Asked afterwards: it may have been given up meanwhile.
+        if store.is_given_up(offset, buffer.len() as u64) { Err(missing()) } else { Ok(buffer) }
     }
     /// Leaves a title: links closed, trackers told, what was verified saved.
     ///

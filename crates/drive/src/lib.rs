@@ -30,6 +30,7 @@ mod config;
 mod engine;
 mod hub;
 mod inbox;
+mod kept;
 mod link;
 mod outbox;
 mod recording;
@@ -41,7 +42,8 @@ mod troubles;
 mod upkeep;
 
 pub use error::DriveError;
-pub use handle::{Engine, EngineOptions, Reader};
+pub use handle::{CacheOptions, Engine, EngineOptions, Reader};
+pub use kept::default_quota;
 pub use pool::TitleOptions;
 pub use storage::Place;
 pub use title::Trust;

@@ -5,7 +5,7 @@
 //! go, and takes all outcomes in one go; a second thread of a lane is woken only when there is work enough for it.
 //!
 //! Jobs of one title may run at the same time: the node reads only what it was told is stored. One order is kept (`order`):
-//! a save, and the end of a title, come after all writes of the title that were submitted before. How many jobs wait is
+//! a save, an eviction, and the end of a title, come after all writes of the title that were submitted before. How many jobs wait is
 //! bounded by the node (`memory_max`, `requests_in_max`); [`Pool::backlog`] lets the driver stop reading sockets besides.
 
 mod order;
@@ -222,7 +222,7 @@ impl Drop for Pool {
 fn lane_of(job: &Job) -> usize {
     match job {
         Job::Read { .. } => 0,
-        Job::Prepare { .. } | Job::Save { .. } => SLOW,
+        Job::Prepare { .. } | Job::Save { .. } | Job::Evict { .. } | Job::Reclaim { .. } => SLOW,
         _ => BULK,
     }
 }
@@ -322,7 +322,7 @@ impl Shared {
         }
     }
     fn run(&self, number: Number, job: Job) -> Outcome {
-        if let Job::Save { title, .. } = &job {
+        if let Job::Save { title, .. } | Job::Evict { title, .. } = &job {
             // It vouches for the files as they look: a write that comes later would make it worthless.
             self.order.wait(*title, number);
         }
@@ -349,7 +349,7 @@ impl Shared {
                 let piece = layout.piece(*piece)?;
                 (title, layout.start(piece), u64::from(layout.data_len(piece)))
             }
-            Job::Save { title, .. } => return Some((*title, RECORD)),
+            Job::Save { title, .. } | Job::Evict { title, .. } => return Some((*title, RECORD)),
             _ => return None,
         };
         Some((*title, start..start.saturating_add(length)))
@@ -381,6 +381,10 @@ impl Shared {
             Job::Save { title, record } => {
                 self.store(title)?.save(&record).map(|()| Outcome::Stored)
             }
+            Job::Evict { title, record, pieces } => {
+                self.store(title)?.evict(&record, &pieces).map(Outcome::Freed)
+            }
+            Job::Reclaim { bytes } => Ok(Outcome::Freed(self.titles.reclaim(bytes))),
             Job::Resolve { .. } | Job::Fetch { .. } => {
                 Err(DriveError::Invalid("network jobs do not belong to the disk pool".to_owned()))
             }
@@ -427,7 +431,7 @@ mod tests {
 
     fn world_with(state: Option<Arc<StateFolder>>) -> World {
         let folder = tempfile::tempdir().expect("a folder");
-        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(4)), state));
+        let titles = Arc::new(Titles::new(Arc::new(Descriptors::new(4)), state, None));
         titles.expect(TitleId(0), below(folder.path()));
         let (tell, woken) = mpsc::channel();
         let pool = Pool::start(Arc::clone(&titles), move || {

@@ -2,6 +2,7 @@
 //!
 //! Every method blocks; all are called on the threads of [`crate::pool`], some at the same time.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -9,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 use shoal_node::io::ResumeRecord;
 use shoal_wire::Hash32;
-use shoal_wire::metainfo::Info;
+use shoal_wire::metainfo::{Info, PieceIndex};
 
 use crate::buffers::ReadBuffers;
 use crate::config::{HASH_STEP, PROOFS_MAX, STRETCH_MAX};
@@ -59,6 +60,8 @@ pub struct TitleStore {
     journal: Option<Mutex<Journal>>,
     /// Leaves of v2 pieces that were hashed before.
     leaves: Option<Leaves>,
+    /// Pieces whose room was given back and that were not written since.
+    given_up: Mutex<BTreeSet<u32>>,
     done: AtomicU64,
     total: AtomicU64,
     cancelled: AtomicBool,
@@ -83,6 +86,7 @@ impl TitleStore {
             journal,
             storage: Storage::new(info, place, descriptors),
             layers,
+            given_up: Mutex::default(),
             done: AtomicU64::new(0),
             total: AtomicU64::new(0),
             cancelled: AtomicBool::new(false),
@@ -236,13 +240,67 @@ impl TitleStore {
     /// # Errors
     /// As [`Storage::write`].
     pub fn write(&self, offset: u64, parts: &[Bytes]) -> Result<(), DriveError> {
-        self.storage.write(offset, parts)?;
         let length = parts.iter().map(|part| part.len() as u64).sum::<u64>();
+        let pieces = self.pieces_of(offset, length);
+        self.given_up().retain(|piece| !pieces.contains(piece));
+        self.storage.write(offset, parts)?;
         if self.journal.is_some() && self.needs_journal(offset, length) {
             let stretch = Stretch::of(offset, parts);
             self.journal().map_or(Ok(()), |mut journal| journal.append(stretch))?;
         }
         Ok(())
+    }
+    fn given_up(&self) -> MutexGuard<'_, BTreeSet<u32>> {
+        self.given_up.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Pieces that have bytes in a stretch of piece space.
+    fn pieces_of(&self, offset: u64, length: u64) -> std::ops::Range<u32> {
+        let layout = &self.storage.info().layout;
+        let place = |at| layout.piece_at(at).map(PieceIndex::get);
+        match (place(offset), place(offset.saturating_add(length.max(1)) - 1)) {
+            (Some(first), last) => {
+                first..last.map_or_else(|| layout.piece_count(), |last| last + 1)
+            }
+            (None, _) => 0..0,
+        }
+    }
+    /// Whether the room of a piece under this stretch was given back: what was read there may be zeros. To be asked after a read
+    /// that the node does not know of.
+    #[must_use]
+    pub fn is_given_up(&self, offset: u64, length: u64) -> bool {
+        self.given_up().range(self.pieces_of(offset, length)).next().is_some()
+    }
+    /// Gives the room of `pieces` back to the disk, once `record`, which is without them, is there. Returns the bytes that the
+    /// title still takes.
+    ///
+    /// A process that is killed meanwhile finds by hashing what is still there.
+    ///
+    /// # Errors
+    /// When the record cannot be written: then nothing was freed. Or when room cannot be freed.
+    pub fn evict(&self, record: &ResumeRecord, pieces: &[u32]) -> Result<u64, DriveError> {
+        let gone: BTreeSet<u32> = pieces.iter().copied().collect();
+        self.given_up().extend(&gone);
+        self.journal().map_or(Ok(()), |mut journal| {
+            journal.retain(|stretch| {
+                let mut under = self.pieces_of(stretch.offset, u64::from(stretch.length));
+                !under.all(|piece| gone.contains(&piece))
+            })
+        })?;
+        self.save(record)?;
+        let layout = &self.storage.info().layout;
+        let list: Vec<u32> = gone.into_iter().collect();
+        // Neighbours in one go: what the system's blocks have in common is freed too.
+        for run in list.chunk_by(|a, b| a + 1 == *b) {
+            let ends = run.first().zip(run.last());
+            let ends = ends.and_then(|(&a, &b)| Some((layout.piece(a)?, layout.piece(b)?)));
+            if let Some((first, last)) = ends {
+                let (start, end) = (layout.start(first), layout.start(last));
+                self.storage.punch(start, end + u64::from(layout.data_len(last)) - start)?;
+            }
+        }
+        // Holes change how files look. Without this record the next start would hash all that is left, and no harm done.
+        let _ = self.save(record);
+        Ok(self.storage.allocated())
     }
     /// Whether a write leaves a piece that is not whole, or that has no hash to check it by.
     fn needs_journal(&self, offset: u64, length: u64) -> bool {
@@ -304,7 +362,7 @@ impl TitleStore {
         }
         Record { have: record.have.clone(), stamps }.save(path)?;
         let layout = &self.storage.info().layout;
-        let piece_of = |at| layout.piece_at(at).map(shoal_wire::metainfo::PieceIndex::get);
+        let piece_of = |at| layout.piece_at(at).map(PieceIndex::get);
         self.journal().map_or(Ok(()), |mut journal| {
             journal.retain(|stretch| {
                 let last = stretch.offset + u64::from(stretch.length.max(1)) - 1;

@@ -265,6 +265,13 @@ pub enum Command {
         /// Received.
         down: Option<u64>,
     },
+    /// What the titles that are [`AddTitle::cached`] may take on the disk, all together. Above it pieces of them are given up.
+    Cache {
+        /// Bytes; `None` is no limit.
+        quota: Option<u64>,
+        /// Bytes of it that are taken by what this node does not know and [`Job::Reclaim`] can free: films of earlier runs.
+        elsewhere: u64,
+    },
     /// The world slept or changed its address: links may be dead, trackers must be told.
     NetworkChanged,
     /// Leave everything, save, tell `Stopped`.
@@ -294,6 +301,8 @@ pub struct AddTitle {
     pub want: Want,
     /// This peer is a publisher or an edge: parent of last resort.
     pub source: bool,
+    /// It is here to be watched: it counts against the quota of [`Command::Cache`], and pieces of it may be given up.
+    pub cached: bool,
     /// Time index of a film, by file index, when it is at hand.
     pub time_indexes: Vec<(u32, Arc<TimeIndex>)>,
 }
@@ -313,6 +322,7 @@ impl AddTitle {
             partial: Vec::new(),
             want: Want::All,
             source: false,
+            cached: false,
             time_indexes: Vec::new(),
         }
     }
@@ -404,6 +414,21 @@ pub enum Job {
         /// What to record.
         record: ResumeRecord,
     },
+    /// Give the room of pieces back to the disk: `Outcome::Freed` with the bytes that the title still takes there. First, and
+    /// safe against a power cut, it is recorded that they are gone; all writes that were asked for before are done by then.
+    Evict {
+        /// The title.
+        title: TitleId,
+        /// What to record: `pieces` are not in it.
+        record: ResumeRecord,
+        /// Pieces of which nothing is read or written any more.
+        pieces: Vec<u32>,
+    },
+    /// Free this much of the cache that no title of this node uses: `Outcome::Freed` with the bytes that are left there.
+    Reclaim {
+        /// Bytes.
+        bytes: u64,
+    },
     /// Find the addresses of a host: `Outcome::Resolved`.
     Resolve {
         /// Name or literal address.
@@ -476,6 +501,8 @@ pub enum Outcome {
         /// Over what it came.
         family: Family,
     },
+    /// Room was made; so many bytes are still taken there.
+    Freed(u64),
     /// It could not be done; the sentence is for the user.
     Failed(Failure),
 }

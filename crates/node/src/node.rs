@@ -13,7 +13,7 @@ use crate::io::{Command, Effect, Event, Input, Machine};
 use crate::link::TitleId;
 use crate::play::Play;
 use crate::rng::{Rng, Seed};
-use crate::stats::{Counters, TitleView};
+use crate::stats::{CacheView, Counters, TitleView};
 use crate::swarm::Swarms;
 use crate::time::{Instant, earlier};
 use crate::turn::{Note, Owner, Tally, Tickets, Turn};
@@ -82,6 +82,12 @@ impl Node {
         self.counters.titles.values()
     }
 
+    /// How the cache of watched films stands; `None` without a quota. O(titles).
+    #[must_use]
+    pub fn cache(&self) -> Option<CacheView> {
+        self.swarms.cache_view()
+    }
+
     /// Makes every sum that the node keeps again from its parts. For tests and simulations, between turns.
     ///
     /// # Errors
@@ -110,6 +116,7 @@ impl Node {
             Input::Done { ticket, outcome } => match turn.tickets.redeem(ticket) {
                 Some(Owner::Swarm(title, task)) => self.swarms.on_done(turn, title, task, outcome),
                 Some(Owner::Discover(task)) => self.discover.on_done(turn, task, outcome),
+                Some(Owner::Cache) => self.swarms.on_reclaimed(turn, outcome),
                 None => {}
             },
         }
@@ -123,6 +130,7 @@ impl Node {
             | Command::Remove { .. }
             | Command::Peers { .. }
             | Command::Select { .. }
+            | Command::Cache { .. }
             | Command::Limits { .. } => {
                 self.swarms.on_command(turn, command);
             }
@@ -197,6 +205,8 @@ impl Machine for Node {
             self.play.on_wake(&mut turn);
             self.settle(&mut turn);
         }
+        self.swarms.balance(&mut turn);
+        self.settle(&mut turn);
         self.swarms.forget(&mut turn);
         if let Some(limit) = self.stopping
             && !self.stopped

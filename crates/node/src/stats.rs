@@ -33,6 +33,17 @@ pub struct Counters {
     pub hash_failures: u64,
     /// Bytes still wanted.
     pub left: u64,
+    /// Film bytes given up to keep the cache within its quota.
+    pub evicted: u64,
+}
+
+/// How the cache of watched films stands.
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
+pub struct CacheView {
+    /// Bytes that it may take.
+    pub quota: u64,
+    /// Bytes that it takes on the disk, or will once the pieces that are begun are whole.
+    pub used: u64,
 }
 
 /// One title, as a person would want to see it.

@@ -76,6 +76,8 @@ pub(crate) enum Owner {
     Swarm(TitleId, crate::swarm::Task),
     /// Discovery.
     Discover(crate::discover::Task),
+    /// The cache, for all titles.
+    Cache,
 }
 
 /// Jobs under way.
@@ -156,8 +158,14 @@ pub(crate) enum Note {
     PeerUp { title: TitleId, link: LinkId, listen: Option<SocketAddr>, seed: bool, exchange: bool },
     /// swarm -> discover: that link is gone.
     PeerDown { title: TitleId, link: LinkId },
-    /// play -> swarm: all windows of a title, most wanted first; replaces the previous ones.
-    Windows { title: TitleId, windows: Vec<Window>, cause: WindowCause },
+    /// play -> swarm: all windows of a title, most wanted first; replaces the previous ones. `heads` are the bytes of
+    /// piece space at which its players are.
+    Windows {
+        title: TitleId,
+        windows: Vec<Window>,
+        heads: Vec<(ReaderId, u64)>,
+        cause: WindowCause,
+    },
     /// play -> swarm: tell how far verified bytes reach without a gap from `from` (piece space). Replaces an earlier one.
     Watch { title: TitleId, reader: ReaderId, from: u64 },
     /// play -> swarm: no longer.

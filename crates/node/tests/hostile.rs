@@ -205,6 +205,7 @@ impl Script {
             peers: vec![addr(200), addr(201)],
             have: (!self.magnet).then_some(have),
             partial,
+            cached: held >> 5 & 1 != 0,
             ..AddTitle::new(TITLE, self.info.hashes)
         };
         self.removed = false;
@@ -520,7 +521,7 @@ impl Script {
     }
     fn command(&mut self, what: u8, at: u32) {
         let reader = ReaderId(u32::from(what >> 4));
-        let command = match what % 13 {
+        let command = match what % 14 {
             0 => Command::Open {
                 reader,
                 title: TITLE,
@@ -545,6 +546,10 @@ impl Script {
                 Command::Shutdown
             }
             12 => Command::Select { title: TITLE, files: vec![(at & 1, at & 3)] },
+            13 => Command::Cache {
+                quota: Some(u64::from(at % (6 * PIECE))),
+                elsewhere: u64::from(at & 1) * u64::from(PIECE),
+            },
             _ => return,
         };
         let stops = matches!(command, Command::Shutdown);
@@ -566,6 +571,7 @@ impl Script {
         if self.removed {
             self.add(0);
         }
+        self.give(Input::Command(Command::Cache { quota: None, elsewhere: 0 }));
         self.give(Input::Command(Command::Select { title: TITLE, files: Vec::new() }));
         let done = self.now + MEND;
         let mut seeds = 0;

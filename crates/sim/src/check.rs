@@ -3,11 +3,12 @@
 //! A check that fails becomes a [`Violation`], never a panic: the run stops there and its last turns are printed. The
 //! cheap checks are always on; the [`Ledger`] of requests costs memory per outstanding request and is for fault runs.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::hash::BuildHasherDefault;
 
 use shoal_node::link::{LinkId, TitleId};
 use shoal_node::stats::Counters;
+use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{BLOCK_LEN, BlockRequest, Extended, Message, ShoalMessage};
 
 use crate::network::LinkHash;
@@ -43,6 +44,8 @@ pub struct Checks {
     violations: Vec<Violation>,
     /// Requests, when they are followed.
     pub ledger: Option<Ledger>,
+    /// Announcements, when they are followed.
+    pub claims: Option<Claims>,
 }
 
 impl Checks {
@@ -82,6 +85,86 @@ impl Checks {
         self.require(from <= useful, at_ns, node, || {
             format!("{from} useful bytes by source, but {useful} in all")
         });
+    }
+}
+
+/// What each node has told on each of its links that it has.
+#[derive(Debug, Default)]
+pub struct Claims {
+    links: BTreeMap<(u32, LinkId), Told>,
+}
+
+/// What a node has told on one of its links.
+#[derive(Debug, Default)]
+struct Told {
+    pieces: BTreeSet<u32>,
+    /// Of them, those that it gave up since.
+    owed: BTreeSet<u32>,
+    /// The other end has said which extensions it speaks: before, nothing can be withdrawn.
+    greeted: bool,
+}
+
+impl Claims {
+    /// A node says something. Returns the piece that it announces though `has` says that it is not there.
+    pub fn on_send(
+        &mut self,
+        node: u32,
+        link: LinkId,
+        message: &Message,
+        pieces: u32,
+        has: impl Fn(u32) -> bool,
+    ) -> Option<u32> {
+        let told = self.links.entry((node, link)).or_default();
+        let news: Vec<u32> = match message {
+            Message::HaveAll => (0..pieces).collect(),
+            Message::Have { piece } => vec![*piece],
+            Message::Bitfield(bytes) => Bitfield::from_wire(bytes, pieces)
+                .map_or_else(Vec::new, |bits| bits.iter().collect()),
+            Message::Extended(extended) => {
+                if let Extended::DontHave { piece } = &**extended {
+                    told.pieces.remove(piece);
+                    told.owed.remove(piece);
+                }
+                return None;
+            }
+            _ => return None,
+        };
+        told.pieces.extend(&news);
+        told.owed.retain(|piece| !news.contains(piece));
+        news.into_iter().find(|&piece| !has(piece))
+    }
+    /// A node hears something.
+    pub fn on_message(&mut self, node: u32, link: LinkId, message: &Message) {
+        if let Message::Extended(extended) = message
+            && let Extended::Handshake(_) = &**extended
+        {
+            self.links.entry((node, link)).or_default().greeted = true;
+        }
+    }
+    /// A node gives pieces of a title up; `is_of` says which links are of that title.
+    pub fn on_evict(&mut self, node: u32, pieces: &[u32], is_of: impl Fn(LinkId) -> bool) {
+        for (_, told) in self.links_of(node).filter(|(link, _)| is_of(*link)) {
+            told.owed.extend(pieces.iter().filter(|piece| told.pieces.contains(piece)));
+        }
+    }
+    fn links_of(&mut self, node: u32) -> impl Iterator<Item = (LinkId, &mut Told)> {
+        let links = self.links.range_mut((node, LinkId(0))..=(node, LinkId(u32::MAX)));
+        links.map(|((_, link), told)| (*link, told))
+    }
+    /// The turn is over: what was given up in it must not be thought to be there by anybody.
+    pub fn end_turn(&mut self, node: u32) -> Option<String> {
+        let (link, told) =
+            self.links_of(node).find(|(_, told)| told.greeted && !told.owed.is_empty())?;
+        let piece = told.owed.first()?;
+        Some(format!("it gave up piece {piece} and did not withdraw it on link {}", link.0))
+    }
+    /// A link of a node is gone.
+    pub fn on_link_down(&mut self, node: u32, link: LinkId) {
+        self.links.remove(&(node, link));
+    }
+    /// A node's process ended.
+    pub fn on_leave(&mut self, node: u32) {
+        self.links.retain(|key, _| key.0 != node);
     }
 }
 
@@ -282,6 +365,27 @@ mod tests {
         assert_eq!(ledger.end_turn(1, |_, _| true), None);
         assert_eq!(ledger.on_message(1, LinkId(4), &piece()), None);
         assert_eq!(ledger.unasked.get(&1), Some(&16_384));
+    }
+
+    #[test]
+    fn what_is_given_up_must_be_withdrawn_and_only_what_is_there_announced() {
+        let mut claims = Claims::default();
+        let have = |piece| Message::Have { piece };
+        assert_eq!(claims.on_send(1, LinkId(2), &have(3), 8, |_| true), None);
+        assert_eq!(claims.on_send(1, LinkId(4), &Message::HaveAll, 8, |piece| piece != 7), Some(7));
+        claims.on_evict(1, &[3], |_| true);
+        assert_eq!(claims.end_turn(1), None, "nobody could be told yet");
+        let hello = Message::Extended(Extended::Handshake(Default::default()).into());
+        claims.on_message(1, LinkId(2), &hello);
+        claims.on_message(1, LinkId(4), &hello);
+        let lost = Message::Extended(Extended::DontHave { piece: 3 }.into());
+        claims.on_send(1, LinkId(4), &lost, 8, |_| false);
+        assert!(claims.end_turn(1).is_some_and(|text| text.contains("link 2")));
+        claims.on_link_down(1, LinkId(2));
+        claims.on_evict(1, &[3], |_| true);
+        assert_eq!(claims.end_turn(1), None);
+        claims.on_evict(1, &[5], |link| link != LinkId(4));
+        assert_eq!(claims.end_turn(1), None, "link 4 is of another title");
     }
 
     #[test]

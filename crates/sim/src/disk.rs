@@ -54,6 +54,8 @@ pub struct Disk {
     pub slowness: u32,
     /// Writes fail for lack of room.
     pub full: bool,
+    /// More than so many bytes must never be stored.
+    pub stored_max: Option<u64>,
     /// Host of the directory, for names.
     pub directory: u32,
 }
@@ -76,6 +78,8 @@ pub enum Wrong {
     ReadUnstored,
     /// The record vouches for bytes that were never stored.
     SavedUnstored,
+    /// The record vouches for what is being freed.
+    FreedRecorded,
 }
 
 impl Disk {
@@ -90,6 +94,7 @@ impl Disk {
             shelves: BTreeMap::new(),
             slowness: 1,
             full: false,
+            stored_max: None,
             directory: 0,
         }
     }
@@ -118,6 +123,16 @@ impl Disk {
             }
         }
         shelf.saved = Some(ResumeRecord { have: pieces.clone(), partial: Vec::new() });
+    }
+    /// Whether all of a piece of a title is stored.
+    #[must_use]
+    pub fn has_piece(&self, title: TitleId, piece: u32) -> bool {
+        let layout = &self.catalogue.any().info.layout;
+        let (Some(index), Some(shelf)) = (layout.piece(piece), self.shelves.get(&title)) else {
+            return false;
+        };
+        let first = piece * layout.blocks_per_piece();
+        (first..first + layout.block_count(index)).all(|block| shelf.stored.get(block))
     }
     /// Whole pieces of a title that are stored.
     #[must_use]
@@ -181,6 +196,9 @@ impl Disk {
                 (at, Outcome::Prepared(Box::new(saved)), None)
             }
             Job::Save { title, record, .. } => self.save(now, title, record),
+            Job::Evict { title, record, pieces } => self.evict(now, title, record, &pieces),
+            // Nothing was watched here before.
+            Job::Reclaim { .. } => (self.disk_time(now, 0), Outcome::Freed(0), None),
             Job::Resolve { host, port } => {
                 let literal = host.parse::<std::net::IpAddr>().ok();
                 let ip = literal.unwrap_or_else(|| address_of(self.directory).ip());
@@ -237,6 +255,40 @@ impl Disk {
         (at, Outcome::Stored, wrong)
     }
 
+    /// Records that pieces are gone, then frees them.
+    fn evict(
+        &mut self,
+        now: u64,
+        title: TitleId,
+        record: ResumeRecord,
+        pieces: &[u32],
+    ) -> (u64, Outcome, Option<Wrong>) {
+        let (at, outcome, mut wrong) = self.save(now, title, record);
+        if !matches!(outcome, Outcome::Stored) {
+            return (at, outcome, wrong);
+        }
+        let vouched = |record: &ResumeRecord| {
+            pieces.iter().any(|&piece| {
+                record.have.get(piece) || record.partial.iter().any(|(other, _)| *other == piece)
+            })
+        };
+        if self.saved(title).is_some_and(vouched) {
+            wrong = Some(Wrong::FreedRecorded);
+        }
+        let per_piece = self.catalogue.any().info.layout.blocks_per_piece();
+        let shelf = self.shelf(title);
+        for block in pieces.iter().flat_map(|piece| piece * per_piece..(piece + 1) * per_piece) {
+            shelf.stored.clear(block);
+            shelf.tainted.remove(&block);
+        }
+        (at, Outcome::Freed(shelf.stored_bytes()), wrong)
+    }
+    /// Bytes of the blocks that are stored, of all titles.
+    #[must_use]
+    pub fn stored_bytes(&self) -> u64 {
+        self.shelves.values().map(Shelf::stored_bytes).sum()
+    }
+
     fn disk_time(&mut self, now: u64, bytes: u64) -> u64 {
         let slowness = u64::from(self.slowness.max(1));
         let work = self.config.access_ns + bytes * 1_000_000_000 / self.config.rate.max(1);
@@ -251,6 +303,9 @@ impl Disk {
 }
 
 impl Shelf {
+    fn stored_bytes(&self) -> u64 {
+        u64::from(self.stored.ones()) * u64::from(BLOCK_LEN)
+    }
     fn blocks(offset: u64, length: u64) -> std::ops::Range<u32> {
         let block = u64::from(BLOCK_LEN);
         (offset / block) as u32..(offset + length).div_ceil(block) as u32
@@ -315,6 +370,25 @@ mod tests {
         assert!(disk.pieces(TitleId(1)).is_full() && disk.saved(TitleId(1)).is_some());
         assert!(disk.pieces(TitleId(0)).ones() == 0 && disk.saved(TitleId(0)).is_none());
         assert!(disk.has_any(TitleId(1), 3..4) && !disk.has_any(TitleId(0), 0..20));
+    }
+
+    #[test]
+    fn what_is_given_up_of_one_title_stays_of_another_and_all_titles_count() {
+        let mut disk = disk();
+        disk.preload(TitleId(0), &Bitfield::full(5));
+        disk.preload(TitleId(1), &Bitfield::full(5));
+        let block = u64::from(BLOCK_LEN);
+        assert_eq!(disk.stored_bytes(), 38 * block);
+        let mut have = Bitfield::full(5);
+        have.clear(2);
+        let record = ResumeRecord { have, partial: Vec::new() };
+        let evict = |pieces| Job::Evict { title: TitleId(1), record: record.clone(), pieces };
+        let (_, outcome, wrong) = disk.run(0, evict(vec![2]));
+        assert!(matches!(outcome, Outcome::Freed(left) if left == 15 * block) && wrong.is_none());
+        assert!(!disk.has_piece(TitleId(1), 2) && disk.has_piece(TitleId(1), 3));
+        assert!(disk.pieces(TitleId(0)).is_full());
+        assert_eq!(disk.stored_bytes(), 34 * block);
+        assert_eq!(disk.run(0, evict(vec![3])).2, Some(Wrong::FreedRecorded));
     }
 
     #[test]

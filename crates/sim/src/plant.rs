@@ -32,6 +32,8 @@ pub enum Plant {
     DoubledCredit,
     /// Nothing that was fetched is announced.
     NoHave,
+    /// Nothing that is given up is withdrawn.
+    NoWithdrawal,
     /// Links are opened twice.
     DoubledLinkUp,
     /// Useful bytes are counted twice.
@@ -40,7 +42,7 @@ pub enum Plant {
 
 impl Plant {
     /// All of them.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoCancel,
         Self::SkippedVerification,
         Self::LostUnchoke,
@@ -50,6 +52,7 @@ impl Plant {
         Self::DeafToLinkDown,
         Self::DoubledCredit,
         Self::NoHave,
+        Self::NoWithdrawal,
         Self::DoubledLinkUp,
         Self::DoubleCount,
     ];
@@ -114,6 +117,10 @@ impl Planted {
         let Effect::Send { message, .. } = effect else { return false };
         match self.plant {
             Plant::NoCancel => matches!(message, Message::Cancel(_)),
+            Plant::NoWithdrawal => match message {
+                Message::Extended(extended) => matches!(**extended, Extended::DontHave { .. }),
+                _ => false,
+            },
             Plant::NoHave => match message {
                 Message::Have { .. } => true,
                 Message::Extended(extended) => {

@@ -28,6 +28,10 @@ use crate::world::{Actor, Arrived, Deceit, Stop, World, WorldConfig};
 const TICK_NS: u64 = 250_000_000;
 /// Length of the stretches in which the servers' film bytes are summed, nanoseconds: a multiple of the tick.
 pub const SERIES_NS: u64 = 5_000_000_000;
+/// What is due within so many seconds is fetched before there is room for it.
+const CACHE_URGENT_S: u64 = 3;
+/// A full disk is tried again after so many seconds.
+const DISK_RETRY_S: u64 = 10;
 /// Film after the target of a jump of which nothing may be there, milliseconds.
 const JUMP_CLEAR_MS: u64 = 2000;
 
@@ -411,12 +415,34 @@ impl Stage {
         if role == Role::Viewer && self.marks[host as usize].startup_ms.is_none() {
             self.world.seat_mut(host).parents = Some(Vec::new());
         }
+        if role == Role::Viewer && self.scenario.play.cache_percent > 0 {
+            let (quota, slack) = self.cache();
+            self.world.seat_mut(host).disk.stored_max = Some(quota + slack);
+            let command = Command::Cache { quota: Some(quota), elsewhere: 0 };
+            self.world.tell(host, Input::Command(command));
+        }
         for title in self.marks[host as usize].titles.clone() {
             self.add_title(host, title);
         }
         if role == Role::Viewer {
             self.play(host);
         }
+    }
+
+    /// What a viewer may keep of all its titles, and by how much it may exceed that while it makes room, bytes: two batches, what is
+    /// due within three seconds, and what was begun a moment before.
+    fn cache(&self) -> (u64, u64) {
+        let layout = &self.catalogue.any().info.layout;
+        let quota = layout.data_total() * u64::from(self.scenario.play.cache_percent) / 100;
+        let piece = u64::from(layout.piece_length());
+        let urgent = self.scenario.film.rate_bit_per_s / 8 * CACHE_URGENT_S;
+        let batch = (quota / 32).max((4 << 20).min(quota / 8)).min(64 << 20).max(piece);
+        // A full disk takes no record, so nothing is freed until it is tried again; and each jump needs something at once.
+        let late = match self.scenario.faults.draw {
+            true => u64::from(self.scenario.play.jumps) + DISK_RETRY_S.div_ceil(CACHE_URGENT_S),
+            false => 0,
+        };
+        (quota, 2 * batch + urgent * (1 + late) + 4 * piece)
     }
 
     fn add_title(&mut self, host: u32, title: TitleId) {
@@ -510,6 +536,7 @@ impl Stage {
             want,
             // The rules of a source expect that blocks travel on from peer to peer.
             source: role == Role::Server && !self.server_only,
+            cached: role == Role::Viewer,
             time_indexes: index.map(|index| (0, Arc::clone(index))).into_iter().collect(),
         }
     }

@@ -181,6 +181,7 @@ impl Digest {
                     Outcome::Resolved(found) => 4 + found.len() as u64,
                     Outcome::Fetched { status, .. } => u64::from(*status),
                     Outcome::Failed(_) => 5,
+                    Outcome::Freed(bytes) => 6 ^ (bytes << 8),
                 };
                 self.add_two(47, (u64::from(ticket.0) << 24) ^ number);
             }
@@ -214,6 +215,8 @@ impl Digest {
                     Job::Save { record, .. } => (7, u64::from(record.have.ones())),
                     Job::Resolve { port, .. } => (8, u64::from(*port)),
                     Job::Fetch { url, .. } => (9, url.len() as u64),
+                    Job::Evict { pieces, .. } => (11, pieces.len() as u64),
+                    Job::Reclaim { bytes } => (12, *bytes),
                 };
                 self.add_two(53, (u64::from(ticket.0) << 8) ^ kind);
                 self.add(number);

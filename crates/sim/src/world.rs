@@ -19,7 +19,7 @@ use shoal_node::{Node, config};
 use shoal_wire::peer::{BLOCK_LEN, Message};
 
 use crate::catalogue::Catalogue;
-use crate::check::{Checks, Ledger, WAKES_PER_MS_MAX};
+use crate::check::{Checks, Claims, Ledger, WAKES_PER_MS_MAX};
 use crate::content::{is_tainted, tainted};
 use crate::directory::{DirectoryHost, packet_len};
 use crate::disk::{Disk, DiskConfig, Wrong};
@@ -238,6 +238,7 @@ impl World {
     pub fn new(config: &WorldConfig, catalogue: Rc<Catalogue>, seed: Seed) -> Self {
         let mut checks = Checks::default();
         checks.ledger = config.strict.then(Ledger::default);
+        checks.claims = config.strict.then(Claims::default);
         Self {
             now: 0,
             queue: Queue::default(),
@@ -335,6 +336,9 @@ impl World {
         if let Some(ledger) = &mut self.checks.ledger {
             ledger.on_leave(host);
         }
+        if let Some(claims) = &mut self.checks.claims {
+            claims.on_leave(host);
+        }
     }
     /// Asks to be given the floor at a time.
     pub fn plan(&mut self, at_ns: u64, action: u32) {
@@ -402,9 +406,7 @@ impl World {
                 self.step(host, Input::Credit { link, bytes });
             }
             Arrival::Down { link, reason } => {
-                if let Some(ledger) = &mut self.checks.ledger {
-                    ledger.on_link_down(host, link);
-                }
+                self.forget_link(host, link);
                 self.seats[host as usize].links.remove(&link.0);
                 self.step(host, Input::LinkDown { link, reason });
             }
@@ -418,6 +420,9 @@ impl World {
                     && let Some(what) = ledger.on_message(host, link, &message)
                 {
                     self.checks.fail(self.now, host, what);
+                }
+                if let Some(claims) = &mut self.checks.claims {
+                    claims.on_message(host, link, &message);
                 }
                 self.step(host, Input::Message { link, message });
             }
@@ -540,6 +545,11 @@ impl World {
         {
             self.checks.fail(self.now, node, what);
         }
+        if let Some(claims) = &mut self.checks.claims
+            && let Some(what) = claims.end_turn(node)
+        {
+            self.checks.fail(self.now, node, what);
+        }
         self.plan_wake(node);
     }
 
@@ -581,10 +591,17 @@ impl World {
         }
     }
 
-    fn close(&mut self, node: u32, link: LinkId, reason: CloseReason) {
+    /// What was said on a link of a node does not matter any more.
+    fn forget_link(&mut self, node: u32, link: LinkId) {
         if let Some(ledger) = &mut self.checks.ledger {
             ledger.on_link_down(node, link);
         }
+        if let Some(claims) = &mut self.checks.claims {
+            claims.on_link_down(node, link);
+        }
+    }
+    fn close(&mut self, node: u32, link: LinkId, reason: CloseReason) {
+        self.forget_link(node, link);
         let known = self.seats[node as usize].links.remove(&link.0).is_some();
         self.network.close(self.now, node, link, reason, &mut self.queue);
         self.checks.require(known, self.now, node, || {
@@ -620,7 +637,17 @@ impl World {
         if let Some(ledger) = &mut self.checks.ledger {
             ledger.on_send(self.now, node, link, &message);
         }
-        let open = self.seats[node as usize].links.get(&link.0).is_some_and(|ties| ties.open);
+        let ties = self.seats[node as usize].links.get(&link.0);
+        let (open, title) = ties.map_or((false, TitleId(0)), |ties| (ties.open, ties.title));
+        let disk = &self.seats[node as usize].disk;
+        let has = |piece| disk.has_piece(title, piece);
+        let pieces = self.catalogue.any().info.layout.piece_count();
+        if let Some(claims) = self.checks.claims.as_mut().filter(|_| !deceit.claims_all)
+            && let Some(piece) = claims.on_send(node, link, &message, pieces, has)
+        {
+            let what = format!("it announces piece {piece}, which is not on its disk");
+            self.checks.fail(self.now, node, what);
+        }
         self.checks.require(open, self.now, node, || {
             format!("it sends {} on link {}, which is not open", name_of(&message), link.0)
         });
@@ -642,12 +669,26 @@ impl World {
                 ledger.on_stored(*title, piece, (offset % per_piece) as u32, length as u32);
             }
         }
+        if let Job::Evict { title, pieces, .. } = &job
+            && let Some(claims) = &mut self.checks.claims
+        {
+            let is_of =
+                |link: LinkId| seat.links.get(&link.0).is_some_and(|ties| ties.title == *title);
+            claims.on_evict(node, pieces, is_of);
+        }
         let (at, outcome, wrong) = seat.disk.run(now, job);
+        if let Some(most) = seat.disk.stored_max {
+            let stored = seat.disk.stored_bytes();
+            self.checks.require(stored <= most, now, node, || {
+                format!("it stores {stored} bytes where it may store {most}")
+            });
+        }
         if let Some(wrong) = wrong {
             let what = match wrong {
                 Wrong::StoredTaint => "it stores bytes that fail their hash",
                 Wrong::ReadUnstored => "it reads bytes that it never stored",
                 Wrong::SavedUnstored => "it vouches for bytes that it never stored",
+                Wrong::FreedRecorded => "it frees pieces for which its record vouches",
             };
             self.checks.fail(now, node, what.to_owned());
         }
@@ -676,8 +717,11 @@ impl World {
             }
             Told::Ready { .. } => return,
             Told::Complete { title, .. } => {
-                let stored = self.seats[node as usize].disk.pieces(*title);
-                self.checks.require(stored.is_full(), self.now, node, || {
+                let disk = &self.seats[node as usize].disk;
+                let stored = disk.pieces(*title);
+                // Under a quota complete is what there is room for.
+                let is_limited = disk.stored_max.is_some();
+                self.checks.require(stored.is_full() || is_limited, self.now, node, || {
                     format!(
                         "it calls the title complete with {} pieces missing",
                         stored.len() - stored.ones()

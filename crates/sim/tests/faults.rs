@@ -32,6 +32,16 @@ fn every_seed_survives_its_faults_with_hybrid_titles() {
 }
 
 #[test]
+fn every_seed_survives_its_faults_with_little_room_on_the_disk() {
+    survive("faults", &["play.cache_percent=40", "film.piece_bytes=32768"]);
+}
+
+#[test]
+fn every_seed_survives_its_faults_with_little_room_and_whole_pieces() {
+    survive("faults", &["play.cache_percent=40", "film.piece_bytes=32768", "film.format=v1"]);
+}
+
+#[test]
 fn every_seed_survives_its_faults_with_v1_titles_and_magnets() {
     survive("faults", &["film.format=v1", "link.form=magnet"]);
 }

@@ -2,7 +2,8 @@
 //!
 //! A title is announced before the node hears of it and forgotten once the last job of it is done.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -13,6 +14,7 @@ use shoal_wire::metainfo::Info;
 use shoal_wire::{Hash32, InfoHashes};
 
 use crate::error::DriveError;
+use crate::kept::Kept;
 use crate::resume::StateFolder;
 use crate::storage::{Descriptors, Place};
 use crate::title::{CheckProgress, TitleStore, Trust, Verified};
@@ -38,6 +40,8 @@ pub struct Titles {
     state: Mutex<Option<Arc<StateFolder>>>,
     /// No check is begun any more.
     stopping: AtomicBool,
+    /// Where films that are watched lie, each in a folder of its own.
+    cache: Option<PathBuf>,
 }
 
 #[derive(Debug)]
@@ -49,14 +53,19 @@ struct Entry {
 }
 
 impl Titles {
-    /// No titles yet. Without `state` nothing is remembered between runs.
+    /// No titles yet. Without `state` nothing is remembered between runs; `cache` is the folder of films that are watched.
     #[must_use]
-    pub fn new(descriptors: Arc<Descriptors>, state: Option<Arc<StateFolder>>) -> Self {
+    pub fn new(
+        descriptors: Arc<Descriptors>,
+        state: Option<Arc<StateFolder>>,
+        cache: Option<PathBuf>,
+    ) -> Self {
         Self {
             entries: Mutex::default(),
             descriptors,
             state: Mutex::new(state),
             stopping: AtomicBool::new(false),
+            cache,
         }
     }
     fn lock(&self) -> MutexGuard<'_, HashMap<TitleId, Entry>> {
@@ -106,6 +115,39 @@ impl Titles {
     pub fn kept_info(&self, hashes: &InfoHashes) -> Option<Bytes> {
         let path = self.state()?.title_file(hashes, "info");
         std::fs::read(path).ok().map(Bytes::from)
+    }
+    /// Whether what lies there is in the cache.
+    #[must_use]
+    pub fn is_cached(&self, place: &Place) -> bool {
+        matches!(place, Place::Below(folder) if self.cache.as_deref().is_some_and(|cache| {
+            folder.parent() == Some(cache)
+        }))
+    }
+    /// Films in the cache that no title here uses.
+    fn kept(&self, but: Option<&Place>) -> Kept {
+        let Some(cache) = &self.cache else { return Kept::default() };
+        let entries = self.lock();
+        let live = entries.values().map(|entry| &entry.options.place).chain(but);
+        let live: BTreeSet<&Path> = live
+            .filter_map(|place| match place {
+                Place::Below(folder) => Some(folder.as_path()),
+                Place::Files(_) => None,
+            })
+            .collect();
+        Kept::look(cache, self.state().as_deref(), |folder| live.contains(folder))
+    }
+    /// Bytes on the disk of films in the cache that no title here uses, nor one that is about to come to `place`. Blocks.
+    #[must_use]
+    pub fn kept_bytes(&self, place: Option<&Place>) -> u64 {
+        self.kept(place).bytes()
+    }
+    /// Frees `bytes` of them, the longest unused first. Returns what is left of them.
+    pub(super) fn reclaim(&self, bytes: u64) -> u64 {
+        let mut kept = self.kept(None);
+        if let Some(state) = self.state() {
+            kept.free(bytes, &state, &self.descriptors);
+        }
+        kept.bytes()
     }
     fn state(&self) -> Option<Arc<StateFolder>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).clone()

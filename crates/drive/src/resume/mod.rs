@@ -130,6 +130,11 @@ impl StateFolder {
             (None, Some(v2)) => v2.to_string(),
             (None, None) => "unnamed".to_owned(),
         };
+        self.named_file(&name, extension)
+    }
+    /// The same by the title's name: an info-hash in hexadecimal digits.
+    #[must_use]
+    pub fn named_file(&self, name: &str, extension: &str) -> PathBuf {
         self.titles().join(format!("{name}.{extension}"))
     }
 }

@@ -1,6 +1,6 @@
 //! The files of one title below a folder: piece space to file segments, sparse, opened when needed.
 //!
-//! **Does**: reads and writes stretches of piece space with positioned calls; notices files that went away or were
+//! **Does**: frees the room of stretches, reads and writes stretches of piece space with positioned calls; notices files that went away or were
 //! changed by others since they were verified; tells where a file has data at all.
 //! **Refuses**: to follow a symbolic link, to leave its folder, to write padding, to make a file shorter.
 //!
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use rustix::fs::{SeekFrom, Stat, fdatasync, fstat, ftruncate, seek};
+use rustix::fs::{FallocateFlags, SeekFrom, Stat, fallocate, fdatasync, fstat, ftruncate, seek};
 use rustix::io::{Errno, pread, pwritev};
 use shoal_wire::metainfo::Info;
 
@@ -31,6 +31,9 @@ use crate::error::DriveError;
 
 /// Parts that one system call takes (`IOV_MAX` of Linux).
 const PARTS_MAX: usize = 1024;
+
+/// Bytes in which the system counts what files take, whatever its blocks are.
+pub(crate) const STAT_BLOCK: u64 = 512;
 
 /// By which a file is known not to have changed: its length and the times of its last change.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
@@ -292,6 +295,47 @@ impl Storage {
         let written = self.write_parts(&*opened, segment, parts);
         self.end_write(file);
         written
+    }
+    /// Gives the room of `len` bytes of piece space from `offset` back to the disk: they read as zeros then. What the system
+    /// cannot free alone, the ends of its own blocks, stays.
+    ///
+    /// # Errors
+    /// When the file system has no holes ([`DriveError::NoHoles`]), or a file is not what it was.
+    pub fn punch(&self, offset: u64, len: u64) -> Result<(), DriveError> {
+        for segment in self.segments(offset, usize::try_from(len).unwrap_or(usize::MAX)) {
+            let file = segment.file;
+            if self.stamp_now(file)?.is_none() {
+                continue;
+            }
+            let opened = self.begin_write(file)?;
+            let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+            let freed = loop {
+                match fallocate(&*opened, flags, segment.at, segment.len as u64) {
+                    Err(Errno::INTR) => {}
+                    result => break result,
+                }
+            };
+            self.end_write(file);
+            match freed {
+                Ok(()) => {}
+                Err(Errno::OPNOTSUPP | Errno::NOSYS) => {
+                    return Err(DriveError::NoHoles { path: self.path(file) });
+                }
+                Err(error) => {
+                    return Err(DriveError::disk("free a part of", &self.path(file), error));
+                }
+            }
+        }
+        Ok(())
+    }
+    /// Bytes that the files take on the disk; those that are not there, or cannot be looked at, take none.
+    #[must_use]
+    pub fn allocated(&self) -> u64 {
+        let blocks = (0..self.states.len()).filter_map(|file| {
+            let stat = fstat(&*self.open(file, Access::Read).ok()?).ok()?;
+            u64::try_from(stat.st_blocks).ok()
+        });
+        blocks.sum::<u64>() * STAT_BLOCK
     }
     /// Opens a file to write to it. The caller calls [`Storage::end_write`] whether the write succeeds or not.
     fn begin_write(&self, file: usize) -> Result<Arc<OwnedFd>, DriveError> {

@@ -223,3 +223,97 @@ fn leaves_of_a_stored_piece_are_those_of_its_blocks() {
     assert_eq!(leaves, expected);
     assert!(store.leaves(2, &buffers).is_err());
 }
+
+/// A title of eight pieces, all here and recorded.
+fn whole(state: &StateFolder, folder: &Path, data: &[u8]) -> TitleStore {
+    let store = open(state, folder, data);
+    store.prepare(Trust::Verified).expect("made");
+    write(&store, data, 0, data.len());
+    store.save(&without(&[])).expect("saved");
+    store
+}
+
+/// The record of eight pieces but for these.
+fn without(gone: &[u32]) -> ResumeRecord {
+    let mut have = Bitfield::full(8);
+    gone.iter().for_each(|&piece| {
+        have.clear(piece);
+    });
+    ResumeRecord { have, partial: Vec::new() }
+}
+
+fn stored(store: &TitleStore, piece: u32) -> Vec<u8> {
+    let mut buffer = vec![0; PIECE as usize];
+    store.read_into(u64::from(piece) * u64::from(PIECE), &mut buffer).expect("read");
+    buffer
+}
+
+#[test]
+fn what_is_evicted_gives_its_room_back_and_the_next_start_believes_the_rest_unseen() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(8 * PIECE as usize);
+    let store = whole(&state, folder.path(), &data);
+    let before = store.storage.allocated();
+    assert!(before >= data.len() as u64, "{before}");
+    // Two blocks of a piece that is not whole: the journal has them.
+    store.evict(&without(&[6]), &[6]).expect("freed");
+    write(&store, &data, 6 * PIECE as usize, 32 << 10);
+    assert_eq!(store.journal().expect("one").stretches().len(), 1);
+    let left = store.evict(&without(&[1, 2, 6]), &[1, 2, 6]).expect("freed");
+    assert!(left <= before - 3 * u64::from(PIECE), "{left} of {before}");
+    assert_eq!(store.journal().expect("one").stretches().len(), 0);
+    assert!(store.is_given_up(u64::from(PIECE) + 5, 10) && !store.is_given_up(0, PIECE.into()));
+    let file = std::fs::metadata(folder.path().join("title/film")).expect("there");
+    assert_eq!(file.len(), data.len() as u64);
+    // It may come again.
+    write(&store, &data, PIECE as usize, PIECE as usize);
+    assert!(!store.is_given_up(u64::from(PIECE), PIECE.into()));
+    assert_eq!(stored(&store, 1), data[PIECE as usize..2 * PIECE as usize]);
+    store.save(&without(&[2, 6])).expect("saved");
+    drop(store);
+    let store = open(&state, folder.path(), &data);
+    assert_eq!(ones(&store.prepare(Trust::Verified).expect("looked").have), [0, 1, 3, 4, 5, 7]);
+    assert_eq!(store.progress().total, 0, "nothing had to be hashed");
+}
+
+#[test]
+fn killed_at_any_moment_of_an_eviction_nothing_saved_is_lost_and_no_hole_is_taken_for_film() {
+    let data = film(8 * PIECE as usize);
+    for killed_after in ["the record", "the first hole", "all holes"] {
+        let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+        let state = StateFolder::open(state.path()).expect("state");
+        let store = whole(&state, folder.path(), &data);
+        let gone: &[u32] = match killed_after {
+            "the record" => &[],
+            "the first hole" => &[2],
+            _ => &[2, 5],
+        };
+        store.save(&without(&[2, 5])).expect("recorded");
+        for &piece in gone {
+            store.storage.punch(u64::from(piece * PIECE), PIECE.into()).expect("freed");
+        }
+        drop(store);
+        let store = open(&state, folder.path(), &data);
+        let found = store.prepare(Trust::Verified).expect("looked");
+        assert_eq!(ones(&found.have), ones(&without(gone).have), "killed after {killed_after}");
+        for piece in found.have.iter() {
+            let start = (piece * PIECE) as usize;
+            assert!(stored(&store, piece) == data[start..start + PIECE as usize]);
+        }
+    }
+}
+
+#[test]
+fn nothing_is_freed_before_the_record_is_there() {
+    let (state, folder) = (tempfile::tempdir().expect("a"), tempfile::tempdir().expect("b"));
+    let state = StateFolder::open(state.path()).expect("state");
+    let data = film(8 * PIECE as usize);
+    let store = whole(&state, folder.path(), &data);
+    let record = store.record.clone().expect("one");
+    std::fs::remove_file(&record).expect("removed");
+    std::fs::create_dir_all(record.join("in the way")).expect("made");
+    store.evict(&without(&[3]), &[3]).expect_err("no record");
+    let start = 3 * PIECE as usize;
+    assert!(stored(&store, 3) == data[start..start + PIECE as usize], "it is still there");
+}

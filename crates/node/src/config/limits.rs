@@ -129,6 +129,22 @@ pub(crate) const SUSPECTS_MAX: usize = 4;
 /// Bytes of them all, but for the last one.
 pub(crate) const SUSPECT_BYTES_MAX: usize = 16 << 20;
 
+// ---- Exchange: the cache of watched films
+
+/// So much of the quota is freed at once: one part in this many,
+pub(crate) const CACHE_BATCH_PART: u64 = 32;
+/// but not less than this, bytes, if the quota is not so small that one part in so many of it is less: each time costs a few syncs
+/// of the disk, and players take megabytes a second;
+pub(crate) const CACHE_BATCH_MIN: (u64, u64) = (4 << 20, 8);
+/// not more than this, bytes; and a piece at least.
+pub(crate) const CACHE_BATCH_MAX: u64 = 64 << 20;
+/// When nothing can be given up it is looked for again after this long.
+pub(crate) const CACHE_LOOK: Duration = Duration::from_millis(500);
+/// What a reader needs within this time is fetched although there is no room yet.
+pub(crate) const CACHE_URGENT: Duration = Duration::from_secs(3);
+/// What others asked for counts half as much after this many seconds.
+pub(crate) const ASKS_HALVED_EACH_S: u32 = 600;
+
 // ---- Exchange: what peers may say
 
 /// Announcements kept while the metadata is unknown; a peer that sends more is asked again later by its other ones.
@@ -147,6 +163,9 @@ pub(crate) const NOISE_MAX: u32 = 2000;
 pub(crate) const NOISE_PER_S: u32 = 100;
 /// A message that makes us look at all pieces of a peer, or at a table of addresses, weighs as much as this many small ones.
 pub(crate) const LARGE_NOISE: u32 = 100;
+/// Withdrawals of pieces that weigh as much as one message that tells nothing new: who has a quota makes them in bunches, and
+/// nobody should be kept busy by announcements that are taken back.
+pub(crate) const WITHDRAWALS_PER_NOISE: u32 = 8;
 /// Weight of hashes without a question: they take long to prove.
 pub(crate) const UNASKED_HASHES_NOISE: u32 = 20;
 /// This many blocks that were known already, or were too many, weigh as much as a small message that says nothing new.

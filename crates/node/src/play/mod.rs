@@ -452,14 +452,19 @@ impl Play {
         }
         order.sort_unstable();
         let mut windows = Vec::new();
+        let mut heads = Vec::new();
         for fetch in self.fetches.iter().filter(|fetch| fetch.title == title) {
             claims.push((fetch.id, Claim::Full, 0));
             windows.push(fetch.window(now));
         }
         for (claim, _, id) in order {
             match self.players.get_mut(&id) {
-                Some(Player::Show(show)) => show.demand(now, config, &mut windows),
+                Some(Player::Show(show)) => {
+                    heads.extend(show.head(now).map(|head| (id, head)));
+                    show.demand(now, config, &mut windows);
+                }
                 Some(Player::Reader(reader)) => {
+                    heads.extend(reader.head().map(|head| (id, head)));
                     known.boot_windows(reader, claim, &mut windows);
                     reader.demand(now, config, claim, &mut windows);
                 }
@@ -467,10 +472,12 @@ impl Play {
             }
         }
         let cause = if claims == known.claims { WindowCause::Moved } else { WindowCause::Jumped };
-        if cause == WindowCause::Jumped || windows != known.windows {
+        let moved = windows != known.windows || heads != known.heads;
+        if cause == WindowCause::Jumped || moved {
             known.claims = claims;
             known.windows.clone_from(&windows);
-            turn.note(Note::Windows { title, windows, cause });
+            known.heads.clone_from(&heads);
+            turn.note(Note::Windows { title, windows, heads, cause });
         }
     }
 

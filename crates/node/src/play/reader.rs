@@ -273,6 +273,10 @@ impl Reader {
         }
         self.complete((from, last), (due, playing), own, windows);
     }
+    /// The byte of piece space at which it is.
+    pub(crate) fn head(&self) -> Option<u64> {
+        Some(self.stage.as_ref()?.line.start() + self.position)
+    }
     /// Film that is here beyond the playhead.
     pub(crate) fn buffer(&self, now: Instant) -> Duration {
         self.stage.as_ref().map_or(Duration::ZERO, |stage| {

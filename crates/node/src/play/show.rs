@@ -191,6 +191,11 @@ impl Show {
             windows,
         );
     }
+    /// The byte of piece space at which it is.
+    pub(crate) fn head(&self, now: Instant) -> Option<u64> {
+        let stage = self.stage.as_ref()?;
+        Some(stage.line.start() + stage.line.offset_at(stage.playback.position(now)))
+    }
     /// Film ahead of the playhead that is here.
     pub(crate) fn buffer(&self, now: Instant) -> Duration {
         self.stage.as_ref().map_or(Duration::ZERO, |stage| {

@@ -24,6 +24,8 @@ pub(super) struct Title {
     pub(super) sessions: BTreeMap<u32, Session>,
     /// Windows told last.
     pub(super) windows: Vec<Window>,
+    /// Where players were then.
+    pub(super) heads: Vec<(ReaderId, u64)>,
     /// Who had which claim then; a change is a jump.
     pub(super) claims: Vec<(ReaderId, Claim, u32)>,
 }
@@ -36,6 +38,7 @@ impl Title {
             sought: Vec::new(),
             sessions: BTreeMap::new(),
             windows: Vec::new(),
+            heads: Vec::new(),
             claims: Vec::new(),
         }
     }

@@ -354,7 +354,8 @@ code_struct! {
     KeyPoint { time_ms, offset }
     TimeIndex { duration_ms, length, boot, keys }
     AddTitle {
-        title, hashes, info, piece_layers, trackers, peers, have, partial, want, source, time_indexes
+        title, hashes, info, piece_layers, trackers, peers, have, partial, want, source, cached,
+        time_indexes
     }
     ResumeRecord { have, partial }
     Failure { kind, message }
@@ -373,6 +374,7 @@ code_enum! {
         4 => Resolved(addresses),
         5 => Fetched { status, body, family },
         6 => Failed(failure),
+        7 => Freed(bytes),
     }
     Command {
         0 => Add(title),
@@ -388,6 +390,7 @@ code_enum! {
         10 => NetworkChanged,
         11 => Shutdown,
         12 => Select { title, files },
+        13 => Cache { quota, elsewhere },
     }
     StackInput {
         0 => Wake,
@@ -411,6 +414,8 @@ code_enum! {
         8 => Resolve { host, port },
         9 => Fetch { url, family },
         10 => CheckTree { parts, leaves, expect },
+        11 => Evict { title, record, pieces },
+        12 => Reclaim { bytes },
     }
     Event {
         0 => Ready { title, info },

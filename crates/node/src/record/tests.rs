@@ -78,6 +78,7 @@ fn add_title() -> impl Strategy<Value = Command> {
                     partial,
                     want,
                     source,
+                    cached: known,
                     time_indexes,
                 }
                 .into(),
@@ -106,6 +107,8 @@ fn command() -> impl Strategy<Value = Command> {
         (ids(), any::<u64>()).prop_map(|((_, reader), to_ms)| Command::Jump { reader, to_ms }),
         (ids(), any::<bool>()).prop_map(|((_, reader), paused)| Command::Pause { reader, paused }),
         any::<(Option<u64>, Option<u64>)>().prop_map(|(up, down)| Command::Limits { up, down }),
+        any::<(Option<u64>, u64)>()
+            .prop_map(|(quota, elsewhere)| Command::Cache { quota, elsewhere }),
         Just(Command::NetworkChanged),
         Just(Command::Shutdown),
     ]
@@ -128,6 +131,7 @@ fn outcome() -> impl Strategy<Value = Outcome> {
             let family = if v4 { Family::V4 } else { Family::V6 };
             Outcome::Fetched { status, body, family }
         }),
+        any::<u64>().prop_map(Outcome::Freed),
         (kind, "[ -~é]{0,40}")
             .prop_map(|(kind, message)| Outcome::Failed(Failure { kind, message })),
     ]

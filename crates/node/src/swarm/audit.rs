@@ -2,11 +2,13 @@
 //!
 //! Every sum that a title keeps is made again from its parts. Costs O(pieces + blocks begun + requests).
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::String;
 
 use super::ahead::Ahead;
+use super::peer::{Have, Peer};
 use super::pieces::{BlockKey, BlockState, Pieces};
 use super::title::{Content, Swarm};
 use super::{Place, Swarms};
@@ -74,6 +76,7 @@ impl Swarm {
             Some(content) => {
                 let peers = self.peers.iter().flatten().map(|peer| &**peer);
                 content.copies.audit(peers)?;
+                audit_availability(content, &self.peers)?;
                 audit_content(content, &holders)
             }
             None if holders.is_empty() => Ok(()),
@@ -109,6 +112,7 @@ fn audit_content(content: &Content, holders: &BTreeMap<BlockKey, u8>) -> Result<
     equal("begun pieces", pieces.begun() as u64, begun)?;
     equal("bytes in memory", pieces.memory() as u64, memory as u64)?;
     audit_sums(pieces)?;
+    audit_leaving(content)?;
     content.hashes.audit()?;
     content.plan.audit()?;
     let missing =
@@ -132,6 +136,41 @@ fn audit_sums(pieces: &Pieces) -> Result<(), String> {
         .map(|(piece, index, _)| u64::from(layout.block_len(piece, index)))
         .sum();
     equal("bytes stored", pieces.stored(), held + partial)
+}
+
+fn audit_leaving(content: &Content) -> Result<(), String> {
+    let pieces = &content.pieces;
+    let layout = &pieces.info.layout;
+    let bytes = |piece: u32| layout.piece(piece).map_or(0, |p| u64::from(layout.data_len(p)));
+    let begun: u64 = pieces.actives().map(|active| bytes(active.piece.get())).sum();
+    let held: u64 = pieces.held().iter().map(bytes).sum();
+    equal("bytes of pieces held or begun", pieces.taken(), begun + held)?;
+    let leaving = (0..layout.piece_count()).filter(|&piece| pieces.is_leaving(piece));
+    let listed = content.share.leaving.iter().map(|&piece| bytes(piece)).sum();
+    equal("bytes given up", pieces.leaving(), leaving.clone().map(bytes).sum())?;
+    equal("bytes to be freed", pieces.leaving(), listed)?;
+    let lacking = (0..layout.piece_count())
+        .filter(|&piece| pieces.is_wanted(piece) && !pieces.is_held(piece))
+        .count();
+    equal("nothing wanted is lacking", u64::from(pieces.is_complete()), u64::from(lacking == 0))
+}
+
+/// How many peers have each piece, against what they said.
+fn audit_availability(content: &Content, peers: &[Option<Box<Peer>>]) -> Result<(), String> {
+    let count = content.pieces.info.layout.piece_count();
+    let mut known = alloc::vec![0u64; count as usize];
+    for peer in peers.iter().flatten() {
+        if let Have::Bits(bits) = &peer.have {
+            bits.iter().for_each(|piece| known[piece as usize] += 1);
+        }
+    }
+    // Counts stop at 255, and are then not exact when peers go.
+    if known.iter().all(|&count| count < 255) {
+        for (piece, &said) in (0u32..).zip(&known) {
+            equal("holders of a piece", u64::from(content.availability.count(piece)), said)?;
+        }
+    }
+    Ok(())
 }
 
 fn is_here(state: BlockState) -> bool {

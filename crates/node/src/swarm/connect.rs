@@ -233,7 +233,7 @@ impl Swarm {
             client: Some(turn.config.client_name.into()),
             request_queue: Some(turn.config.swarm.requests_in_max),
             your_ip: Some(remote.ip()),
-            upload_only: self.is_complete(),
+            upload_only: self.is_done(),
             shoal: Some(ShoalHello { version: SHOAL_VERSION, source: self.source }),
         }
     }
@@ -279,6 +279,7 @@ impl Swarm {
         if first {
             self.note_peer_up(turn, slot);
             self.introduce_blocks(turn, slot);
+            self.introduce_withdrawals(turn, slot);
             self.count_seeds();
             self.tell_playhead(turn, Some(slot));
         }
@@ -394,9 +395,7 @@ impl Swarm {
     }
     /// Two peers that both have everything have nothing to say to each other.
     pub(super) fn drop_if_useless(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
-        if self.is_complete()
-            && self.peer(slot).is_some_and(|peer| peer.is_seed() && !peer.wants_us)
-        {
+        if self.is_done() && self.peer(slot).is_some_and(|peer| peer.is_seed() && !peer.wants_us) {
             self.disconnect(turn, hub, slot, CloseReason::NotNeeded);
         }
     }

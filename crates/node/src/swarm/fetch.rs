@@ -25,6 +25,7 @@ use super::windows::{Free, due_in_ms};
 use crate::config::limits::{RAREST_SCAN_MAX, SPARSE_SCAN_MAX, WINDOW_SCAN_MAX};
 use crate::config::{Choice, Order, Scheduler, SwarmConfig};
 use crate::io::Want;
+use crate::link::ReaderId;
 use crate::time::{Instant, bytes_in, time_of};
 use crate::turn::{Turn, Window, WindowCause};
 
@@ -297,7 +298,10 @@ impl Swarm {
             }
             let Some(piece) = content.pieces.info.layout.piece(key.piece()) else { return false };
             if content.pieces.is_missing(key.piece()) {
-                if !content.pieces.begin(piece, slot) {
+                let length = u64::from(content.pieces.info.layout.data_len(piece));
+                if !content.share.admits(now, length, content.plan.due(key))
+                    || !content.pieces.begin(piece, slot)
+                {
                     return false;
                 }
                 content.availability.unlist(key.piece());
@@ -424,14 +428,13 @@ impl Swarm {
         &mut self,
         turn: &mut Turn<'_>,
         windows: &[Window],
+        heads: &[(ReaderId, u64)],
         cause: WindowCause,
     ) {
         let ignore = turn.config.swarm.scheduler == Scheduler::Ignore;
         let Some(content) = self.content_mut() else { return };
-        let Content { plan, pieces, .. } = content;
-        plan.replace(windows.to_vec(), pieces);
-        self.watch_owed(turn);
-        self.tell_playhead(turn, None);
+        let windows = content.fit(windows, heads);
+        self.take_windows(turn, windows);
         let Some(content) = self.content_mut() else { return };
         let plan = &content.plan;
         if cause == WindowCause::Jumped && plan.is_live() && !ignore {
@@ -451,15 +454,16 @@ impl Swarm {
         }
         self.fastest.forget();
         // A reader may need what is not wanted otherwise.
-        if self.content().is_some_and(|content| content.pieces.is_complete() && !content.is_sated())
-        {
+        let is_more =
+            |content: &Content| content.pieces.is_complete() || content.share.has_given_up();
+        if self.content().is_some_and(|content| is_more(content) && !content.is_sated()) {
             self.seek_more(turn);
         }
         self.fill_all(turn);
     }
     /// Blocks that were asked for while they were in no window, or withdrawn, are looked after like all others once a window
     /// holds them: Shoal peers hear that it is urgent now, and others are asked when it is late.
-    fn watch_owed(&mut self, turn: &mut Turn<'_>) {
+    pub(super) fn watch_owed(&mut self, turn: &mut Turn<'_>) {
         let now = turn.now;
         let mut urgent = Vec::new();
         let Phase::Ready(content) = &mut self.phase else { return };
@@ -605,9 +609,13 @@ fn may_join(content: &Content, slot: u16, key: BlockKey) -> bool {
         .is_none_or(|active| active.owner == slot || active.owner == u16::MAX)
 }
 
-/// Whether a peer may be asked for blocks of a piece: not while another one brings all of it.
+/// Whether a peer may be asked for blocks of a piece: not while another one brings all of it, nor while it leaves the disk.
 fn admits(content: &Content, peer: &Peer, slot: u16, piece: u32) -> bool {
-    content.pieces.active(piece).is_none_or(|active| active.admits(slot, peer.has_piece(piece)))
+    !content.pieces.is_leaving(piece)
+        && content
+            .pieces
+            .active(piece)
+            .is_none_or(|active| active.admits(slot, peer.has_piece(piece)))
 }
 
 /// A block for when memory is full of what cannot be proven yet: only the piece that is nearest to its proof is gone on with,

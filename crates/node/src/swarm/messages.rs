@@ -80,7 +80,7 @@ impl Swarm {
         match extended {
             Extended::Handshake(hello) => self.on_extension_handshake(turn, hub, slot, hello),
             Extended::Metadata(message) => self.on_metadata(turn, hub, slot, message),
-            Extended::DontHave { piece } => self.on_dont_have(slot, piece),
+            Extended::DontHave { piece } => self.on_dont_have(turn, slot, piece),
             Extended::UploadOnly(only) => {
                 if let Some(peer) = self.peer_mut(slot) {
                     peer.upload_only = only;
@@ -185,17 +185,55 @@ impl Swarm {
             self.take_have(turn, slot, Have::Bits(Bitfield::new(count)));
         }
     }
-    fn on_dont_have(&mut self, slot: u16, piece: u32) {
-        let Some((peer, content)) = self.both(slot) else { return };
+    /// A piece is no longer at a peer (BEP 54), nor are blocks of it: requests for them have failed.
+    fn on_dont_have(&mut self, turn: &mut Turn<'_>, slot: u16, piece: u32) {
+        let Some((peer, content)) = self.both(slot) else {
+            if let Some(peer) = self.peer_mut(slot) {
+                peer.lose_raw(piece);
+            }
+            return;
+        };
         let count = content.pieces.info.layout.piece_count();
-        if matches!(peer.have, Have::All) {
+        if piece >= count {
+            return peer.hear(false);
+        }
+        let had_all = matches!(peer.have, Have::All);
+        if had_all {
             (0..count).for_each(|piece| content.availability.piece(piece, true));
             peer.have = Have::Bits(Bitfield::full(count));
         }
-        if let Have::Bits(bits) = &mut peer.have
-            && bits.clear(piece)
-        {
+        let had = match &mut peer.have {
+            Have::Bits(bits) => bits.clear(piece),
+            _ => false,
+        };
+        if had {
             content.availability.piece(piece, false);
+        }
+        let blocks = peer.blocks.remove(piece);
+        if let Some(bits) = &blocks
+            && !peer.is_source()
+        {
+            content.copies.withdrawn(piece, bits);
+        }
+        peer.hear_withdrawal(had || blocks.is_some());
+        peer.disallow(piece);
+        // With the fast extension each request is rejected one by one (BEP 6).
+        let failed: Vec<BlockKey> = match peer.fast {
+            true => Vec::new(),
+            false => peer.asked.iter().map(|asked| asked.key).collect(),
+        };
+        // While it had the piece it was not told that we have it.
+        let ours = had && content.pieces.is_held(piece);
+        if ours {
+            self.send(turn, slot, Message::Have { piece });
+        }
+        if had_all {
+            self.count_seeds();
+        }
+        let failed = failed.into_iter().filter(|key| key.piece() == piece);
+        let released = failed.filter(|&key| self.release(turn, slot, key)).count();
+        if released > 0 {
+            self.fill_others(turn, slot);
         }
     }
     /// Blocks of pieces that are not whole: only of the pieces we miss is a note taken.
@@ -431,12 +469,11 @@ fn noise_of(message: &Message) -> u32 {
             // BEP 11 allows one a minute.
             Extended::Pex(_) => LARGE_NOISE,
             Extended::Handshake(_) => LARGE_NOISE / 10,
-            Extended::DontHave { .. }
-            | Extended::UploadOnly(_)
+            Extended::UploadOnly(_)
             | Extended::HolePunch(_)
             | Extended::Shoal(ShoalMessage::Playhead(_) | ShoalMessage::Audience(_))
             | Extended::Unknown { .. } => 1,
-            Extended::Metadata(_) | Extended::Shoal(_) => 0,
+            Extended::DontHave { .. } | Extended::Metadata(_) | Extended::Shoal(_) => 0,
         },
         _ => 0,
     }

@@ -3,7 +3,8 @@
 //! [`Swarms`] owns what titles share: the table of links, the uplink, the pace of dialing. A [`title::Swarm`] is one title:
 //! its peers, its pieces, its plan. Reading order: `pieces` (states of pieces and blocks), `windows` (what is needed when),
 //! `fetch` (who is asked for what: the scheduler), `verify` (proof, storing, blame), `serve` and `upload` (giving),
-//! `allowed` (what passes a choke), `connect` (links and handshakes), `messages` (what each message does).
+//! `allowed` (what passes a choke), `connect` (links and handshakes), `messages` (what each message does), `cache` and `share`
+//! (the quota of watched films, and what is given up for it).
 
 mod ahead;
 mod allowed;
@@ -12,6 +13,7 @@ mod audience;
 mod audit;
 mod availability;
 mod bans;
+mod cache;
 mod choice;
 mod choke;
 mod connect;
@@ -30,6 +32,7 @@ mod pieces;
 mod rate;
 mod select;
 mod serve;
+mod share;
 mod source;
 mod title;
 mod upkeep;
@@ -148,6 +151,7 @@ pub(crate) struct Swarms {
     leaving: Vec<TitleId>,
     by_hash: BTreeMap<Hash20, TitleId>,
     hub: Hub,
+    cache: cache::Cache,
     /// Links without a handshake in the order in which their time is over.
     waiting: VecDeque<(Instant, LinkId)>,
     /// Pace of dialing: each dial moves it on; more than a second ahead means wait.
@@ -193,6 +197,7 @@ impl Swarms {
                     swarm.select(turn, hub, files);
                 }
             }
+            Command::Cache { quota, elsewhere } => self.set_cache(quota, elsewhere),
             Command::Limits { up, .. } => self.hub.uplink.set_limit(turn.now, up),
             Command::NetworkChanged => {
                 for swarm in self.titles.values_mut() {
@@ -232,6 +237,7 @@ impl Swarms {
         self.leaving = leaving;
         let over: Vec<TitleId> = over;
         for title in over {
+            self.leave_in_cache(title);
             self.titles.remove(title);
             turn.counters.titles.remove(title);
             turn.tickets.forget_title(title);
@@ -358,9 +364,9 @@ impl Swarms {
                 }
                 self.dial(turn);
             }
-            Note::Windows { title, windows, cause } => {
+            Note::Windows { title, windows, heads, cause } => {
                 if let Some((swarm, _)) = self.title(*title) {
-                    swarm.on_windows(turn, windows, *cause);
+                    swarm.on_windows(turn, windows, heads, *cause);
                 }
             }
             Note::Watch { title, reader, from } => {

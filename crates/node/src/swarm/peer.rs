@@ -20,8 +20,8 @@ use super::rate::{Meter, Service};
 use super::upload::Uploads;
 use crate::config::SwarmConfig;
 use crate::config::limits::{
-    CANCELLED_MAX, HURRY_SOONER, LOST_AFTER, RAW_HAVE_MAX, TURNED_DOWN_DOUBLINGS, TURNED_DOWN_FOR,
-    UNASKED_HASHES_NOISE,
+    CANCELLED_MAX, HURRY_SOONER, LARGE_NOISE, LOST_AFTER, RAW_HAVE_MAX, TURNED_DOWN_DOUBLINGS,
+    TURNED_DOWN_FOR, UNASKED_HASHES_NOISE, WITHDRAWALS_PER_NOISE,
 };
 use crate::link::LinkId;
 use crate::time::Instant;
@@ -74,6 +74,8 @@ pub(crate) struct Record {
     pub(crate) malformed: u32,
     /// Messages that changed nothing, weighed by what they cost; some are forgiven each second.
     pub(crate) noise: u32,
+    /// Pieces that it took back.
+    pub(crate) withdrawals: u32,
     /// Hashes and pieces of the info dictionary that it asked for: whole answers to short questions.
     pub(crate) questions: u32,
 }
@@ -295,6 +297,32 @@ impl Peer {
             }
             self.hear(has_room);
         }
+    }
+    /// Takes an announcement back that could not be understood yet. Of a peer that said to have all in one word it cannot be: its
+    /// rejections will tell.
+    pub(crate) fn lose_raw(&mut self, piece: u32) {
+        let Have::Raw { bits, single, .. } = &mut self.have else { return };
+        let before = single.len();
+        single.retain(|&other| other != piece);
+        let mut had = single.len() < before;
+        if let Some(bits) = bits {
+            let mut field = bits.to_vec();
+            if let Some(byte) = field.get_mut(piece as usize / 8) {
+                let mask = 0x80 >> (piece % 8);
+                had |= *byte & mask != 0;
+                *byte &= !mask;
+            }
+            *bits = Bytes::from(field);
+        }
+        // A copy of its bitfield costs as much as its bytes.
+        self.record.hear_noise(LARGE_NOISE / 10);
+        self.hear(had);
+    }
+    /// A piece was taken back; `was_said` that it was there.
+    pub(crate) fn hear_withdrawal(&mut self, was_said: bool) {
+        self.record.withdrawals = self.record.withdrawals.wrapping_add(1);
+        let is_free = was_said && !self.record.withdrawals.is_multiple_of(WITHDRAWALS_PER_NOISE);
+        self.hear(is_free);
     }
     /// Notes a request that is about to be sent. Returns its predicted arrival.
     pub(crate) fn ask(

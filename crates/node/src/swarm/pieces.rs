@@ -2,6 +2,8 @@
 //!
 //! ```text
 //! piece:   missing --begin--> active --all blocks stored--> held --lose--> missing
+//!            ^                  |___________give up___________|
+//!            |_______freed____ leaving <___________|
 //! block:   free --ask--> asked --arrive--> arrived --verified--> verified --write--> writing --stored--> stored
 //!            ^______release_____|              |                     ^_____write failed____|
 //!            ^_________________refuse__________|
@@ -107,7 +109,7 @@ impl Active {
 #[derive(Debug)]
 pub(crate) struct Pieces {
     pub(crate) info: Arc<Info>,
-    /// 0 missing, `HELD` held, else index into `active` plus one.
+    /// 0 missing, `HELD` held, `LEAVING` given up and not freed, else index into `active` plus one.
     state: Vec<u16>,
     held: Bitfield,
     active: Vec<Option<Active>>,
@@ -117,6 +119,10 @@ pub(crate) struct Pieces {
     memory: usize,
     /// Film bytes on disk and proven.
     stored: u64,
+    /// Bytes of the pieces that are held or begun: what they take once they are whole.
+    taken: u64,
+    /// Bytes of the pieces that are given up and not freed.
+    leaving: u64,
     /// Pieces that are wanted; `None` for all.
     wanted: Option<Bitfield>,
     /// Of them, those that are not held.
@@ -124,6 +130,7 @@ pub(crate) struct Pieces {
 }
 
 const HELD: u16 = u16::MAX;
+const LEAVING: u16 = HELD - 1;
 /// Who delivered a block that the last run left on the disk.
 const NOBODY: LinkId = LinkId(u32::MAX);
 
@@ -139,6 +146,8 @@ impl Pieces {
             begun: 0,
             memory: 0,
             stored: 0,
+            taken: 0,
+            leaving: 0,
             wanted: None,
             lacking: 0,
             info,
@@ -149,6 +158,7 @@ impl Pieces {
                 pieces.state[piece.get() as usize] = HELD;
                 pieces.held.set(piece.get());
                 pieces.stored += u64::from(length);
+                pieces.taken += u64::from(length);
             }
         }
         pieces.lacking = count - pieces.held.ones();
@@ -212,7 +222,7 @@ impl Pieces {
     }
     fn index(&self, piece: u32) -> Option<usize> {
         match self.state.get(piece as usize) {
-            None | Some(&0 | &HELD) => None,
+            None | Some(&0 | &HELD | &LEAVING) => None,
             Some(&slot) => Some(usize::from(slot) - 1),
         }
     }
@@ -280,7 +290,7 @@ impl Pieces {
         };
         let slot = match self.vacant.pop() {
             Some(slot) => slot,
-            None if self.active.len() < usize::from(HELD) - 1 => {
+            None if self.active.len() < usize::from(LEAVING) - 1 => {
                 self.active.push(None);
                 (self.active.len() - 1) as u16
             }
@@ -289,6 +299,7 @@ impl Pieces {
         self.active[usize::from(slot)] = Some(active);
         self.state[piece.get() as usize] = slot + 1;
         self.begun += 1;
+        self.taken += u64::from(self.info.layout.data_len(piece));
         true
     }
     /// Marks blocks of a begun piece as found on disk by the last run.
@@ -448,11 +459,87 @@ impl Pieces {
         if !self.active.get(index).and_then(Option::as_ref).is_some_and(empty) {
             return false;
         }
+        self.taken -= self.length(piece);
         self.active[index] = None;
         self.vacant.push(index as u16);
         self.begun -= 1;
         self.state[piece as usize] = 0;
         true
+    }
+    fn length(&self, piece: u32) -> u64 {
+        let layout = &self.info.layout;
+        layout.piece(piece).map_or(0, |piece| u64::from(layout.data_len(piece)))
+    }
+    /// Bytes of the pieces that are held or begun: what they take on the disk once they are whole.
+    pub(crate) fn taken(&self) -> u64 {
+        self.taken
+    }
+    /// Bytes of the pieces that are given up and still on the disk.
+    pub(crate) fn leaving(&self) -> u64 {
+        self.leaving
+    }
+    /// Whether a piece is given up and still on the disk: it can be begun again only when it is not.
+    pub(crate) fn is_leaving(&self, piece: u32) -> bool {
+        self.state.get(piece as usize) == Some(&LEAVING)
+    }
+    /// Whether a piece can be given up: it is held and has bytes, or of it some is here, and nothing is on its way or in use.
+    pub(crate) fn can_give_up(&self, piece: u32) -> bool {
+        if self.is_held(piece) {
+            return self.length(piece) > 0;
+        }
+        let rests = |block: &Block| match block.state {
+            BlockState::Free => true,
+            BlockState::Stored => block.data.is_empty(),
+            BlockState::Arrived => !block.checking && block.holders == 0,
+            BlockState::Asked | BlockState::Verified | BlockState::Writing => false,
+        };
+        self.active(piece).is_some_and(|active| {
+            (active.free as usize) < active.blocks.len()
+                && !(active.alone || active.checking || active.reading > 0)
+                && active.blocks.iter().all(rests)
+        })
+    }
+    /// Gives a piece up: nothing of it is here any more, and it is wanted only by readers. Whether it was held; `None` when it
+    /// cannot be given up.
+    pub(crate) fn give_up(&mut self, piece: u32) -> Option<bool> {
+        if !self.can_give_up(piece) {
+            return None;
+        }
+        self.unwant(piece);
+        let length = self.length(piece);
+        let held = self.lose(piece);
+        if !held {
+            self.lose_blocks(piece);
+            self.lose_arrived(piece);
+            self.abandon_if_empty(piece);
+        }
+        self.state[piece as usize] = LEAVING;
+        self.leaving += length;
+        Some(held)
+    }
+    /// Blocks of a begun piece that are here and not proven are dropped.
+    fn lose_arrived(&mut self, piece: u32) {
+        let Some(active) = self.active_mut(piece) else { return };
+        let mut freed = 0;
+        for block in active.blocks.iter_mut().filter(|b| b.state == BlockState::Arrived) {
+            block.state = BlockState::Free;
+            freed += core::mem::take(&mut block.data).len();
+            active.free += 1;
+        }
+        self.memory -= freed;
+    }
+    /// What was given up is off the disk: missing.
+    pub(crate) fn freed(&mut self, piece: u32) {
+        if self.is_leaving(piece) {
+            self.state[piece as usize] = 0;
+            self.leaving -= self.length(piece);
+        }
+    }
+    /// A piece is fetched only for readers from now on.
+    pub(crate) fn unwant(&mut self, piece: u32) {
+        let count = self.info.layout.piece_count();
+        self.lacking -= u32::from(self.is_wanted(piece) && !self.is_held(piece));
+        self.wanted.get_or_insert_with(|| Bitfield::full(count)).clear(piece);
     }
     /// Bytes of stored blocks from `first` on, read from the disk for the hash of their whole piece.
     pub(crate) fn put_back(&mut self, piece: u32, first: u32, data: &Bytes) {
@@ -504,6 +591,7 @@ impl Pieces {
         self.state[piece as usize] = 0;
         self.lacking += u32::from(self.is_wanted(piece));
         self.stored -= u64::from(self.info.layout.data_len(index));
+        self.taken -= u64::from(self.info.layout.data_len(index));
         true
     }
     /// Bytes of a proven block range while they are in memory: `None` when they are on disk or unknown. The range lies inside one block.

@@ -37,18 +37,23 @@ impl Swarm {
         let piece = content.pieces.info.layout.contains(&request).filter(|_| fits);
         let here = piece
             .is_some_and(|piece| content.pieces.can_give(piece, request.offset, request.length));
+        // It may not have heard yet that the piece was given up.
+        let is_given_up = content.share.is_given_up(request.piece);
+        if here {
+            content.share.note(turn.now, request.piece, 1);
+        }
         let has_room = peer.uploads.len() < config.requests_in_max as usize;
         let choked = peer.choked;
         let accepted = here && has_room && (!choked || self.is_allowed(config, slot, &request));
         let Some(peer) = self.peer_mut(slot) else { return };
         if !accepted {
             // A request that crossed our choke on the way is nobody's fault; one for what was never offered is.
-            if !here || !has_room {
+            if !has_room || !(here || is_given_up) {
                 peer.record.abusive += 1;
             }
             peer.record.malformed += u32::from(piece.is_none());
             // Some cross our choke; who goes on asking makes us answer for nothing.
-            peer.record.hear_noise(u32::from(choked));
+            peer.record.hear_noise(u32::from(choked || is_given_up));
             if peer.fast {
                 self.send(turn, slot, Message::Reject(request));
             }
@@ -185,6 +190,7 @@ impl Swarm {
         }) {
             let Some(piece) = content.pieces.info.layout.piece(run.piece) else { return };
             let offset = content.pieces.info.layout.start(piece) + u64::from(run.offset);
+            content.share.begin_read(run.piece);
             turn.submit(
                 Owner::Swarm(title, Task::ReadUpload { link, run }),
                 Job::Read { title, offset, length: run.length },
@@ -204,6 +210,9 @@ impl Swarm {
         if let Some(peer) = slot.and_then(|slot| self.peer_mut(slot)) {
             peer.uploads.on_read_end(run);
         }
+        if let Some(content) = self.content_mut() {
+            content.share.end_read(run.piece);
+        }
         match outcome {
             Outcome::Data(data) if data.len() == run.length as usize => {
                 if let Some(peer) = slot.and_then(|slot| self.peer_mut(slot)) {
@@ -217,7 +226,7 @@ impl Swarm {
         }
     }
     /// Requests for a piece that could not be read are turned down: nothing waits behind them.
-    fn drop_uploads(&mut self, turn: &mut Turn<'_>, piece: u32) {
+    pub(super) fn drop_uploads(&mut self, turn: &mut Turn<'_>, piece: u32) {
         for slot in self.slots() {
             let Some(peer) = self.peer_mut(slot) else { continue };
             let (fast, link) = (peer.fast, peer.link);

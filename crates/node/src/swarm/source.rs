@@ -333,7 +333,8 @@ impl Swarm {
         let now = turn.now;
         let window = turn.config.play.window;
         let Some(content) = self.content() else { return };
-        let stretch = stretch_of(content.plan.windows(), window, &content.pieces.info.layout);
+        let span = (window, content.ahead_max());
+        let stretch = stretch_of(content.plan.windows(), span, &content.pieces.info.layout);
         let is_news = self.said.is_none_or(|said| said.is_stale(now, &stretch));
         let sources: Vec<u16> = (0u16..)
             .zip(&self.peers)
@@ -509,10 +510,11 @@ pub(super) fn due_for_source(content: &Content, now: Instant, due: Instant) -> I
     }
 }
 
-/// The stretch of the title in which most of what is needed lies.
+/// The stretch of the title in which most of what is needed lies. `span` is how far windows reach ahead of a playhead: in time,
+/// and in bytes at most.
 fn stretch_of(
     windows: &[Window],
-    span: Duration,
+    span: (Duration, u64),
     layout: &shoal_wire::metainfo::Layout,
 ) -> Stretch {
     let Some(main) = windows.iter().max_by_key(|window| window.end - window.start) else {
@@ -532,7 +534,7 @@ fn stretch_of(
     };
     let last = number(until.saturating_sub(1)).saturating_add(1);
     // Windows begin where the film here ends: the playhead is a whole window before their end.
-    let back = crate::time::bytes_in(span, main.rate) / u64::from(BLOCK_LEN);
+    let back = crate::time::bytes_in(span.0, main.rate).min(span.1) / u64::from(BLOCK_LEN);
     let back = u32::try_from(back).unwrap_or(u32::MAX);
     let playing = windows.iter().any(|window| window.playing);
     let pace = main.rate.saturating_mul(1000) / u64::from(BLOCK_LEN);
@@ -540,5 +542,29 @@ fn stretch_of(
         from: number(from).min(last.saturating_sub(back)),
         until: last,
         pace: if playing { u32::try_from(pace).unwrap_or(u32::MAX) } else { 0 },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::info;
+
+    #[test]
+    fn what_lies_behind_a_player_is_not_said_to_be_fetched_where_windows_are_cut() {
+        let block = u64::from(BLOCK_LEN);
+        let info = info(&[600 * block], false);
+        let window = Window {
+            start: 310 * block,
+            end: 340 * block,
+            due: Instant::ZERO,
+            rate: block,
+            playing: true,
+        };
+        let from = |ahead_max| {
+            let span = (Duration::from_secs(90), ahead_max);
+            stretch_of(&[window], span, &info.layout).from
+        };
+        assert_eq!((from(u64::MAX), from(40 * block)), (250, 300));
     }
 }

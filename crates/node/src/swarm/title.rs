@@ -28,6 +28,7 @@ use super::metadata::Metadata;
 use super::peer::Peer;
 use super::pieces::{BlockKey, Pieces};
 use super::rate::Meter;
+use super::share::Share;
 use super::source::Copies;
 use super::verify::{Suspects, failure_of};
 use super::watch::Watch;
@@ -80,6 +81,7 @@ pub(crate) enum Task {
     Leaves {
         piece: u32,
     },
+    Evict,
     Save {
         last: bool,
     },
@@ -110,6 +112,7 @@ pub(super) struct Content {
     pub(super) fresh: Vec<BlockKey>,
     pub(super) suspects: Suspects,
     pub(super) copies: Copies,
+    pub(super) share: Share,
     /// Hash jobs so far: their numbers.
     pub(super) checks: u32,
     /// Everything wanted was here once: told, and not told again.
@@ -129,6 +132,8 @@ pub(super) struct Timers {
     pub(super) audience: Option<Instant>,
     /// Peers wait for hashes that are computed in steps.
     pub(super) hashes: Option<Instant>,
+    /// Room could not be given back to the disk: when it is tried again.
+    pub(super) free: Option<Instant>,
 }
 
 /// One title.
@@ -138,6 +143,10 @@ pub(crate) struct Swarm {
     pub(super) hashes: InfoHashes,
     pub(super) want: Want,
     pub(super) source: bool,
+    /// It counts against the quota of the cache, and pieces of it may be given up.
+    pub(super) cached: bool,
+    /// Bytes that it left on the disk when it ended.
+    pub(super) left_behind: u64,
     pub(super) info: Option<Arc<Info>>,
     pub(super) phase: Phase,
     pub(super) peers: Vec<Option<Box<Peer>>>,
@@ -179,6 +188,8 @@ impl Swarm {
             hashes: setup.hashes,
             want: setup.want,
             source: setup.source,
+            cached: setup.cached,
+            left_behind: 0,
             info: None,
             phase: Phase::Metadata(Metadata::default()),
             peers: Vec::new(),
@@ -194,6 +205,7 @@ impl Swarm {
                 save: None,
                 audience: None,
                 hashes: None,
+                free: None,
             },
             starved: false,
             halted: None,
@@ -267,6 +279,7 @@ impl Swarm {
             fresh: Vec::new(),
             suspects: Suspects::default(),
             copies: Copies::default(),
+            share: Share::default(),
             checks: 0,
             finished: false,
             unsaved: false,
@@ -327,6 +340,11 @@ impl Swarm {
     pub(super) fn is_complete(&self) -> bool {
         self.content().is_some_and(Content::is_sated)
     }
+    /// Nothing will be fetched any more: of what is kept under a quota a reader may need any part at any time.
+    pub(super) fn is_done(&self) -> bool {
+        let lacks = |content: &Content| self.cached && !content.pieces.is_full();
+        self.content().is_some_and(|content| content.is_sated() && !lacks(content))
+    }
     /// Sends a message to the peer in `slot`.
     pub(super) fn send(&mut self, turn: &mut Turn<'_>, slot: u16, message: Message) {
         let now = turn.now;
@@ -377,6 +395,7 @@ impl Swarm {
                 self.on_reader_read(turn, reader, offset, outcome)
             }
             (Task::Leaves { piece }, outcome) => self.on_leaves(turn, piece, outcome),
+            (Task::Evict, outcome) => self.on_freed(turn, outcome),
             (Task::Save { last }, outcome) => {
                 self.saving = self.saving && !last;
                 if let Outcome::Failed(Failure { message, .. }) = outcome {
@@ -436,6 +455,7 @@ impl Swarm {
         self.dialing -= hub.close_dialed(turn, self.title, |_| true);
         self.flush_all(turn);
         self.save(turn, true);
+        self.left_behind = self.content().map_or(0, |content| content.pieces.stored());
         self.phase = Phase::Left;
         turn.note(Note::Left { title: self.title });
     }
@@ -451,7 +471,8 @@ impl Swarm {
         let hedge =
             self.content().and_then(|content| content.plan.next_hedge()).map(|entry| entry.0);
         let told = earlier(earlier(timers.announce, timers.audience), timers.hashes);
-        earlier(earlier(Some(own), hedge), earlier(told, timers.save))
+        let stored = earlier(timers.save, timers.free);
+        earlier(earlier(Some(own), hedge), earlier(told, stored))
     }
     pub(super) fn on_wake(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {
         if matches!(self.phase, Phase::Left) {
@@ -470,6 +491,9 @@ impl Swarm {
         self.hedge(turn);
         if self.timers.save.is_some_and(|at| at <= now) {
             self.save(turn, false);
+        }
+        if self.timers.free.is_some_and(|at| at <= now) {
+            self.free_room(turn);
         }
         if self.timers.choke <= now {
             self.timers.choke = now + turn.config.swarm.choke_interval;

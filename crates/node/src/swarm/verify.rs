@@ -41,6 +41,10 @@ impl Suspects {
             self.pieces.remove(&oldest);
         }
     }
+    /// Nothing of a piece is kept any more.
+    pub(super) fn forget(&mut self, piece: u32) {
+        self.pieces.remove(&piece);
+    }
     fn bytes(&self) -> usize {
         self.pieces.values().flatten().map(|(_, _, data)| data.len()).sum()
     }
@@ -519,6 +523,9 @@ impl Swarm {
         count: u32,
     ) {
         let was_halted = self.halted.take().is_some();
+        if was_halted && self.timers.free.is_some() {
+            self.free_room(turn);
+        }
         let Some(content) = self.content_mut() else { return };
         content.unsaved = true;
         let held = content.pieces.written(piece, first, count, true);
@@ -534,6 +541,8 @@ impl Swarm {
     }
     fn on_held(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, piece: u32) {
         let Some(content) = self.content_mut() else { return };
+        content.share.set_given_up(piece, false);
+        content.share.note(turn.now, piece, 0);
         content.hashes.on_settled(piece);
         content.suspects.pieces.remove(&piece);
         let complete = content.pieces.is_complete();
@@ -558,7 +567,7 @@ impl Swarm {
         if core::mem::replace(&mut content.finished, true) {
             return;
         }
-        let (full, sated) = (content.pieces.is_full(), content.is_sated());
+        let full = content.pieces.is_full();
         let length = content.pieces.wanted_bytes().0;
         self.save(turn, false);
         // Trackers count those that have all of it.
@@ -566,8 +575,8 @@ impl Swarm {
             turn.note(Note::Finished { title: self.title, fetched: true });
         }
         turn.tell(Event::Complete { title: self.title, length });
-        if !sated {
-            // A reader needs more than what is wanted otherwise.
+        if !self.is_done() {
+            // A reader needs more than what is wanted otherwise, or may.
             return;
         }
         for slot in self.slots() {

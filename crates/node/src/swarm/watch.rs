@@ -14,6 +14,21 @@ pub(super) struct Watch {
     reader: ReaderId,
     from: u64,
     until: u64,
+    /// What was taken last ends here.
+    at: u64,
+}
+
+impl Watch {
+    /// Where its reader is, as far as it shows by what it takes.
+    pub(super) fn at(&self) -> u64 {
+        self.at
+    }
+    /// Its player is there, if it is this one's.
+    pub(super) fn on_head(&mut self, reader: ReaderId, at: u64) {
+        if self.reader == reader {
+            self.at = at;
+        }
+    }
 }
 
 impl Swarm {
@@ -21,7 +36,7 @@ impl Swarm {
         let title = self.title;
         let Some(content) = self.content_mut() else { return };
         let until = content.pieces.reach(from);
-        let watch = Watch { reader, from, until };
+        let watch = Watch { reader, from, until, at: from };
         match content.watches.iter_mut().find(|watch| watch.reader == reader) {
             Some(old) => *old = watch,
             None => content.watches.push(watch),
@@ -57,7 +72,9 @@ impl Swarm {
         let title = self.title;
         let Some(content) = self.content_mut() else { return };
         for watch in &mut content.watches {
-            watch.until = content.pieces.reach(watch.from);
+            // What lies behind its player may be gone. It may also be elsewhere, and wait for something that it needs first.
+            let from = watch.at.min(watch.until).max(watch.from);
+            watch.until = content.pieces.reach(from);
             turn.note(Note::Reaches {
                 title,
                 reader: watch.reader,
@@ -76,14 +93,18 @@ impl Swarm {
     ) {
         let title = self.title;
         let lost = Note::Fetched { reader, offset, data: None };
-        let Some(content) = self.content() else { return turn.note(lost) };
+        let now = turn.now;
+        let Some(content) = self.content_mut() else { return turn.note(lost) };
         let layout = &content.pieces.info.layout;
         let Some(piece) = layout.piece_at(offset) else { return turn.note(lost) };
+        content.share.note(now, piece.get(), 0);
         let inside = (offset - layout.start(piece)) as u32;
         let rest = layout.data_len(piece).saturating_sub(inside).min(length);
         let block_rest = rest.min(BLOCK_LEN - inside % BLOCK_LEN);
         if let Some(data) = content.pieces.in_memory(piece.get(), inside, block_rest) {
-            return turn.note(Note::Fetched { reader, offset, data: Some(data) });
+            let end = offset + data.len() as u64;
+            turn.note(Note::Fetched { reader, offset, data: Some(data) });
+            return self.on_moved(turn, reader, end);
         }
         // As many stored blocks as lie in a row.
         let stored = |block: u32| {
@@ -97,10 +118,23 @@ impl Swarm {
         if length == 0 {
             return turn.note(lost);
         }
+        content.share.begin_read(piece.get());
         turn.submit(
             Owner::Swarm(title, Task::ReadReader { reader, offset }),
             Job::Read { title, offset, length },
         );
+        self.on_moved(turn, reader, offset + u64::from(length));
+    }
+    /// A reader takes what lies before `at`. More may be fetched for it now, where a quota held that back.
+    fn on_moved(&mut self, turn: &mut Turn<'_>, reader: ReaderId, at: u64) {
+        let Some(content) = self.content_mut() else { return };
+        let watch = content.watches.iter_mut().find(|watch| watch.reader == reader);
+        let Some(watch) = watch.filter(|watch| watch.at != at) else { return };
+        let before = core::mem::replace(&mut watch.at, at);
+        if let Some(windows) = content.refit(at.abs_diff(before)) {
+            self.take_windows(turn, windows);
+            self.fill_all(turn);
+        }
     }
     pub(super) fn on_reader_read(
         &mut self,
@@ -109,6 +143,10 @@ impl Swarm {
         offset: u64,
         outcome: Outcome,
     ) {
+        let piece = self.content().and_then(|content| content.pieces.info.layout.piece_at(offset));
+        if let (Some(piece), Some(content)) = (piece, self.content_mut()) {
+            content.share.end_read(piece.get());
+        }
         let data = match outcome {
             Outcome::Data(data) if !data.is_empty() => Some(data),
             outcome => {
@@ -119,8 +157,6 @@ impl Swarm {
                         message: "The disk gave no bytes.".into(),
                     },
                 };
-                let piece =
-                    self.content().and_then(|content| content.pieces.info.layout.piece_at(offset));
                 if let Some(piece) = piece {
                     self.on_read_failed(turn, piece.get(), &failure);
                 }

@@ -34,6 +34,7 @@ pub(crate) struct Table {
     pub(crate) dialed: Vec<(LinkId, SocketAddr)>,
     pub(crate) packets: Vec<Packet>,
     pub(crate) banned: Vec<SocketAddr>,
+    pub(crate) told: Vec<Event>,
 }
 
 impl Table {
@@ -62,7 +63,8 @@ impl Table {
         table.give(Input::Command(Command::Add(setup(hashes).into())));
         table
     }
-    fn empty(info: Arc<Info>) -> Self {
+    /// A node without titles, and a disk for one.
+    pub(crate) fn empty(info: Arc<Info>) -> Self {
         let mut config = Config { listen_port: 7000, ..Config::default() };
         config.discover.local = false;
         let now = Instant::from_millis(1000);
@@ -78,6 +80,7 @@ impl Table {
             dialed: Vec::new(),
             packets: Vec::new(),
             banned: Vec::new(),
+            told: Vec::new(),
         }
     }
     pub(crate) fn give(&mut self, input: Input) {
@@ -95,7 +98,7 @@ impl Table {
                 }
                 Effect::Submit { ticket, job } => self.finish(ticket, &job),
                 Effect::Tell(Event::Banned { remote, .. }) => self.banned.push(remote),
-                Effect::Tell(_) => {}
+                Effect::Tell(event) => self.told.push(event),
             }
         }
     }

@@ -463,6 +463,15 @@ pub(crate) fn work(disk: &mut [u8], info: Option<&Info>, job: &Job) -> Outcome {
         }
         Job::Prepare { .. } => Outcome::Prepared(Box::default()),
         Job::Save { .. } => Outcome::Stored,
+        Job::Evict { pieces, .. } => {
+            let layout = &info.expect("known when pieces are held").layout;
+            for piece in pieces.iter().filter_map(|&piece| layout.piece(piece)) {
+                let start = layout.start(piece) as usize;
+                disk[start..start + layout.data_len(piece) as usize].fill(0);
+            }
+            Outcome::Freed(0)
+        }
+        Job::Reclaim { .. } => Outcome::Freed(0),
         Job::Resolve { .. } | Job::Fetch { .. } => Outcome::Resolved(Vec::new()),
     }
 }

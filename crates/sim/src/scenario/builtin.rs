@@ -7,6 +7,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("a-poisson", include_str!("../../scenarios/a-poisson.toml")),
     ("a-poisson-capped", include_str!("../../scenarios/a-poisson-capped.toml")),
     ("b", include_str!("../../scenarios/b.toml")),
+    ("cache", include_str!("../../scenarios/cache.toml")),
     ("d-1000", include_str!("../../scenarios/d-1000.toml")),
     ("d-10000", include_str!("../../scenarios/d-10000.toml")),
     ("d-100000", include_str!("../../scenarios/d-100000.toml")),

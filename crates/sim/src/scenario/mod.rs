@@ -271,6 +271,8 @@ pub enum Manner {
 pub struct Play {
     /// Film that must be there before the first frame is shown, milliseconds.
     pub preroll_ms: u64,
+    /// So much may be kept on a viewer's disk of all titles that it watches together, percent of one film; 0 is no limit.
+    pub cache_percent: u32,
     /// `everything` or `nothing` of the film is fetched beyond what is needed next; policies that know no windows fetch
     /// everything.
     pub rest: Rest,
@@ -456,6 +458,7 @@ impl Default for Play {
     fn default() -> Self {
         Self {
             preroll_ms: 1000,
+            cache_percent: 0,
             rest: Rest::Everything,
             manner: Manner::Timed,
             jumps: 0,

@@ -228,6 +228,11 @@ impl Scenario {
         within(play.jump_first_s, 0.0, SECONDS_MAX, "play.jump_first_s")?;
         within(play.jump_every_s, 0.0, SECONDS_MAX, "play.jump_every_s")?;
         within(play.give_up_s, 0.0, SECONDS_MAX, "play.give_up_s")?;
+        require(
+            u64::from(play.cache_percent) <= 100 * (1 + u64::from(self.catalogue.changes)),
+            "play.cache_percent",
+            "it must be at most 100 for each title that a viewer watches",
+        )?;
         within(play.session_s, 0.0, SECONDS_MAX, "play.session_s")?;
         within(play.session_shape, 0.1, 10.0, "play.session_shape")?;
         require(
@@ -355,6 +360,7 @@ mod tests {
             ("viewers = 1\n[play]\npreroll_ms = 61000", "`play.preroll_ms`"),
             ("[play]\nsession_shape = 0.0", "`play.session_shape`: it must be from 0.1 to 10"),
             ("[play]\ngive_up_s = -1.0", "`play.give_up_s`"),
+            ("[play]\ncache_percent = 101", "`play.cache_percent`"),
             ("[network]\nrtt_ms = -1.0", "`network.rtt_ms`: it must be from 0 to 60000"),
             ("[network]\nloss_percent = 51.0", "`network.loss_percent`"),
             ("[network]\nsend_queue_bytes = 10", "`network.send_queue_bytes`"),
