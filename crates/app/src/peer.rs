@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use shoal_drive::pool::TitleOptions;
-use shoal_drive::{Engine, EngineOptions};
+use shoal_drive::{CacheOptions, Engine, EngineOptions};
 use shoal_node::io::{AddTitle, Command, Want};
 use shoal_node::link::TitleId;
 use shoal_serve::library::Library;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::error::Error;
 use crate::link::Target;
-use crate::settings::Common;
+use crate::settings::{CacheSize, Common};
 
 /// Least memory for film bytes that are not verified and written yet: a few pieces of ordinary size.
 const CACHE_MIN: u64 = 4 << 20;
@@ -44,6 +44,7 @@ pub(crate) fn engine_options(common: &Common) -> Result<EngineOptions, Error> {
         trusted_trackers: common.tracker.clone(),
         ..EngineOptions::default()
     };
+    options.cache = cache_options(common)?;
     options.config.discover.local = common.no_lsd != Some(true);
     options.config.discover.exchange = common.no_pex != Some(true);
     if let Some(cache) = common.cache {
@@ -53,6 +54,17 @@ pub(crate) fn engine_options(common: &Common) -> Result<EngineOptions, Error> {
         options.config.swarm.memory_max = usize::try_from(cache.0).unwrap_or(usize::MAX);
     }
     Ok(options)
+}
+
+/// The cache of films that are watched, unless the user wants no limit.
+fn cache_options(common: &Common) -> Result<Option<CacheOptions>, Error> {
+    let folder = films_folder(common)?;
+    let quota = match common.cache_size {
+        Some(CacheSize(None)) => return Ok(None),
+        Some(CacheSize(Some(quota))) => quota,
+        None => shoal_drive::default_quota(&folder),
+    };
+    Ok(Some(CacheOptions { folder, quota }))
 }
 
 impl Peer {
@@ -211,5 +223,10 @@ async fn resolve(peer: &str) -> Result<Vec<SocketAddr>, Error> {
 /// Folder of a title below the state folder, for what is watched without a folder of its own.
 pub(crate) fn shelf_folder(common: &Common, title: &AddTitle) -> Result<PathBuf, Error> {
     let name = title.hashes.primary().ok_or_else(|| Error::new("the link names no title"))?;
-    Ok(common.state_dir()?.join("films").join(name.to_string()))
+    Ok(films_folder(common)?.join(name.to_string()))
+}
+
+/// Folder of those folders.
+fn films_folder(common: &Common) -> Result<PathBuf, Error> {
+    Ok(common.state_dir()?.join("films"))
 }

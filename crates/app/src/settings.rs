@@ -13,7 +13,7 @@ use etcetera::{AppStrategy, AppStrategyArgs, choose_app_strategy};
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use crate::error::Error;
-use crate::units::Bytes;
+use crate::units::{Bytes, NumberOrText};
 
 /// Flags that every peer understands. Keys of the settings file are the flags without their dashes in front.
 #[derive(Args, Deserialize, Clone, PartialEq, Eq, Debug, Default)]
@@ -62,6 +62,10 @@ pub(crate) struct Common {
     /// Memory for film bytes that are not verified and written yet; at least 4MiB [default: 24MiB]
     #[arg(long, value_name = "SIZE", env = "SHOAL_CACHE", hide_env_values = true)]
     pub(crate) cache: Option<Bytes>,
+    /// Disk space for films that are watched, kept from one to the next under --state; `none` for no limit, else at least 16MiB.
+    /// Only `watch` without --output uses it [default: 20GB, but at most a tenth of the disk's free space]
+    #[arg(long, value_name = "SIZE", env = "SHOAL_CACHE_SIZE", hide_env_values = true)]
+    pub(crate) cache_size: Option<CacheSize>,
     /// Do not take part in the distributed hash table (this version has none)
     #[arg(long, env = "SHOAL_NO_DHT", hide_env_values = true, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     pub(crate) no_dht: Option<bool>,
@@ -152,6 +156,7 @@ impl Common {
             up_limit: self.up_limit.or(file.up_limit),
             down_limit: self.down_limit.or(file.down_limit),
             cache: self.cache.or(file.cache),
+            cache_size: self.cache_size.or(file.cache_size),
             no_dht: self.no_dht.or(file.no_dht),
             no_lsd: self.no_lsd.or(file.no_lsd),
             no_pex: self.no_pex.or(file.no_pex),
@@ -185,6 +190,40 @@ impl Common {
     /// Whether events are printed for programs.
     pub(crate) fn wants_json(&self) -> bool {
         self.json == Some(true)
+    }
+}
+
+/// Least disk space for watched films: a few pieces of ordinary size for each of some players.
+const CACHE_SIZE_MIN: u64 = 16 << 20;
+
+/// Disk space, or no limit where the user said `none`.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct CacheSize(pub(crate) Option<u64>);
+
+impl FromStr for CacheSize {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        match text.parse::<Bytes>()?.0 {
+            size if size >= CACHE_SIZE_MIN => Ok(Self(Some(size))),
+            _ => Err(format!(
+                "`{text}` is too small to play a film from; give at least 16MiB, or `none` for no limit"
+            )),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for CacheSize {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        match NumberOrText::deserialize(from)? {
+            NumberOrText::Number(bytes) => bytes.to_string(),
+            NumberOrText::Text(text) => text,
+        }
+        .parse()
+        .map_err(D::Error::custom)
     }
 }
 
@@ -253,6 +292,24 @@ mod tests {
             parse("json = true\nuplimit = 3\n", Path::new("x.toml")).expect_err("unknown key");
         let text = error.to_string();
         assert!(text.contains("x.toml, line 2") && text.contains("uplimit"), "{text}");
+    }
+
+    #[test]
+    fn a_size_of_the_cache_is_a_size_or_none_and_nonsense_is_named() {
+        let size = |text: &str| text.parse::<super::CacheSize>();
+        assert_eq!(size("none").map(|size| size.0), Ok(None));
+        assert_eq!(size("2GiB").map(|size| size.0), Ok(Some(2 << 30)));
+        for nonsense in ["0", "1MiB", "15.9MiB", "-5", "much", "", "5 bananas", "1e300"] {
+            let sentence = size(nonsense).expect_err(nonsense);
+            assert!(sentence.contains("16MiB") || sentence.contains("MiB"), "{sentence}");
+        }
+        let file = |text: &str| parse(text, Path::new("s.toml"));
+        let read = file("cache-size = \"none\"").expect("valid").cache_size;
+        assert_eq!(read, Some(super::CacheSize(None)));
+        let read = file("cache-size = 20000000").expect("valid").cache_size;
+        assert_eq!(read, Some(super::CacheSize(Some(20_000_000))));
+        let error = file("cache-size = 5").expect_err("too small").to_string();
+        assert!(error.contains("s.toml, line 1") && error.contains("at least 16MiB"), "{error}");
     }
 
     #[test]

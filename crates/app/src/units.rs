@@ -66,7 +66,7 @@ impl<'de> Deserialize<'de> for Bytes {
 /// A settings file may say `up-limit = 200000` as well as `up-limit = "200kB"`.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum NumberOrText {
+pub(crate) enum NumberOrText {
     Number(u64),
     Text(String),
 }

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use shoal_drive::title::CheckProgress;
 use shoal_node::io::{Command, Event};
 use shoal_node::link::TitleId;
-use shoal_node::stats::TitleView;
+use shoal_node::stats::{CacheView, TitleView};
 use shoal_wire::InfoHashes;
 use shoal_wire::metainfo::Info;
 use tokio::sync::broadcast;
@@ -66,6 +66,8 @@ pub trait Library: Send + Sync + 'static {
     fn titles(&self) -> BoxFuture<'_, Vec<Entry>>;
     /// All titles as people see them; costs O(pieces + peers).
     fn views(&self) -> BoxFuture<'_, Vec<TitleView>>;
+    /// How the cache of films that are watched stands; `None` without a quota.
+    fn cache(&self) -> BoxFuture<'_, Option<CacheView>>;
     /// Learns what can be known of titles by now that stand as in `views`: the length of films. Called each second.
     fn learn<'a>(&'a self, views: &'a [TitleView]) -> BoxFuture<'a, ()>;
     /// A reader of bytes `range` of a file. The range lies inside the file.

@@ -239,7 +239,7 @@ pub fn counters_json(counters: &Counters) -> Value {
         "from_peers": counters.from_peers, "from_server": counters.from_server,
         "hedged": counters.hedged, "messages_in": counters.messages_in,
         "messages_out": counters.messages_out, "hash_failures": counters.hash_failures,
-        "left": counters.left,
+        "left": counters.left, "evicted": counters.evicted,
     })
 }
 
@@ -334,6 +334,7 @@ impl Reports {
             sum.messages_out += one.messages_out;
             sum.hash_failures += one.hash_failures;
             sum.left += one.left;
+            sum.evicted += one.evicted;
         }
         let kept = self.kept();
         Report::Summary {

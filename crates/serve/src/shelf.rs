@@ -11,7 +11,7 @@ use bytes::Bytes;
 use shoal_drive::Engine;
 use shoal_node::io::{Command, Event};
 use shoal_node::link::TitleId;
-use shoal_node::stats::TitleView;
+use shoal_node::stats::{CacheView, TitleView};
 use shoal_wire::InfoHashes;
 use shoal_wire::metainfo::Info;
 use tokio::sync::broadcast;
@@ -103,6 +103,9 @@ impl Library for Shelf {
     fn views(&self) -> BoxFuture<'_, Vec<TitleView>> {
         // An engine that has stopped has no titles any more.
         Box::pin(async { self.engine.views().await.unwrap_or_default() })
+    }
+    fn cache(&self) -> BoxFuture<'_, Option<CacheView>> {
+        Box::pin(async { self.engine.cache().await.unwrap_or_default() })
     }
     fn learn<'a>(&'a self, views: &'a [TitleView]) -> BoxFuture<'a, ()> {
         Box::pin(async move {

@@ -194,11 +194,13 @@ impl Face {
             [""] if read => self.page(),
             ["api", "v1", "titles"] if read => self.titles().await,
             ["api", "v1", "titles", hash] if read => self.title(hash).await,
+            ["api", "v1", "cache"] if read => self.cache().await,
             ["api", "v1", "events"] if read => self.events(request.method()),
             ["metrics"] if read => self.metrics().await,
-            [""] | ["stream", ..] | ["api", "v1", "titles" | "events", ..] | ["metrics"] => {
-                wrong_method("GET, HEAD")
-            }
+            [""]
+            | ["stream", ..]
+            | ["api", "v1", "titles" | "events" | "cache", ..]
+            | ["metrics"] => wrong_method("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "There is nothing at this address."),
         }
     }
@@ -240,6 +242,7 @@ impl Face {
             requests: self.served.requests.load(Ordering::Relaxed),
             refused: self.served.refused.load(Ordering::Relaxed),
             film_bytes: self.served.film_bytes.load(Ordering::Relaxed),
+            cache: self.library.cache().await,
         };
         let mut response = answer(
             StatusCode::OK,

@@ -128,6 +128,10 @@ async fn the_api_tells_how_titles_stand() {
     let line = format!("shoal_title_received_bytes_total{{infohash=\"{HASH}\"}} 70\n");
     assert!(metrics.text().contains(&line), "{}", metrics.text());
     assert!(metrics.text().contains("shoal_http_film_bytes_total 1\n"));
+    assert!(metrics.text().contains("shoal_cache_used_bytes 400\n"));
+    let cache: Value =
+        serde_json::from_slice(&client.get("/api/v1/cache", &[]).await.body).unwrap();
+    assert_eq!(cache["cache"], serde_json::json!({ "quota": 1000, "used": 400 }));
     viewer.shutdown().await;
 }
 

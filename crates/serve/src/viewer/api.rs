@@ -26,6 +26,13 @@ impl Face {
         json_answer(StatusCode::OK, &json!({ "titles": list }))
     }
 
+    /// What the films that are watched take on the disk, and what they may; null without a quota.
+    pub(super) async fn cache(&self) -> Response<Body> {
+        let view = self.library.cache().await;
+        let value = view.map(|view| json!({ "quota": view.quota, "used": view.used }));
+        json_answer(StatusCode::OK, &json!({ "cache": value }))
+    }
+
     pub(super) async fn title(&self, hash: &str) -> Response<Body> {
         let titles = self.library.titles().await;
         let Some(entry) = titles.iter().find(|entry| entry.is_called(hash)) else {

@@ -2,7 +2,7 @@
 
 use core::fmt::Write;
 
-use shoal_node::stats::TitleView;
+use shoal_node::stats::{CacheView, TitleView};
 
 use crate::library::Entry;
 
@@ -11,6 +11,7 @@ pub(super) struct Own {
     pub(super) requests: u64,
     pub(super) refused: u64,
     pub(super) film_bytes: u64,
+    pub(super) cache: Option<CacheView>,
 }
 
 /// One metric of each title.
@@ -21,7 +22,7 @@ struct Metric {
     value: fn(&TitleView) -> u64,
 }
 
-const METRICS: [Metric; 16] = [
+const METRICS: [Metric; 17] = [
     gauge("have_bytes", "Bytes verified and held.", |v| v.have),
     gauge("length_bytes", "Bytes in all.", |v| v.length),
     gauge("down_rate_bytes_per_second", "Film bytes received per second.", |v| v.down_rate),
@@ -39,6 +40,7 @@ const METRICS: [Metric; 16] = [
         v.counters.from_server
     }),
     counter("hedged_requests_total", "Requests sent to a second peer.", |v| v.counters.hedged),
+    counter("evicted_bytes_total", "Film bytes given up for want of room.", |v| v.counters.evicted),
     counter("hash_failures_total", "Blocks that did not match.", |v| v.counters.hash_failures),
 ];
 
@@ -54,12 +56,18 @@ const fn counter(name: &'static str, help: &'static str, value: fn(&TitleView) -
 pub(super) fn text(titles: &[Entry], views: &[TitleView], own: &Own) -> String {
     let mut out = String::new();
     // Writing to a string cannot fail.
-    let mut alone = |name: &str, help: &str, value: u64| {
-        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} counter\n{name} {value}\n");
+    let mut alone = |name: &str, kind: &str, help: &str, value: u64| {
+        let _ = write!(out, "# HELP {name} {help}\n# TYPE {name} {kind}\n{name} {value}\n");
     };
-    alone("shoal_http_requests_total", "Requests answered.", own.requests);
-    alone("shoal_http_refused_total", "Requests refused for host, origin or token.", own.refused);
-    alone("shoal_http_film_bytes_total", "Film bytes given to players.", own.film_bytes);
+    let refused = "Requests refused for host, origin or token.";
+    alone("shoal_http_requests_total", "counter", "Requests answered.", own.requests);
+    alone("shoal_http_refused_total", "counter", refused, own.refused);
+    alone("shoal_http_film_bytes_total", "counter", "Film bytes given to players.", own.film_bytes);
+    if let Some(cache) = own.cache {
+        let quota = "Bytes that films which are watched may take on the disk.";
+        alone("shoal_cache_quota_bytes", "gauge", quota, cache.quota);
+        alone("shoal_cache_used_bytes", "gauge", "Bytes of it that they take.", cache.used);
+    }
     for metric in &METRICS {
         let Metric { name, kind, help, value } = metric;
         let _ = write!(out, "# HELP shoal_title_{name} {help}\n# TYPE shoal_title_{name} {kind}\n");

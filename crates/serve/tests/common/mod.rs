@@ -9,7 +9,7 @@ use bytes::Bytes;
 use shoal_drive::title::CheckProgress;
 use shoal_node::io::{Command, Event};
 use shoal_node::link::TitleId;
-use shoal_node::stats::{Counters, PeerView, TitleView};
+use shoal_node::stats::{CacheView, Counters, PeerView, TitleView};
 use shoal_serve::library::{BoxFuture, Entry, Library, Reader};
 use shoal_serve::reports::Reports;
 use shoal_serve::viewer::{Options, Viewer};
@@ -133,6 +133,9 @@ impl Reader for MemoryReader {
 }
 
 impl Library for Shared {
+    fn cache(&self) -> BoxFuture<'_, Option<CacheView>> {
+        Box::pin(async { Some(CacheView { quota: 1000, used: 400 }) })
+    }
     fn titles(&self) -> BoxFuture<'_, Vec<Entry>> {
         let info = Some(Arc::clone(&self.0.info));
         let ready = *self.0.ready.lock().unwrap();
