@@ -60,12 +60,14 @@ def open_session(args: argparse.Namespace) -> tuple[lt.session, lt.torrent_handl
     return session, session.add_torrent(params)
 
 
-def status_of(session: lt.session, handle: lt.torrent_handle, began: float) -> dict:
+def status_of(session: lt.session, handle: lt.torrent_handle, began: float, every_piece: bool = False) -> dict:
     """One line of progress."""
     now = handle.status()
     peers = [
         {"ip": f"{peer.ip[0]}:{peer.ip[1]}", "client": peer.client.decode(errors="replace") if isinstance(peer.client, bytes) else peer.client,
          "down": peer.total_download, "up": peer.total_upload, "source": int(peer.source),
+         # What it believes this peer to have.
+         "has": sum(peer.pieces), **({"pieces": [index for index, has in enumerate(peer.pieces) if has]} if every_piece else {}),
          # Whether it chokes this peer, how many blocks it still owes it, and what of those lies in its send buffer.
          "choked": bool(peer.flags & lt.peer_info.choked), "owed": peer.upload_queue_length, "buffered": peer.used_send_buffer}
         for peer in handle.get_peer_info()
@@ -88,7 +90,7 @@ def main() -> None:
     words.add_argument("--up-limit", type=int, default=0)
     words.add_argument("--down-limit", type=int, default=0)
     words.add_argument("--every", type=float, default=0.2)
-    for flag in ("--seed", "--no-pex", "--upload-only", "--super-seed", "--lsd", "--exit-when-done"):
+    for flag in ("--seed", "--no-pex", "--upload-only", "--super-seed", "--lsd", "--exit-when-done", "--pieces"):
         words.add_argument(flag, action="store_true")
     args = words.parse_args()
     began = time.monotonic()
@@ -121,7 +123,7 @@ def main() -> None:
                 say(event="alert", kind=alert.what(), text=alert.message()[:300])
             elif "ban" in alert.what():
                 say(event="banned", text=alert.message()[:300])
-        status = status_of(session, handle, began)
+        status = status_of(session, handle, began, args.pieces)
         say(**status)
         if time.monotonic() - dialed > 1 and not status["peers"]:
             dialed = time.monotonic()
