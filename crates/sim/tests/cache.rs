@@ -27,7 +27,7 @@ fn holds(set: &[&str], stall_ratio_max: f64) {
 
 #[test]
 fn a_tenth_of_the_film_is_enough_to_play_all_of_it() {
-    holds(&["faults.must_finish=true"], 0.1);
+    holds(&["faults.must_finish=true"], 0.01);
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn without_block_hashes_too() {
 
 #[test]
 fn and_when_nothing_is_fetched_but_what_is_played() {
-    holds(&["faults.must_finish=true", "play.rest=nothing", "film.format=v2"], 0.1);
+    holds(&["faults.must_finish=true", "play.rest=nothing", "film.format=v2"], 0.02);
 }
 
 #[test]

@@ -189,7 +189,7 @@ impl Swarm {
             }
             if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
                 || !admits(content, peer, slot, key.piece())
-                || (peer.snubbed && self.is_left_to_others(slot, key))
+                || (peer.snubbed && self.is_left_to_others(slot, key, gate.on))
             {
                 continue;
             }
@@ -219,12 +219,15 @@ impl Swarm {
             (None, None) => Pick::Nothing,
         }
     }
-    /// Whether there is somebody to rely on for a block, instead of one that broke its promises.
-    fn is_left_to_others(&self, slot: u16, key: BlockKey) -> bool {
-        (0u16..).zip(&self.peers).any(|(index, other)| {
-            index != slot
-                && other.as_deref().is_some_and(|other| other.is_reliable() && other.has_block(key))
-        })
+    /// Whether there is somebody to rely on for a block, instead of one that broke its promises. Where sources are `spared`
+    /// they are none: they are not asked for what others have.
+    fn is_left_to_others(&self, slot: u16, key: BlockKey, spared: bool) -> bool {
+        let helps = |other: &Peer| {
+            other.is_reliable() && other.has_block(key) && !(spared && other.is_source())
+        };
+        (0u16..)
+            .zip(&self.peers)
+            .any(|(index, other)| index != slot && other.as_deref().is_some_and(helps))
     }
     /// Peers with room that would bring a block well before `arrival`, the soonest first. At most `FASTEST_TOP`.
     fn sooner(&self, slot: u16, arrival: Instant, start: u32) -> Vec<u16> {
