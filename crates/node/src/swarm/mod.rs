@@ -36,6 +36,7 @@ mod share;
 mod source;
 mod title;
 mod upkeep;
+mod uplink;
 mod upload;
 mod verify;
 mod watch;
@@ -60,7 +61,7 @@ use crate::titles::Titles;
 use crate::turn::{Note, Turn};
 use title::Swarm;
 pub(crate) use title::Task;
-use upload::Uplink;
+use uplink::Uplink;
 
 /// Hasher for maps whose keys we choose ourselves (tickets, links): no remote can make them collide.
 pub(crate) type BuildHash = BuildHasherDefault<Mix>;

@@ -45,18 +45,19 @@ const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
 const FRESH_KEPT: Duration = Duration::from_millis(25);
 /// What a source turned down is not asked of it again for this long.
 const BARRED_FOR: Duration = Duration::from_secs(1);
-/// What need not be here within [`SPREADS_WITHIN`] is not asked of it again for this long.
+/// What is not needed within [`FAR`] is not asked of it again for this long.
 const BARRED_FAR: Duration = Duration::from_secs(15);
+/// What is due later than this has time to come from those who have it: who watches is turned down, and asks again then.
+const FAR: Duration = Duration::from_secs(10);
 /// A block that is due within this time should have spread among those who need it.
-const SPREADS_WITHIN: Duration = Duration::from_secs(10);
+const SPREADS_WITHIN: Duration = Duration::from_secs(8);
 /// It has not, while no more than this many peers of ours have it
 const FEW: u32 = 2;
 /// and more than this many need it: then the first of them may ask a source, one more each time that they are twice as many.
 const MANY: u32 = 8;
-const SPREADS: Duration = Duration::from_millis(8000);
-/// When it is due within this time,
-const SPREADS_AT_LAST: Duration = Duration::from_millis(4000);
-/// and no more than this many have it,
+/// When it is due within this time
+const SPREADS_AT_LAST: Duration = Duration::from_secs(4);
+/// and no more than this many have it
 const FEW_AT_LAST: u32 = 6;
 /// the first one in this many may ask.
 const FRONT_PART: u32 = 5;
@@ -104,7 +105,7 @@ struct Given {
 struct Bar {
     /// It is not asked of sources until then.
     until: Instant,
-    /// But it is once it is due within [`SPREADS_WITHIN`].
+    /// But it is once it is due within [`FAR`].
     far: bool,
 }
 
@@ -153,7 +154,7 @@ impl Copies {
     }
     /// Whether a source turned the block down, and it is not time to ask again.
     fn is_barred(&self, key: BlockKey, now: Instant, due: Option<Instant>) -> bool {
-        let is_far = due.is_none_or(|due| due > now + SPREADS_WITHIN);
+        let is_far = due.is_none_or(|due| due > now + FAR);
         self.barred.get(&key).is_some_and(|bar| bar.until > now && (is_far || !bar.far))
     }
     /// Whether a source turned down a block of the piece just now.
@@ -275,7 +276,7 @@ impl Swarm {
         let elsewhere = copies.is_elsewhere(key, &content.availability);
         let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
         // Who watches has time to get from others what they have and he needs later.
-        let is_far = due.is_none_or(|due| due > now + SPREADS_WITHIN);
+        let is_far = due.is_none_or(|due| due > now + FAR);
         let watches = peer.plays.is_some_and(|said| said.stretch.pace > 0);
         // Who waits for its first frame goes before bulk, never seen or not.
         let timed = due.is_some();
@@ -319,7 +320,7 @@ impl Swarm {
         let now = turn.now;
         if let Some(content) = self.content_mut() {
             let due = content.plan.due(key);
-            let far = content.plan.is_live() && due.is_none_or(|due| due > now + SPREADS_WITHIN);
+            let far = content.plan.is_live() && due.is_none_or(|due| due > now + FAR);
             let until = now + if far { BARRED_FAR } else { BARRED_FOR };
             content.copies.barred.insert(key, Bar { until, far });
         }
@@ -475,7 +476,7 @@ impl Gate<'_> {
     fn spreads_slowly(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
         let now = self.now;
         let holders = content.copies.count(key, &content.availability);
-        if due > now + SPREADS || holders > FEW_AT_LAST {
+        if due > now + SPREADS_WITHIN || holders > FEW_AT_LAST {
             return false;
         }
         let Some((all, sooner)) = self.audience.order(now, number(content, key), self.me, MANY)

@@ -1,0 +1,507 @@
+//! Our uplink over all titles: which link may send next, how much is in flight, and whom to turn down.
+//!
+//! What holds the order of links back is the limit that the user set, and how much is *in flight*: given to transports that
+//! have not passed it on. That grows while transports pass a block on within [`PASS_QUICK`] and shrinks when they need more than
+//! [`PASS_SLOW`]: whatever waits behind it (our own requests among them) waits that long, and what is given away can no longer
+//! be cancelled or overtaken.
+
+use alloc::collections::BTreeSet;
+use alloc::format;
+use alloc::string::String;
+use core::time::Duration;
+
+use super::audit::equal;
+use super::upload::{Class, SOON, URGENT, Uploads};
+use crate::link::TitleId;
+use crate::time::{Instant, bytes_in, time_of};
+
+/// Our uplink over all titles.
+#[derive(Debug)]
+pub(crate) struct Uplink {
+    limit: Option<u64>,
+    /// Film bytes that the limit lets leave now; below zero after a block that was larger than what was left.
+    tokens: i64,
+    filled: Instant,
+    order: BTreeSet<(Class, u64, TitleId, u16)>,
+    /// Links whose class gets better by time alone, and when: what was asked for long before it is needed must not starve.
+    aging: BTreeSet<(Instant, TitleId, u16)>,
+    /// Fair-queueing clock: where a link that was idle begins.
+    clock: u64,
+    /// Film bytes in flight on links that are not stuck.
+    flying: u64,
+    /// Mean time that transports take to pass a block on.
+    pass: Duration,
+    /// When `allowed` was last changed.
+    since: Instant,
+    /// Links had to wait for what is in flight since then.
+    held_back: bool,
+    /// Film bytes that may be in flight.
+    allowed: u64,
+    /// Film bytes that transports passed on, all links together.
+    passed: u64,
+    /// Since when the rate is measured, and what had passed by then.
+    measured: (Instant, u64),
+    /// Bytes/s that the uplink passes on when it has enough to do.
+    peak: u64,
+    /// Mean round trip of the links that blocks are given to.
+    rtt: Duration,
+    /// When somebody, here or at a peer, last needed something by a time.
+    hurried: Option<Instant>,
+    /// Requests of all links that are needed by a time and wait.
+    /// Those of them that are needed soon come first.
+    timed: [usize; 2],
+}
+
+/// `allowed` changes at most this often.
+const STEP: Duration = Duration::from_millis(50);
+/// Transports that pass a block on faster than this could take more. On a slow uplink: than two blocks take. A block on a
+/// connection that was idle waits for a round trip in the middle, and with one at a time the uplink would wait with it.
+const PASS_QUICK: (Duration, u32) = (Duration::from_millis(100), 2);
+/// Transports that need longer than this, and longer than four blocks take, have too much.
+const PASS_SLOW: (Duration, u32) = (Duration::from_millis(200), 4);
+/// Bounds of what may be in flight, bytes: one block, and more than any uplink needs.
+const ALLOWED: (u64, u64) = (16 * 1024, 64 << 20);
+/// A link whose transport passes nothing on for this long, and for twice the time that what keeps the uplink busy should take,
+/// is stuck: it must not hold back the others.
+const STUCK_AFTER: (Duration, u32) = (Duration::from_millis(250), 2);
+/// It is stuck, too, when this many times as much as keeps the uplink busy passed on other links.
+const STUCK_PASSED: u64 = 4;
+/// Rate of an uplink that has shown none, bytes/s: a small home uplink.
+const PEAK_UNKNOWN: u64 = 128 * 1024;
+/// The rate is measured over this time.
+const MEASURE: Duration = Duration::from_millis(500);
+/// The three times above are this many times as long while nobody needs anything by a time. Over a long round trip a link
+/// that gets a block a second finds its window small each time: with little in flight such links leave an uplink idle.
+const PATIENCE: u32 = 4;
+/// Bulk fills one part in this many of what may be in flight while somebody needs something by a time.
+const BULK_PART: u64 = 4;
+/// Requests that are needed by a time are turned down while those that wait take longer than this.
+const BOOKED: Duration = Duration::from_millis(1500);
+/// The same for what is due in a moment.
+const BOOKED_URGENT: Duration = Duration::from_millis(2000);
+/// So many may always wait.
+const BOOKED_LEAST: usize = 2;
+/// Somebody who needed something by a time is taken to be there for this long.
+const HURRY_KEPT: Duration = Duration::from_secs(10);
+
+impl Default for Uplink {
+    fn default() -> Self {
+        Self {
+            limit: None,
+            tokens: 0,
+            filled: Instant::ZERO,
+            order: BTreeSet::new(),
+            aging: BTreeSet::new(),
+            clock: 0,
+            flying: 0,
+            pass: Duration::ZERO,
+            since: Instant::ZERO,
+            held_back: false,
+            allowed: 2 * ALLOWED.0,
+            passed: 0,
+            measured: (Instant::ZERO, 0),
+            peak: PEAK_UNKNOWN,
+            rtt: Duration::ZERO,
+            hurried: None,
+            timed: [0, 0],
+        }
+    }
+}
+
+impl Uplink {
+    /// Sets the limit in film bytes/s; zero counts as one.
+    pub(crate) fn set_limit(&mut self, now: Instant, limit: Option<u64>) {
+        self.limit = limit.map(|limit| limit.max(1));
+        self.tokens = 0;
+        self.filled = now;
+    }
+    /// Puts a link that has something to send into the order.
+    pub(crate) fn wait(&mut self, now: Instant, title: TitleId, slot: u16, uploads: &mut Uploads) {
+        let (class, ages) = uploads.class(now);
+        if uploads.queue.front().is_some_and(|wanted| wanted.due.is_some()) {
+            self.hurry(now);
+        }
+        if uploads.place.is_some_and(|place| place.0 == class) && uploads.ages == ages {
+            return;
+        }
+        self.leave(title, slot, uploads);
+        uploads.served = uploads.served.max(self.clock);
+        uploads.place = Some((class, uploads.served));
+        self.order.insert((class, uploads.served, title, slot));
+        uploads.ages = ages;
+        self.aging.extend(ages.map(|at| (at, title, slot)));
+    }
+    /// Takes a link out of the order.
+    pub(crate) fn leave(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
+        if let Some((class, served)) = uploads.place.take() {
+            self.order.remove(&(class, served, title, slot));
+        }
+        if let Some(at) = uploads.ages.take() {
+            self.aging.remove(&(at, title, slot));
+        }
+    }
+    /// Takes out a link whose place has become a better one since it waits; it must `wait` again.
+    pub(crate) fn aged(&mut self, now: Instant) -> Option<(TitleId, u16)> {
+        let (at, title, slot) = *self.aging.first().filter(|entry| entry.0 <= now)?;
+        self.aging.remove(&(at, title, slot));
+        Some((title, slot))
+    }
+    /// The link that may send a block now.
+    pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
+        let &(_, served, title, slot) = self.order.first()?;
+        if self.is_full(now) {
+            // Where bulk leaves room for who watches, more in flight is not what is missing.
+            self.held_back |= self.flying >= self.allowed;
+            return None;
+        }
+        self.fill(now);
+        if self.limit.is_some() && self.tokens <= 0 {
+            return None;
+        }
+        self.clock = self.clock.max(served);
+        Some((title, slot))
+    }
+    /// Counts the requests of a link that are needed by a time, after they changed.
+    pub(crate) fn count(&mut self, now: Instant, uploads: &mut Uploads) {
+        let timed = uploads.timed(now);
+        let counted = core::mem::replace(&mut uploads.counted, timed);
+        for (sum, (new, old)) in self.timed.iter_mut().zip(timed.into_iter().zip(counted)) {
+            *sum = *sum + new - old;
+        }
+    }
+    /// Whether what is needed by a time and waits already keeps the uplink busy for so long that one more request, `due` then,
+    /// had better be made elsewhere.
+    pub(crate) fn is_overbooked(&self, now: Instant, due: Instant) -> bool {
+        let most = if due <= now + URGENT { BOOKED_URGENT } else { BOOKED };
+        // What is needed later waits behind it.
+        let [soon, all] = self.timed;
+        let before = if due <= now + SOON { soon } else { all };
+        let waiting = time_of(before as u64 * ALLOWED.0 + self.flying, self.peak);
+        before >= BOOKED_LEAST && waiting > most
+    }
+    /// Somebody needs something by a time: little is kept in flight for a while.
+    pub(crate) fn hurry(&mut self, now: Instant) {
+        self.hurried = Some(now);
+    }
+    fn is_hurried(&self, now: Instant) -> bool {
+        self.hurried.is_some_and(|at| now.since(at) < HURRY_KEPT)
+    }
+    fn patience(&self, now: Instant) -> u32 {
+        if self.is_hurried(now) { 1 } else { PATIENCE }
+    }
+    /// Whether what is in flight leaves no room for the first in the order. A request of who watches waits for all that is in
+    /// flight when it comes, so bulk may fill only a part.
+    fn is_full(&self, now: Instant) -> bool {
+        let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
+        let part = if is_bulk && self.is_hurried(now) { BULK_PART } else { 1 };
+        self.flying > 0 && self.flying >= (self.allowed / part).max(ALLOWED.0)
+    }
+    /// A link with a round trip of `rtt` was given `bytes` to send.
+    pub(crate) fn spend(&mut self, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
+        self.rtt = self.rtt - self.rtt / 8 + rtt / 8;
+        if self.limit.is_some() {
+            self.tokens -= i64::from(bytes);
+        }
+        uploads.served += u64::from(bytes);
+        if uploads.flying == u64::from(bytes) {
+            uploads.passed_at = self.passed;
+        }
+        if !uploads.stuck {
+            self.flying += u64::from(bytes);
+        }
+    }
+    /// The transport of a link takes `bytes` more: what was in flight there has left.
+    pub(crate) fn credit(&mut self, now: Instant, bytes: u32, uploads: &mut Uploads) {
+        uploads.credit += u64::from(bytes);
+        let left = uploads.flying.min(u64::from(bytes));
+        if left == 0 {
+            return;
+        }
+        if core::mem::replace(&mut uploads.stuck, false) {
+            self.flying += uploads.flying;
+        }
+        let took = uploads.progress.replace(now).map_or(Duration::ZERO, |given| now.since(given));
+        // A block given now would wait for all that the link has in flight.
+        let pass =
+            took * u32::try_from(uploads.flying.div_ceil(left)).unwrap_or(u32::MAX).min(1024);
+        self.pass = self.pass - self.pass / 8 + pass / 8;
+        self.pass_on(now, left);
+        uploads.passed_at = self.passed;
+        uploads.flying -= left;
+        self.flying -= left;
+        // No sooner than the last change can have shown.
+        if now.since(self.since) >= STEP.max(self.pass) {
+            self.adjust(self.patience(now));
+            self.since = now;
+        }
+    }
+    /// Counts what left, and learns how fast the uplink is.
+    fn pass_on(&mut self, now: Instant, left: u64) {
+        self.passed += left;
+        let (since, passed) = self.measured;
+        let elapsed = now.since(since);
+        if elapsed < MEASURE {
+            return;
+        }
+        // A long silence says nothing about the uplink.
+        if elapsed < MEASURE * 4 {
+            let nanos = elapsed.as_nanos().max(1);
+            let rate = u128::from(self.passed - passed) * 1_000_000_000 / nanos;
+            let rate = u64::try_from(rate).unwrap_or(u64::MAX);
+            self.peak = rate.max(self.peak - self.peak / 16).max(1024);
+        }
+        self.measured = (now, self.passed);
+    }
+    /// A bound in time, no shorter than the uplink needs for some blocks.
+    fn bound(&self, (least, blocks): (Duration, u32), patience: u32) -> Duration {
+        (least * patience).max(time_of(ALLOWED.0, self.peak) * blocks)
+    }
+    /// Lets more or less be in flight, by how long transports take to pass a block on.
+    fn adjust(&mut self, patience: u32) {
+        let change = (self.allowed / 4).max(ALLOWED.0);
+        if self.pass > self.bound(PASS_SLOW, patience) {
+            self.allowed = self.allowed.saturating_sub(change);
+        } else if self.pass < self.bound(PASS_QUICK, patience)
+            && core::mem::take(&mut self.held_back)
+        {
+            self.allowed += change;
+        }
+        self.allowed = self.allowed.clamp(self.least(), ALLOWED.1);
+    }
+    /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
+    /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
+    fn least(&self) -> u64 {
+        (bytes_in(self.rtt * 2, self.peak) + ALLOWED.0).clamp(ALLOWED.0, ALLOWED.1)
+    }
+    /// A link is gone with all that was in flight on it.
+    pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
+        self.leave(title, slot, uploads);
+        let counted = core::mem::take(&mut uploads.counted);
+        self.timed.iter_mut().zip(counted).for_each(|(sum, old)| *sum -= old);
+        if !uploads.stuck {
+            self.flying -= uploads.flying;
+        }
+        uploads.flying = 0;
+    }
+    /// Looks whether a link is stuck. For every link when the uplink is held back by what is in flight.
+    pub(crate) fn look(&mut self, now: Instant, uploads: &mut Uploads) {
+        if uploads.flying == 0 || uploads.stuck {
+            return;
+        }
+        // What it was given shares the uplink with what is in flight on the others; a dead end may hold much more.
+        let busy = self.flying - uploads.flying + uploads.flying.min(4 * ALLOWED.0);
+        let after = self.stuck_after(now, busy);
+        let passed = self.passed - uploads.passed_at;
+        if uploads.progress.is_some_and(|progress| now.since(progress) >= after)
+            || passed >= STUCK_PASSED * self.least().max(busy)
+        {
+            uploads.stuck = true;
+            self.flying -= uploads.flying;
+        }
+    }
+    fn stuck_after(&self, now: Instant, busy: u64) -> Duration {
+        let (least, times) = STUCK_AFTER;
+        (least * self.patience(now)).max(time_of(self.least().max(busy), self.peak) * times)
+    }
+    /// Whether links wait for others to pass on what is in flight.
+    pub(crate) fn is_held_back(&self, now: Instant) -> bool {
+        !self.order.is_empty() && self.is_full(now)
+    }
+    /// When a waiting link may send, or should be looked at.
+    pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
+        if self.order.is_empty() {
+            return None;
+        }
+        if self.is_full(now) {
+            return Some(now + self.stuck_after(now, self.flying.min(self.allowed)));
+        }
+        let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
+        self.limit.map(|limit| self.filled + time_of(owed, limit) + Duration::from_micros(1))
+    }
+    /// The order and what is in flight, against all links.
+    pub(super) fn audit<'a>(
+        &self,
+        links: impl Iterator<Item = (TitleId, u16, &'a Uploads)>,
+    ) -> Result<(), String> {
+        let (mut flying, mut placed, mut timed) = (0, 0, [0, 0]);
+        for (title, slot, uploads) in links {
+            timed.iter_mut().zip(uploads.counted).for_each(|(sum, count)| *sum += count);
+            if !uploads.stuck {
+                flying += uploads.flying;
+            }
+            if let Some((class, served)) = uploads.place {
+                placed += 1;
+                if !self.order.contains(&(class, served, title, slot)) {
+                    return Err(format!("{title:?} {slot} has no place in the uplink's order"));
+                }
+            }
+        }
+        equal("bytes in flight", self.flying, flying)?;
+        equal("requests that are needed soon", self.timed[0] as u64, timed[0] as u64)?;
+        equal("requests with a due time", self.timed[1] as u64, timed[1] as u64)?;
+        equal("links in the uplink's order", self.order.len() as u64, placed)
+    }
+    fn fill(&mut self, now: Instant) {
+        let Some(limit) = self.limit else { return };
+        let fresh = bytes_in(now.since(self.filled), limit);
+        if fresh == 0 {
+            return;
+        }
+        // A fifth of a second of silence may be made up for, and always one block.
+        let burst = i64::try_from((limit / 5).max(32 * 1024)).unwrap_or(i64::MAX);
+        self.tokens =
+            self.tokens.saturating_add(i64::try_from(fresh).unwrap_or(i64::MAX)).min(burst);
+        self.filled = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::vec::Vec;
+    use bytes::Bytes;
+    use shoal_wire::peer::BlockRequest;
+
+    fn request(piece: u32, block: u32) -> BlockRequest {
+        BlockRequest { piece, offset: block * 16384, length: 16384 }
+    }
+
+    #[test]
+    fn a_limited_uplink_is_shared_equally_and_urgent_blocks_pass() {
+        let mut uplink = Uplink::default();
+        let mut now = Instant::from_millis(0);
+        uplink.set_limit(now, Some(160 * 1024));
+        let mut links = [Uploads::default(), Uploads::default(), Uploads::default()];
+        for (slot, link) in links.iter_mut().enumerate() {
+            link.credit = 1 << 30;
+            for block in 0..200 {
+                let due = (slot == 2 && block < 3).then(|| Instant::from_millis(500));
+                link.push(request(block, 0), due, false);
+            }
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+            uplink.wait(now, TitleId(0), slot as u16, link);
+        }
+        let mut sent = [0u32; 3];
+        let mut first = Vec::new();
+        while now < Instant::from_millis(10_000) {
+            while let Some((_, slot)) = uplink.next(now) {
+                let link = &mut links[usize::from(slot)];
+                uplink.leave(TitleId(0), slot, link);
+                while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+                link.take(now).expect("waits only with something to send");
+                uplink.spend(16384, Duration::ZERO, link);
+                uplink.credit(now, 16384, link);
+                sent[usize::from(slot)] += 1;
+                first.push(slot);
+                while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+                uplink.wait(now, TitleId(0), slot, link);
+            }
+            now = uplink.deadline(now).expect("links wait");
+        }
+        assert_eq!(first[..3], [2, 2, 2], "due within a second");
+        assert!(sent.iter().sum::<u32>().abs_diff(100) <= 2, "{sent:?}");
+        assert!(sent.iter().all(|&count| count.abs_diff(33) <= 2), "{sent:?}");
+    }
+
+    #[test]
+    fn what_cannot_be_sent_in_time_is_taken_elsewhere() {
+        let mut uplink = Uplink::default();
+        let mut link = Uploads::default();
+        let now = Instant::from_millis(10);
+        let soon = now + Duration::from_secs(5);
+        // An unknown uplink is taken to send eight blocks a second.
+        let mut booked = 0;
+        while !uplink.is_overbooked(now, soon) {
+            assert!(link.push(request(booked, 0), Some(soon), false));
+            uplink.count(now, &mut link);
+            booked += 1;
+        }
+        assert_eq!(booked, 13, "a second and a half");
+        assert!(!uplink.is_overbooked(now, now), "what is urgent may wait a little longer");
+        // What nobody needs by a time waits behind all that.
+        assert!(link.push(request(900, 0), None, false));
+        uplink.count(now, &mut link);
+        assert_eq!(uplink.timed, [13, 13]);
+        link.cancel(&request(0, 0));
+        uplink.count(now, &mut link);
+        assert!(!uplink.is_overbooked(now, soon));
+        uplink.forget(TitleId(0), 0, &mut link);
+        assert_eq!(uplink.timed, [0, 0]);
+    }
+
+    #[test]
+    fn a_link_that_shares_a_slow_uplink_with_many_is_not_stuck() {
+        let mut uplink = Uplink::default();
+        let mut links: Vec<Uploads> = (0..12).map(|_| Uploads::default()).collect();
+        let now = Instant::from_millis(10);
+        uplink.hurry(now);
+        for (slot, link) in links.iter_mut().enumerate() {
+            link.open(2 << 20);
+            assert!(link.push(request(slot as u32, 0), Some(now), false));
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+            link.take(now).expect("read");
+            uplink.spend(16384, Duration::ZERO, link);
+        }
+        // Twelve blocks at eight a second: each may take twice the second and a half that all take.
+        let passed = |link: &mut Uploads, uplink: &mut Uplink, ms| {
+            uplink.look(now + Duration::from_millis(ms), link);
+            link.stuck
+        };
+        assert!(!passed(&mut links[0], &mut uplink, 2900));
+        assert!(passed(&mut links[0], &mut uplink, 3100));
+    }
+
+    #[test]
+    fn little_is_in_flight_and_a_stuck_link_holds_nobody_back() {
+        // Blocks in flight at most, and blocks that pass at least: with somebody who waits, and without.
+        for (hurried, blocks_max, sent_min) in [(true, 3, 30), (false, 24, 25)] {
+            let (flying, sent) = beside_a_stuck_link(hurried);
+            assert!(flying <= blocks_max * 16384, "hurried {hurried}: {flying}");
+            assert!(sent >= sent_min, "hurried {hurried}: {sent}");
+        }
+        assert!(beside_a_stuck_link(false).0 > 2 * beside_a_stuck_link(true).0);
+    }
+
+    /// Most bytes in flight at last, and blocks sent on a link that passes one each 100 ms, beside one that passes none.
+    fn beside_a_stuck_link(hurried: bool) -> (u64, u32) {
+        let mut uplink = Uplink::default();
+        let mut links = [Uploads::default(), Uploads::default()];
+        let ready = |link: &mut Uploads| {
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+        };
+        let start = Instant::from_millis(10);
+        for (slot, link) in links.iter_mut().enumerate() {
+            link.open(2 << 20);
+            (0..100).for_each(|block| assert!(link.push(request(block, 0), None, false)));
+            ready(link);
+            uplink.wait(start, TitleId(0), slot as u16, link);
+        }
+        let mut sent = [0u32; 2];
+        let mut flying_most = 0;
+        // Link 0 never drains; link 1 drains a block every 100 ms.
+        let mut now = start;
+        for step in 0..40u64 {
+            if hurried {
+                uplink.hurry(now);
+            }
+            while let Some((_, slot)) = uplink.next(now) {
+                let link = &mut links[usize::from(slot)];
+                uplink.leave(TitleId(0), slot, link);
+                link.take(now).expect("waits only with something to send");
+                uplink.spend(16384, Duration::ZERO, link);
+                sent[usize::from(slot)] += 1;
+                ready(link);
+                uplink.wait(now, TitleId(0), slot, link);
+            }
+            now = start + Duration::from_millis(100 * (step + 1));
+            if links[1].flying > 0 {
+                uplink.credit(now, 16384, &mut links[1]);
+            }
+            links.iter_mut().for_each(|link| uplink.look(now, link));
+            if step >= 20 {
+                flying_most = flying_most.max(uplink.flying);
+            }
+        }
+        (flying_most, sent[1])
+    }
+}
