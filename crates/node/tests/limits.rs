@@ -10,8 +10,8 @@ const FIXED: [(&str, &str); 3] = [
     ("swarm/availability.rs", "COUNT_MAX"),
 ];
 /// Where the scheduler weighs its times against each other: they are read together with it.
-const SCHEDULER: [&str; 4] =
-    ["swarm/fastest.rs", "swarm/fetch.rs", "swarm/source.rs", "swarm/upload.rs"];
+const SCHEDULER: [&str; 5] =
+    ["swarm/fastest.rs", "swarm/fetch.rs", "swarm/source.rs", "swarm/uplink.rs", "swarm/upload.rs"];
 
 /// Name and type of a constant of a module.
 fn constant(line: &str) -> Option<(&str, &str)> {

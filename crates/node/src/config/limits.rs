@@ -108,6 +108,11 @@ pub(crate) const HEDGE_AGAIN: Duration = Duration::from_millis(100);
 pub(crate) const HEDGE_BUDGET_BASE: u64 = 2 * BLOCK_LEN as u64;
 /// A second peer must be this much earlier than the first to be worth a duplicate in the end game.
 pub(crate) const HEDGE_GAIN: Duration = Duration::from_millis(1000);
+/// Before the first frame what is due within this time may be asked of a source as well, beyond the budget, when it is late: on
+/// uplinks that others fill it waits, and who watches waits with it.
+pub(crate) const HEDGE_START_DUE: Duration = Duration::from_millis(1000);
+/// That is done while the source would answer within this time.
+pub(crate) const HEDGE_START_QUICK: Duration = Duration::from_millis(500);
 /// Broken promises since a peer's last block after which it is snubbed.
 pub(crate) const BROKEN_SNUB: u32 = 4;
 /// A peer that says nothing for so long in the middle of a trade may be met again at another address, which ends links silently.

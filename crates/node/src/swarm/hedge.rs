@@ -13,17 +13,12 @@ use super::pieces::{BlockKey, BlockState};
 use super::title::{Content, Swarm};
 use crate::config::Scheduler;
 use crate::config::limits::{
-    BROKEN_SNUB, HEDGE_AGAIN, HEDGE_BUDGET_BASE, HEDGE_GAIN, HEDGE_ROUND_MAX,
+    BROKEN_SNUB, HEDGE_AGAIN, HEDGE_BUDGET_BASE, HEDGE_GAIN, HEDGE_ROUND_MAX, HEDGE_START_DUE,
+    HEDGE_START_QUICK,
 };
 use crate::time::Instant;
 use crate::turn::Turn;
 use shoal_wire::peer::BLOCK_LEN;
-
-/// Before the first frame what is due within this time may be asked of a source as well, beyond the budget, when it is late: on
-/// uplinks that others fill it waits, and who watches waits with it.
-const START_DUE: Duration = Duration::from_millis(1000);
-/// That is done while the source would answer within this time.
-const START_QUICK: Duration = Duration::from_millis(500);
 
 impl Swarm {
     fn has_budget(&self, turn: &mut Turn<'_>) -> bool {
@@ -80,7 +75,7 @@ impl Swarm {
         let second = if alone || !is_free { None } else { self.best_for(turn, key, only_source) };
         let is_quick = |slot: &u16| {
             self.peer(*slot).is_some_and(|peer| {
-                peer.is_source() && peer.service.arrival(now, BLOCK_LEN) <= now + START_QUICK
+                peer.is_source() && peer.service.arrival(now, BLOCK_LEN) <= now + HEDGE_START_QUICK
             })
         };
         let second = second.filter(|slot| !only_source || is_quick(slot));
@@ -125,7 +120,7 @@ impl Swarm {
     fn is_start(&self, now: Instant, key: BlockKey) -> bool {
         self.content().is_some_and(|content| {
             let due = content.plan.due(key);
-            !content.plan.is_playing() && due.is_some_and(|due| due <= now + START_DUE)
+            !content.plan.is_playing() && due.is_some_and(|due| due <= now + HEDGE_START_DUE)
         })
     }
     /// The peer that would bring a block soonest among those that do not owe it yet. What is due very soon may wait behind
