@@ -164,6 +164,9 @@ impl Uplink {
     /// Counts the requests of a link that are needed by a time, after they changed.
     pub(crate) fn count(&mut self, now: Instant, uploads: &mut Uploads) {
         let timed = uploads.timed(now);
+        if uploads.counted == timed {
+            return;
+        }
         let counted = core::mem::replace(&mut uploads.counted, timed);
         for (sum, (new, old)) in self.timed.iter_mut().zip(timed.into_iter().zip(counted)) {
             *sum = *sum + new - old;

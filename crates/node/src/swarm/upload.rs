@@ -265,13 +265,15 @@ impl Uploads {
     }
     /// How many requests wait that are needed soon, and by any time.
     pub(super) fn timed(&self, now: Instant) -> [usize; 2] {
-        let count = |until: Option<Instant>| {
-            self.queue.partition_point(|wanted| {
-                let is_timed = |due| until.is_none_or(|until| due <= until);
-                !wanted.repeat && wanted.due.is_some_and(is_timed)
-            })
-        };
-        [count(Some(now + SOON)), count(None)]
+        let counts = |wanted: &Wanted| !wanted.repeat && wanted.due.is_some();
+        // They come first: in bulk there are none.
+        if !self.queue.front().is_some_and(counts) {
+            return [0, 0];
+        }
+        let all = self.queue.partition_point(counts);
+        let soon =
+            |wanted: &Wanted| counts(wanted) && wanted.due.is_some_and(|due| due <= now + SOON);
+        [self.queue.partition_point(soon), all]
     }
     /// Its class, and until when it has that.
     pub(super) fn class(&self, now: Instant) -> (Class, Option<Instant>) {
