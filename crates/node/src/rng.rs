@@ -27,7 +27,13 @@ impl Seed {
 
 fn split_mix(state: &mut u64) -> u64 {
     *state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    let mut z = *state;
+    mix(*state)
+}
+
+/// Spreads a number over 64 bits, the same everywhere: the finalizer of SplitMix64.
+#[must_use]
+pub fn mix(value: u64) -> u64 {
+    let mut z = value;
     z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     z ^ (z >> 31)

@@ -17,6 +17,9 @@ const ZONES: [Duration; 3] =
 pub(crate) struct Zone(u8);
 
 impl Zone {
+    /// The zone of what is due first.
+    pub(super) const FIRST: Self = Self(0);
+
     /// The zone of what is due at a moment, or never.
     pub(super) fn of(now: Instant, due: Option<Instant>) -> Self {
         let passed = ZONES.iter().filter(|zone| due.is_none_or(|due| due > now + **zone)).count();

@@ -10,6 +10,7 @@ use alloc::collections::BTreeMap;
 use shoal_wire::PeerId;
 use shoal_wire::peer::{MEMBERS_MAX, Member, Stretch};
 
+use crate::rng::mix;
 use crate::time::Instant;
 
 /// The name of a peer in an audience: the end of its peer id.
@@ -58,12 +59,9 @@ pub(super) struct Audience {
     members: BTreeMap<u64, Said>,
 }
 
-/// The rank of a member for a number: as good as random, the same everywhere (the finalizer of SplitMix64).
+/// The rank of a member for a number: as good as random, the same everywhere.
 fn rank(id: u64, number: u32) -> u64 {
-    let mut mixed = id ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    mix(id ^ u64::from(number).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 impl Audience {

@@ -12,6 +12,7 @@ use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::Swarm;
 use crate::config::{Choice, Scheduler, SwarmConfig};
+use crate::rng::mix;
 use crate::time::Instant;
 use crate::turn::Turn;
 
@@ -93,14 +94,11 @@ impl Swarm {
     }
 }
 
-/// A number for a slot and a block that is as good as random (the finalizer of SplitMix64): draws of a generator would not be
-/// the same for both of two peers that are compared.
+/// A number for a slot and a block that is as good as random: draws of a generator would not be the same for both of two peers
+/// that are compared.
 fn mixed(slot: u16, key: BlockKey) -> u64 {
     let block = u64::from(key.piece()) << 32 | u64::from(key.block());
-    let mut mixed = (block << 16 ^ u64::from(slot)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
+    mix((block << 16 ^ u64::from(slot)).wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 #[cfg(test)]

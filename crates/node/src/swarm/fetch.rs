@@ -571,8 +571,7 @@ impl Room {
     }
     /// Whether a peer that is no source has so much to do that neither a window nor the rest of the title has anything for it.
     fn is_full(&self) -> bool {
-        let is_ample =
-            self.ahead.until(Zone::of(Instant::ZERO, Some(Instant::ZERO))) >= self.enough;
+        let is_ample = self.ahead.until(Zone::FIRST) >= self.enough;
         self.asked > self.shallow && (is_ample || self.asked >= self.deep)
     }
     /// Whether there is room for one more, for a block that is urgent or not, to be had here only or not, due soon or later.

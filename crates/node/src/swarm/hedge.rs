@@ -85,7 +85,7 @@ impl Swarm {
             }
             return;
         };
-        let doubles = holders.len() == 1 && (budget || (helps && is_quick(&second)));
+        let doubles = holders.len() == 1 && (budget || only_source);
         if let Some(slot) = overdue.filter(|_| !doubles) {
             self.cancel(turn, slot, key);
         }

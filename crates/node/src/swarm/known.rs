@@ -102,7 +102,7 @@ impl Known {
             self.queue.remove(index);
         }
     }
-    /// Lets an address be dialed from `ready` on; `None`: not for now.
+    /// Lets an address be dialed from `ready` on; with `None` not until something else lets it.
     fn put_off(&mut self, addr: SocketAddr, ready: Option<Instant>) {
         let Some(entry) = self.get_mut(addr) else { return };
         let old = entry.ready.map(|old| entry.place(old));

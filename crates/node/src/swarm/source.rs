@@ -148,7 +148,7 @@ impl Copies {
         holders.and_then(|holders| holders.blocks.get(key.block() as usize)).copied().unwrap_or(0)
     }
     /// How many peers that are no sources are known to have the block.
-    pub(super) fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
+    fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
         let single = self.announced_by(key);
         u32::from(pieces.count(key.piece())) + u32::from(self.seeds) + u32::from(single)
     }

@@ -360,14 +360,10 @@ impl Uplink {
 
 #[cfg(test)]
 mod tests {
+    use super::super::upload::tests::request;
     use super::*;
     use alloc::vec::Vec;
     use bytes::Bytes;
-    use shoal_wire::peer::BlockRequest;
-
-    fn request(piece: u32, block: u32) -> BlockRequest {
-        BlockRequest { piece, offset: block * 16384, length: 16384 }
-    }
 
     #[test]
     fn a_limited_uplink_is_shared_equally_and_urgent_blocks_pass() {

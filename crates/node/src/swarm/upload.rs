@@ -290,11 +290,11 @@ impl Uploads {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use alloc::vec::Vec;
 
-    fn request(piece: u32, block: u32) -> BlockRequest {
+    pub(crate) fn request(piece: u32, block: u32) -> BlockRequest {
         BlockRequest { piece, offset: block * 16384, length: 16384 }
     }
 
