@@ -11,7 +11,7 @@ use clap::{Args, Parser, Subcommand};
 use shoal_wire::metainfo::Version;
 
 use crate::settings::{Common, OptionalAddr, Voice};
-use crate::units::{Bytes, duration};
+use crate::units::{Bytes, duration, slot_length};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -131,6 +131,10 @@ pub(crate) struct Publish {
     /// Name of the title [default: name of the file or folder]
     #[arg(long, value_name = "TEXT")]
     pub(crate) title: Option<String>,
+    /// Length of a virtual time slot, 10s to 1h: viewers who play within so much of each other find each other first where
+    /// a title has many [default: 3m]
+    #[arg(long, value_name = "DURATION", value_parser = slot_length)]
+    pub(crate) slot: Option<Duration>,
     /// Only the named trackers may be asked for peers (BEP 27)
     #[arg(long)]
     pub(crate) private: bool,

@@ -7,7 +7,7 @@
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use shoal_drive::hash::sha256;
 use shoal_drive::publish::{Publication, PublishProgress, Source, find_sources, publish};
@@ -34,6 +34,8 @@ pub(crate) struct Choices {
     pub(crate) version: Version,
     /// BEP 27.
     pub(crate) private: bool,
+    /// Length of a virtual time slot.
+    pub(crate) slot: Option<Duration>,
     /// Trackers, each a tier.
     pub(crate) trackers: Vec<String>,
     /// Web seeds.
@@ -91,6 +93,9 @@ pub(crate) fn make(
             extras: TitleExtras {
                 private: choices.private,
                 published_unix_ms: u64::try_from(now.as_millis()).unwrap_or(0),
+                slot_ms: choices
+                    .slot
+                    .map_or(0, |slot| u64::try_from(slot.as_millis()).unwrap_or(0)),
                 time_indexes: plan.indexes,
                 trackers: tiers(choices),
                 web_seeds: choices.web_seeds.clone(),
@@ -180,8 +185,9 @@ fn key_of(
     sources: &[Source],
     choices: &Choices,
 ) -> Result<String, Error> {
-    let Choices { piece_length, version, private, .. } = choices;
-    let mut text = format!("1\n{name:?} {folder} {piece_length:?} {version:?} {private}\n");
+    let Choices { piece_length, version, private, slot, .. } = choices;
+    let mut text =
+        format!("1\n{name:?} {folder} {piece_length:?} {version:?} {private} {slot:?}\n");
     for source in sources {
         let found = std::fs::metadata(&source.file).map_err(|error| {
             Error::new(format!("{} cannot be read: {error}", source.file.display()))

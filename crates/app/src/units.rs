@@ -7,6 +7,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de::Error as _};
+use shoal_wire::slot::SLOT_MS_BOUNDS;
 
 /// A number of bytes, or of bytes per second.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
@@ -69,6 +70,17 @@ impl<'de> Deserialize<'de> for Bytes {
 pub(crate) enum NumberOrText {
     Number(u64),
     Text(String),
+}
+
+/// Parses the length of a virtual time slot.
+pub(crate) fn slot_length(text: &str) -> Result<Duration, String> {
+    let (low, high) = SLOT_MS_BOUNDS;
+    let slot = duration(text)?;
+    if (Duration::from_millis(low)..=Duration::from_millis(high)).contains(&slot) {
+        Ok(slot)
+    } else {
+        Err(format!("a slot of {text} cannot be; give 10s to 1h"))
+    }
 }
 
 /// Parses a length of time: `90`, `90s`, `1h30m`, `250ms`, `2d`.

@@ -98,6 +98,8 @@ pub(crate) const UPKEEP_LOOK: Duration = Duration::from_secs(5);
 /// The machine slept when monotonic time missed this much of real time, or of the wall clock's, or this process was stopped for
 /// so long.
 pub(crate) const SLEPT: Duration = Duration::from_secs(5);
+/// The node is told of the wall clock again when it shows something else by so much.
+pub(crate) const WALL_CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 // ---- Names, HTTP and the directory's UDP face
 

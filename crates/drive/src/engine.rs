@@ -10,13 +10,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant as Clock;
+use std::time::{Duration, Instant as Clock};
 
 use bytes::Bytes;
 use shoal_node::io::{CloseReason, Command, Event, Failure, FailureKind, Family, Job, Outcome};
 use shoal_node::link::{LinkId, ReaderId, Ticket};
 use shoal_node::stack::Socket;
 use shoal_node::stats::{CacheView, TitleView};
+use shoal_node::time::Instant;
 use shoal_node::{Machine, Stack, StackEffect, StackInput};
 use tokio::net::{TcpListener, TcpStream, UdpSocket};
 use tokio::sync::{Notify, Semaphore, mpsc, oneshot};
@@ -26,7 +27,7 @@ use crate::address::{Allow, Trusted, Zone, zone};
 use crate::clock::NodeClock;
 use crate::config::{
     ACCEPT_PAUSE, ACCEPTED_PER_ADDRESS_MAX, BACKLOG_MAX, BULK_PAUSE, BULK_WAITING_MAX,
-    DATAGRAM_MAX, NETWORK_JOBS_MAX, SLEPT, TRACKER_BODY_MAX, TURNS_MAX,
+    DATAGRAM_MAX, NETWORK_JOBS_MAX, SLEPT, TRACKER_BODY_MAX, TURNS_MAX, WALL_CLOCK_SLACK,
 };
 use crate::fetch::{Fetched, fetch};
 use crate::hub::Hub;
@@ -95,6 +96,8 @@ pub(crate) struct Engine {
     crowded: Option<Clock>,
     /// Arrivals wait for the pool until then, at most.
     paused_until: Option<Clock>,
+    /// What the node was told that the wall clock shows, and when.
+    wall: Option<(Duration, Instant)>,
     stopped: bool,
 }
 
@@ -135,6 +138,7 @@ impl Engine {
             network: Rc::new(Semaphore::new(NETWORK_JOBS_MAX)),
             crowded: None,
             paused_until: None,
+            wall: None,
             stopped: false,
         })
     }
@@ -142,6 +146,7 @@ impl Engine {
     /// Runs until the node has stopped or was aborted; then nothing of it is left but the pool's last jobs, which are
     /// done too.
     pub(crate) async fn run(mut self) {
+        self.tell_time();
         while !self.stopped && !self.parts.signals.abort.load(Ordering::Relaxed) {
             if self.batch() {
                 // There is more: let the sockets be looked at in between.
@@ -391,7 +396,22 @@ impl Engine {
                 self.step(StackInput::Datagram { socket, remote, bytes });
             }
             Arrival::Done { ticket, outcome } => self.step(StackInput::Done { ticket, outcome }),
-            Arrival::Look { moved } => self.look_at_network(moved),
+            Arrival::Look { moved } => {
+                self.tell_time();
+                self.look_at_network(moved);
+            }
+        }
+    }
+
+    /// Tells the node what the wall clock shows, if that is not what follows from what it was told: its own time leaves out
+    /// what this process slept, and a wall clock can be set.
+    fn tell_time(&mut self) {
+        let (wall, now) = (upkeep::wall(), self.parts.clock.at(Clock::now()));
+        let expected = self.wall.map(|(told, at)| told + now.since(at));
+        if expected.is_none_or(|expected| expected.abs_diff(wall) >= WALL_CLOCK_SLACK) {
+            self.wall = Some((wall, now));
+            let unix_ms = u64::try_from(wall.as_millis()).unwrap_or(u64::MAX);
+            self.step(StackInput::Clock { unix_ms });
         }
     }
 

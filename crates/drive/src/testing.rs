@@ -40,7 +40,7 @@ pub(crate) fn info_v1(name: &str, files: &[TestFile<'_>], piece_length: u32) -> 
         layout: Layout::new(piece_length, end, Vec::new()).expect("a valid layout"),
         piece_hashes: hashes.into(),
         private: false,
-        published_unix_ms: 0,
+        slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
         time_indexes: Vec::new(),
     }
 }

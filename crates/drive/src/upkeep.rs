@@ -14,7 +14,7 @@ use crate::link::Commons;
 use crate::sockets::own_addresses;
 
 /// The wall clock, since 1970; nothing before that.
-fn wall() -> Duration {
+pub(crate) fn wall() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 

@@ -308,6 +308,10 @@ pub struct DiscoverConfig {
     pub udp_tries: u32,
     /// UDP trackers: first time-out (BEP 15: 15 s, doubling); ours is shorter since film viewers wait.
     pub udp_timeout: Duration,
+    /// Whether viewers of a large title find each other by virtual time slots.
+    pub slots: bool,
+    /// A title is large when a tracker knows more peers of it: with fewer, one answer names them all.
+    pub slots_from: u32,
     /// Time given to trackers for the last announce at shutdown.
     pub farewell: Duration,
 }
@@ -327,6 +331,8 @@ impl Default for DiscoverConfig {
             few_peers: 4,
             udp_tries: 3,
             udp_timeout: Duration::from_secs(3),
+            slots: true,
+            slots_from: 80,
             farewell: Duration::from_secs(2),
         }
     }

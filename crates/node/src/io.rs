@@ -39,6 +39,11 @@ pub trait Machine {
 pub enum Input {
     /// Time has come for the node's own plans.
     Wake,
+    /// What the wall clock shows: at the beginning, and again when it was set. Nothing but virtual time slots goes by it.
+    Clock {
+        /// Unix time, milliseconds.
+        unix_ms: u64,
+    },
     /// The owner of the node wants something.
     Command(Command),
     /// A dialed link is open, or a remote opened one (its id is odd). A `Credit` for the empty transport follows.

@@ -99,6 +99,7 @@ impl Node {
     fn dispatch(&mut self, turn: &mut Turn<'_>, input: Input) {
         match input {
             Input::Wake => {}
+            Input::Clock { unix_ms } => self.play.on_clock(turn, unix_ms),
             Input::Command(command) => self.on_command(turn, command),
             Input::LinkUp { link, remote } => self.swarms.on_link_up(turn, link, remote),
             Input::LinkDown { link, reason } => self.swarms.on_link_down(turn, link, reason),
@@ -161,7 +162,10 @@ impl Node {
                 self.discover.on_note(turn, note);
                 self.play.on_note(turn, note);
             }
-            Note::PeerUp { .. } | Note::PeerDown { .. } => self.discover.on_note(turn, note),
+            Note::PeerUp { .. }
+            | Note::PeerDown { .. }
+            | Note::Slot { .. }
+            | Note::Short { .. } => self.discover.on_note(turn, note),
             Note::PeersFound { .. }
             | Note::Windows { .. }
             | Note::Watch { .. }

@@ -46,6 +46,11 @@ pub enum Socket {
 pub enum StackInput {
     /// Time has come for the node's own plans.
     Wake,
+    /// What the wall clock shows.
+    Clock {
+        /// Unix time, milliseconds.
+        unix_ms: u64,
+    },
     /// The owner of the node wants something.
     Command(Command),
     /// A link is open.
@@ -361,6 +366,7 @@ impl Machine for Stack {
                 Input::LinkUp { link, remote }
             }
             StackInput::Wake => Input::Wake,
+            StackInput::Clock { unix_ms } => Input::Clock { unix_ms },
             StackInput::Command(command) => Input::Command(command),
             StackInput::Credit { link, bytes } => Input::Credit { link, bytes },
             StackInput::Done { ticket, outcome } => Input::Done { ticket, outcome },

@@ -99,7 +99,7 @@ pub(crate) fn info(lengths: &[u64], private: bool) -> Arc<Info> {
         layout: Layout::new(PIECE, start, Vec::new()).expect("few pieces"),
         piece_hashes: Bytes::new(),
         private,
-        published_unix_ms: 0,
+        slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
         time_indexes: Vec::new(),
     })
 }

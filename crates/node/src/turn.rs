@@ -109,6 +109,8 @@ impl Tickets {
 pub enum Found {
     /// Named by the user or in the magnet.
     User,
+    /// Found in the virtual time slot of our viewer, or in an earlier one: it has what he needs next.
+    Slot,
     /// BEP 14.
     Local,
     /// A tracker.
@@ -170,6 +172,10 @@ pub(crate) enum Note {
     Watch { title: TitleId, reader: ReaderId, from: u64 },
     /// play -> swarm: no longer.
     Unwatch { title: TitleId, reader: ReaderId },
+    /// play -> discover: the title's viewer plays in this virtual time slot now; `None` when nobody watches.
+    Slot { title: TitleId, slot: Option<i64> },
+    /// swarm -> discover: hardly anybody who is linked has what its viewer needs next.
+    Short { title: TitleId },
     /// swarm -> play: from the watched byte `from` everything below `until` is verified. Sent at once for a new watch,
     /// then whenever it grows or shrinks. `from` tells answers to an earlier watch apart.
     #[allow(

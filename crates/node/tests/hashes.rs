@@ -36,7 +36,7 @@ fn large() -> (Table, TreeShape, Hash32, Vec<u8>) {
         layout: Layout::new(PIECE, length, Vec::new()).expect("few pieces"),
         piece_hashes: bytes::Bytes::new(),
         private: false,
-        published_unix_ms: 0,
+        slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
         time_indexes: Vec::new(),
     };
     let meta = Metainfo {

@@ -203,7 +203,7 @@ mod tests {
             layout,
             piece_hashes: Bytes::new(),
             private: false,
-            published_unix_ms: 0,
+            slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
             time_indexes: index.map(|_| TimeIndexRef { film: 0, index: 1 }).into_iter().collect(),
         };
         Title { info, space, here }

@@ -48,6 +48,7 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     swarm.admit_shoal = false;
     swarm.hedge_permille = 0;
     swarm.announce_delay = Duration::ZERO;
+    config.discover.slots = false;
     // They dial for as long as there is room.
     swarm.links_wanted = swarm.links_max;
 }
@@ -120,6 +121,9 @@ pub const POLICIES: &[Policy] = &[
         config.swarm.block_sharing = false
     }),
     with("shoal-slots", "shoal that serves by slots", |config| config.swarm.admit_shoal = false),
+    with("shoal-no-rendezvous", "shoal whose viewers do not meet by time slots", |config| {
+        config.discover.slots = false;
+    }),
     Policy { v1: true, ..with("shoal-v1", "shoal on titles with v1 hashes only", |_| {}) },
     with("shoal-in-order", "shoal with the rest in order", |config| {
         config.swarm.order = Order::InOrder;
@@ -171,6 +175,10 @@ impl Policy {
     pub fn is_ablation(&self) -> bool {
         self.name.starts_with("shoal-")
     }
+    /// Whether its nodes dial for as long as there is room.
+    fn dials_on(&self) -> bool {
+        self.v1 && !self.is_ablation()
+    }
     /// The settings of every node of a scenario under this policy.
     #[must_use]
     pub fn config(&self, scenario: &Scenario) -> Config {
@@ -179,6 +187,12 @@ impl Policy {
         config.play.preroll = Duration::from_millis(scenario.play.preroll_ms);
         if scenario.node.links_max > 0 {
             config.swarm.links_max = scenario.node.links_max as usize;
+        }
+        if scenario.node.links_wanted > 0 && !self.dials_on() {
+            config.swarm.links_wanted = scenario.node.links_wanted as usize;
+        }
+        if scenario.node.slots_from > 0 {
+            config.discover.slots_from = scenario.node.slots_from;
         }
         if self.server_only {
             // A server turns nobody away for want of a connection.

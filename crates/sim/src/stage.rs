@@ -126,7 +126,11 @@ impl Stage {
     pub fn new(scenario: &Scenario, options: &StageOptions<'_>) -> Result<Self, String> {
         let format = options.policy.format(scenario);
         let length = scenario.film_length();
-        let extras = TitleExtras { private: options.policy.server_only, ..TitleExtras::default() };
+        let extras = TitleExtras {
+            private: options.policy.server_only,
+            slot_ms: (scenario.film.slot_s * 1000.0) as u64,
+            ..TitleExtras::default()
+        };
         let piece = scenario.film.piece_bytes;
         let titles = scenario.catalogue.titles;
         let mut catalogue = Catalogue::new(titles, length, piece, format, &extras)?;

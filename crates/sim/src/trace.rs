@@ -151,6 +151,7 @@ impl Digest {
     pub fn add_input(&mut self, input: &Input) {
         match input {
             Input::Wake => self.add_two(40, 0),
+            Input::Clock { unix_ms } => self.add_two(41, *unix_ms),
             Input::Command(command) => {
                 let number = match command {
                     Command::Jump { to_ms, .. } => *to_ms,

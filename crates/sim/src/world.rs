@@ -33,6 +33,9 @@ use crate::trace::Trace;
 /// In a strict world a node is audited after every so many turns of the world; in one strict world of as many after every one.
 const AUDIT_TURNS: u64 = 8;
 
+/// What every wall clock shows at the beginning of virtual time, Unix milliseconds.
+const EPOCH_UNIX_MS: u64 = 1_700_000_000_000;
+
 /// What is planned.
 #[derive(Clone, Copy, Debug)]
 pub enum Event {
@@ -326,6 +329,8 @@ impl World {
         seat.film_in = 0;
         seat.tickets.clear();
         seat.links.clear();
+        let unix_ms = EPOCH_UNIX_MS + self.now / 1_000_000;
+        self.tell(host, Input::Clock { unix_ms });
     }
     /// Ends a host's process; `silent` as in [`Network::leave`].
     pub fn leave(&mut self, host: u32, silent: bool) {

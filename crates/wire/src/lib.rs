@@ -1,7 +1,7 @@
 //! Formats of the network: bytes to values and back.
 //!
 //! **Does**: bencode, metainfo v1/v2/hybrid, magnet links, peer messages and their extensions, tracker
-//! and local-discovery datagrams, Merkle hashes of BEP 52, the published time index.
+//! and local-discovery datagrams, Merkle hashes of BEP 52, the published time index, the names of virtual time slots.
 //! **Refuses**: time, sockets, state of a connection, decisions.
 //! **Start** at [`peer::Message`] for what peers say, at [`metainfo::Info`] for what a title is.
 //!
@@ -22,6 +22,7 @@ pub mod magnet;
 pub mod merkle;
 pub mod metainfo;
 pub mod peer;
+pub mod slot;
 mod text;
 pub mod time_index;
 pub mod tracker;

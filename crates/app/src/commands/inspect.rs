@@ -101,8 +101,9 @@ fn of_torrent(metainfo: &Metainfo) -> Value {
         "created_by": metainfo.created_by,
         "created_unix_s": metainfo.created_unix_s,
     }));
-    if info.published_unix_ms > 0 {
-        found.insert("published_unix_ms".to_owned(), info.published_unix_ms.into());
+    if info.slots.published_ms > 0 {
+        found.insert("published_unix_ms".to_owned(), info.slots.published_ms.into());
+        found.insert("slot_ms".to_owned(), info.slots.length_ms.into());
     }
     hash_fields(&mut found, &info.hashes);
     found.into()
@@ -182,6 +183,7 @@ fn lines(found: &Value) -> Vec<String> {
         "pieces",
         "private",
         "published_unix_ms",
+        "slot_ms",
         "created_by",
         "created_unix_s",
         "comment",
@@ -246,6 +248,7 @@ fn fact(key: &str, value: &Value) -> Option<String> {
             Some(format!("{} ({bytes} bytes)", Bytes(bytes)))
         }
         ("duration_ms", value) => Some(clock(value.as_u64()? / 1000)),
+        ("slot_ms", value) => Some(format!("{} s", value.as_u64()? / 1000)),
         ("published_unix_ms", value) => Some(format!("Unix time {} ms", value)),
         ("created_unix_s", value) => Some(format!("Unix time {} s", value)),
         (_, Value::String(text)) => Some(text.clone()),

@@ -37,6 +37,7 @@ pub(crate) async fn run(arguments: Publish) -> Result<(), Error> {
         piece_length,
         version: arguments.format.into(),
         private: arguments.private,
+        slot: arguments.slot,
         trackers: common.tracker.clone(),
         web_seeds: arguments.webseed.clone(),
     };

@@ -16,6 +16,7 @@ mod exchange;
 mod local;
 mod round;
 mod sip;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod tiers;
@@ -38,7 +39,8 @@ use crate::turn::{Found, Note, Turn};
 
 use exchange::Exchange;
 use local::Local;
-use round::Round;
+use round::{Contact, Purpose, Round, Target};
+use slots::Rendezvous;
 use tiers::Tiers;
 
 /// What a discovery job was for.
@@ -65,27 +67,32 @@ pub(crate) struct Discover {
 #[derive(Debug)]
 struct Title {
     hashes: InfoHashes,
+    /// Both names of a hybrid, as soon as they are known.
+    slot_hashes: InfoHashes,
     /// `None` while that is not known.
     private: Option<bool>,
     ready: bool,
     tiers: Tiers,
     exchange: Exchange,
+    rendezvous: Rendezvous,
     /// When the local network is told next.
     local_at: Option<Instant>,
 }
 
 impl Discover {
-    /// Joined, Ready, Finished, Left, PeerUp, PeerDown.
+    /// Joined, Ready, Finished, Left, PeerUp, PeerDown, Slot, Short.
     pub(crate) fn on_note(&mut self, turn: &mut Turn<'_>, note: &Note) {
         let now = turn.now;
         match note {
             Note::Joined { title, hashes, private, trackers, .. } => {
                 let new = Title {
                     hashes: *hashes,
+                    slot_hashes: *hashes,
                     private: *private,
                     ready: false,
                     tiers: Tiers::new(trackers, turn.rng, now, &turn.config.discover),
                     exchange: Exchange::default(),
+                    rendezvous: Rendezvous::default(),
                     local_at: Some(now),
                 };
                 // It is announced when all that this turn tells of it is known: a seed must not be taken for a leecher.
@@ -94,6 +101,7 @@ impl Discover {
             Note::Ready { title, info } => {
                 if let Some(known) = self.titles.get_mut(title) {
                     (known.ready, known.private) = (true, Some(info.private));
+                    known.slot_hashes = info.hashes;
                     if info.private {
                         known.exchange = Exchange::default();
                     }
@@ -110,6 +118,18 @@ impl Discover {
                 if let Some(known) = self.titles.get_mut(title) {
                     let listen = listen.filter(|addr| !address::is_silly(addr));
                     known.exchange.up(now, *link, listen, (*seed, *exchange));
+                }
+            }
+            Note::Slot { title, slot } => {
+                if let Some(known) = self.titles.get_mut(title) {
+                    known.rendezvous.on_slot(now, *slot);
+                    self.work(turn);
+                }
+            }
+            Note::Short { title } => {
+                if let Some(known) = self.titles.get_mut(title) {
+                    known.rendezvous.on_short(now);
+                    self.work(turn);
                 }
             }
             Note::PeerDown { title, link } => {
@@ -190,7 +210,7 @@ impl Discover {
     }
     /// No farewell is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.rounds.values().all(|round| round.tier.is_some())
+        self.rounds.values().all(|round| round.purpose != Purpose::Farewell)
     }
     /// Trackers of a title.
     pub(crate) fn trackers(&self, title: TitleId) -> Vec<TrackerView> {
@@ -204,15 +224,10 @@ impl Discover {
         for id in over {
             let Some(round) = self.rounds.remove(&id) else { continue };
             self.follow(turn, &round);
-            let (Some(tier), Some(known)) = (round.tier, self.titles.get_mut(&round.title)) else {
-                continue;
-            };
-            if round.only.is_none() {
-                let peers = known.exchange.len();
-                known.tiers.finish(tier, &round, turn.now, peers, &turn.config.discover);
-            }
-            if let Some(answer) = round.answer {
-                found(turn, round.title, Found::Tracker, answer.peers);
+            let Some(known) = self.titles.get_mut(&round.title) else { continue };
+            let source = known.on_round(turn, &round);
+            if let (Some(source), Some(answer)) = (source, round.answer) {
+                found(turn, round.title, source, answer.peers);
             }
         }
         self.work(turn);
@@ -245,7 +260,7 @@ impl Discover {
             {
                 let hashes = known.hashes.wire_hashes().collect();
                 let announce = self.announce(turn, title, event);
-                let place = (title, Some(tier));
+                let place = (title, Purpose::Tier(tier));
                 self.last_round = self.last_round.wrapping_add(1);
                 let mut round =
                     Round::new(self.last_round, place, target, announce, hashes, contact);
@@ -253,6 +268,7 @@ impl Discover {
                 self.rounds.insert(round.id, Box::new(round));
             }
         }
+        self.tell_slots(turn);
         self.tell_locals(turn);
     }
 
@@ -280,18 +296,65 @@ impl Discover {
     fn leave(&mut self, turn: &mut Turn<'_>, title: TitleId) {
         let announce = self.announce(turn, title, AnnounceEvent::Stopped);
         let Some(mut known) = self.titles.remove(&title) else { return };
-        self.rounds.retain(|_, round| round.title != title || round.tier.is_none());
+        self.rounds.retain(|_, round| round.title != title || round.purpose == Purpose::Farewell);
+        if let Some(tracker) = known.tiers.working(known.rendezvous.failures()) {
+            let over = known.rendezvous.farewell(&known.slot_hashes);
+            self.ask(turn, (title, Purpose::Farewell), tracker, announce, over);
+        }
         let hashes: Vec<Hash20> = known.hashes.wire_hashes().collect();
-        for (target, contact) in known.tiers.farewells() {
-            self.last_round = self.last_round.wrapping_add(1);
-            let place = (title, None);
-            let id = self.last_round;
-            let mut round = Round::new(id, place, target, announce, hashes.clone(), contact);
+        for tracker in known.tiers.farewells() {
+            self.ask(turn, (title, Purpose::Farewell), tracker, announce, hashes.clone());
+        }
+    }
+
+    /// Begins a round about some names, if there are any.
+    fn ask(
+        &mut self,
+        turn: &mut Turn<'_>,
+        place: (TitleId, Purpose),
+        (target, contact): (Target, Contact),
+        announce: Announce,
+        names: Vec<Hash20>,
+    ) {
+        if names.is_empty() {
+            return;
+        }
+        self.last_round = self.last_round.wrapping_add(1);
+        let id = self.last_round;
+        let mut round = Round::new(id, place, target, announce, names, contact);
+        if place.1 == Purpose::Farewell {
             round.give_up = Some(turn.now + turn.config.discover.farewell);
-            round.start(turn);
-            if !round.is_over() {
-                self.rounds.insert(id, Box::new(round));
-            }
+        }
+        round.start(turn);
+        if !round.is_over() {
+            self.rounds.insert(id, Box::new(round));
+        }
+    }
+
+    /// Tells trackers in which virtual time slots viewers are, and asks who else is there.
+    fn tell_slots(&mut self, turn: &mut Turn<'_>) {
+        let now = turn.now;
+        let is_due = |known: &Title| known.rendezvous.deadline().is_some_and(|due| due <= now);
+        let due: Vec<TitleId> =
+            self.titles.iter().filter(|(_, known)| is_due(known)).map(|(id, _)| *id).collect();
+        for title in due {
+            let Some(known) = self.titles.get_mut(&title) else { continue };
+            let Some(tracker) = known.tiers.working(known.rendezvous.failures()) else {
+                known.rendezvous.wait(now, &turn.config.discover);
+                continue;
+            };
+            let Some(plan) = known.rendezvous.take(now, &known.slot_hashes) else { continue };
+            let event = if plan.first { AnnounceEvent::Started } else { AnnounceEvent::None };
+            let told = self.announce(turn, title, event);
+            let quiet = Announce { num_want: Some(0), ..told };
+            let over = Announce { event: AnnounceEvent::Stopped, ..quiet };
+            let own = plan.own.into_iter().collect();
+            let place = |purpose| (title, purpose);
+            let asks = Purpose::Slots { asks: true };
+            self.ask(turn, place(asks), tracker.clone(), told, own);
+            let records = Purpose::Slots { asks: false };
+            self.ask(turn, place(records), tracker.clone(), quiet, plan.others);
+            self.ask(turn, place(Purpose::Farewell), tracker, over, plan.over);
         }
     }
 
@@ -356,6 +419,7 @@ impl Discover {
         let mut local: Option<Instant> = None;
         for known in self.titles.values() {
             next = earlier(next, known.tiers.deadline());
+            next = earlier(next, known.rendezvous.deadline());
             if known.is_open() {
                 local = earlier(local, known.local_at);
                 if config.discover.exchange {
@@ -371,6 +435,32 @@ impl Discover {
 }
 
 impl Title {
+    /// A round is over: who its peers are, if they are of use.
+    fn on_round(&mut self, turn: &Turn<'_>, round: &Round) -> Option<Found> {
+        let (now, config) = (turn.now, &turn.config.discover);
+        match round.purpose {
+            Purpose::Tier(tier) => {
+                if round.only.is_none() {
+                    let peers = self.exchange.len();
+                    self.tiers.finish(tier, round, now, peers, config);
+                    // A private title's tracker knows its name and no other.
+                    if let Some(answer) = round.answer.as_ref().filter(|_| self.is_open()) {
+                        let parts = [answer.complete, answer.incomplete];
+                        let size = parts.into_iter().flatten().fold(0, u32::saturating_add);
+                        self.rendezvous.on_size(now, size, config);
+                    }
+                }
+                Some(Found::Tracker)
+            }
+            Purpose::Slots { asks: true } => {
+                if round.only.is_none() {
+                    self.rendezvous.finish(now, round, config);
+                }
+                Some(Found::Slot)
+            }
+            Purpose::Slots { asks: false } | Purpose::Farewell => None,
+        }
+    }
     /// Whether others than trackers may be asked and told.
     fn is_open(&self) -> bool {
         self.private != Some(true)

@@ -89,14 +89,24 @@ struct Exchange {
     due: Instant,
 }
 
+/// What a round is for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Purpose {
+    /// The title is announced to a tracker of this tier.
+    Tier(usize),
+    /// A viewer is recorded in virtual time slots; `asks` for who is in its own.
+    Slots { asks: bool },
+    /// What was told is over.
+    Farewell,
+}
+
 /// One round.
 #[derive(Debug)]
 pub(super) struct Round {
     /// Names the round in tasks.
     pub(super) id: u32,
     pub(super) title: TitleId,
-    /// Index of the tier; `None` for a farewell.
-    pub(super) tier: Option<usize>,
+    pub(super) purpose: Purpose,
     /// Only over this family: an aside.
     pub(super) only: Option<Family>,
     /// The family over which it was answered.
@@ -122,7 +132,7 @@ pub(super) struct Round {
 impl Round {
     pub(super) fn new(
         id: u32,
-        (title, tier): (TitleId, Option<usize>),
+        (title, purpose): (TitleId, Purpose),
         target: Target,
         announce: Announce,
         hashes: Vec<Hash20>,
@@ -131,7 +141,7 @@ impl Round {
         Self {
             id,
             title,
-            tier,
+            purpose,
             only: None,
             came: None,
             target,
@@ -183,7 +193,7 @@ impl Round {
         if self.only.is_some() || !may_have {
             return None;
         }
-        let place = (self.title, self.tier);
+        let place = (self.title, self.purpose);
         let contact = Contact { addrs, connection: None };
         let (target, hashes) = (self.target.clone(), self.hashes.clone());
         let mut aside = Self::new(id, place, target, self.announce, hashes, contact);

@@ -193,6 +193,14 @@ impl Tiers {
         let pause = Duration::from_secs(u64::from(seconds)).clamp(low, high.max(low));
         tier.next = Some(if more { now } else { now + pause });
     }
+    /// A tracker that works, the first ones first: another one after each failure.
+    pub(super) fn working(&self, failures: u32) -> Option<(Target, Contact)> {
+        let works = |tier: &&Tier| tier.works;
+        let fronts = self.0.iter().filter(works).filter_map(|tier| tier.trackers.first());
+        let all: Vec<&Tracker> = fronts.filter(|tracker| tracker.started).collect();
+        let tracker = all.get(failures as usize % all.len().max(1))?;
+        Some((tracker.target.clone()?, tracker.contact.clone()))
+    }
     /// The download became complete: trackers that know us are told at once.
     pub(super) fn complete(&mut self, now: Instant) {
         for tier in &mut self.0 {

@@ -16,6 +16,7 @@ mod playback;
 mod reader;
 mod session;
 mod show;
+mod slots;
 #[cfg(test)]
 mod tests;
 mod timeline;
@@ -41,6 +42,7 @@ use playback::Moment;
 use reader::{Claim, Reader};
 use session::Session;
 use show::Show;
+use slots::WallClock;
 use timeline::millis;
 use title::Title;
 
@@ -53,6 +55,8 @@ pub(crate) struct Play {
     fetches: Vec<IndexFetch>,
     /// Numbers players in the order of their opening.
     opened: u64,
+    /// Absent until the world says what time it is.
+    wall: Option<WallClock>,
     /// Numbers fetches of our own.
     fetched: u32,
     deadline: Option<Instant>,
@@ -177,6 +181,7 @@ impl Play {
             self.tell_windows(turn, title);
         }
         self.lose_patience(turn);
+        self.look_at_drift(turn);
         self.plan(turn);
     }
     /// When `on_wake` is next due.
@@ -479,6 +484,7 @@ impl Play {
             known.heads.clone_from(&heads);
             turn.note(Note::Windows { title, windows, heads, cause });
         }
+        self.tell_slot(turn, title);
     }
 
     fn plan(&mut self, turn: &Turn<'_>) {
@@ -495,6 +501,7 @@ impl Play {
         for fetch in &self.fetches {
             self.deadline = earlier(self.deadline, fetch.patience);
         }
+        self.deadline = earlier(self.deadline, self.drift_deadline());
     }
 
     fn players_of(&self, title: TitleId) -> Vec<ReaderId> {

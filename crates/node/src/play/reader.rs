@@ -277,6 +277,10 @@ impl Reader {
     pub(crate) fn head(&self) -> Option<u64> {
         Some(self.stage.as_ref()?.line.start() + self.position)
     }
+    /// Where its player's playhead is, as far as a model can tell.
+    pub(crate) fn film_position(&self, now: Instant) -> Option<Duration> {
+        self.stage.as_ref().map(|stage| stage.model.position(now))
+    }
     /// Film that is here beyond the playhead.
     pub(crate) fn buffer(&self, now: Instant) -> Duration {
         self.stage.as_ref().map_or(Duration::ZERO, |stage| {

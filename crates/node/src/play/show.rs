@@ -192,6 +192,10 @@ impl Show {
         );
     }
     /// The byte of piece space at which it is.
+    pub(crate) fn position(&self, now: Instant) -> Option<Duration> {
+        self.stage.as_ref().map(|stage| stage.playback.position(now))
+    }
+    /// The byte of piece space at which its playhead is.
     pub(crate) fn head(&self, now: Instant) -> Option<u64> {
         let stage = self.stage.as_ref()?;
         Some(stage.line.start() + stage.line.offset_at(stage.playback.position(now)))

@@ -12,6 +12,7 @@ use crate::turn::Window;
 
 use super::reader::{Claim, Reader};
 use super::session::Session;
+use super::slots::InSlot;
 use super::timeline::Timeline;
 
 /// A title that somebody may want to see.
@@ -28,6 +29,8 @@ pub(super) struct Title {
     pub(super) heads: Vec<(ReaderId, u64)>,
     /// Who had which claim then; a change is a jump.
     pub(super) claims: Vec<(ReaderId, Claim, u32)>,
+    /// The virtual time slot that was told.
+    pub(super) slot: Option<InSlot>,
 }
 
 impl Title {
@@ -40,6 +43,7 @@ impl Title {
             windows: Vec::new(),
             heads: Vec::new(),
             claims: Vec::new(),
+            slot: None,
         }
     }
     /// Whether file `file` exists; `None` while the metadata is not known.

@@ -394,6 +394,7 @@ code_enum! {
     }
     StackInput {
         0 => Wake,
+        1 => Clock { unix_ms },
         2 => Command(command),
         3 => LinkUp { link, remote },
         4 => LinkDown { link, reason },

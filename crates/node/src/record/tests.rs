@@ -158,6 +158,7 @@ fn any_input() -> impl Strategy<Value = StackInput> {
     let socket = prop_oneof![Just(Socket::Peer), Just(Socket::Local)];
     prop_oneof![
         Just(StackInput::Wake),
+        any::<u64>().prop_map(|unix_ms| StackInput::Clock { unix_ms }),
         command().prop_map(StackInput::Command),
         (link(), addr()).prop_map(|(link, remote)| StackInput::LinkUp { link, remote }),
         (link(), reason()).prop_map(|(link, reason)| StackInput::LinkDown { link, reason }),

@@ -490,7 +490,9 @@ impl Swarm {
         // A liar that came to us may have named somebody else's port: who listens there shows when it is dialed.
         if let Some(listen) = peer.listen.filter(|_| !(is_liar && link.is_dialed())) {
             let ending = match reason {
-                CloseReason::NotNeeded | CloseReason::Duplicate => Ending::NotNeeded,
+                CloseReason::NotNeeded | CloseReason::Duplicate | CloseReason::Full => {
+                    Ending::NotNeeded
+                }
                 _ => Ending::Lost,
             };
             self.end_address(turn, listen, ending);
@@ -502,7 +504,7 @@ impl Swarm {
             self.contributors.push_back(gone);
         }
         self.count_seeds();
-        if peer.plays.is_some() {
+        if self.source && peer.plays.is_some() {
             self.leave_audience(turn, short_id(&peer.id));
         }
         if peer.is_source() && !self.peers.iter().flatten().any(|peer| peer.is_source()) {

@@ -127,9 +127,20 @@ impl Known {
             if !is_dialable(addr) || self.bans.has_addr(addr, config) {
                 continue;
             }
-            let new = Entry::new(source, Some(now));
+            // Who has what our viewer needs next goes before all who wait.
+            let ready = if source == Found::Slot { Instant::ZERO } else { now };
+            let new = Entry::new(source, Some(ready));
             if let Some(entry) = self.get_mut(addr) {
                 entry.vouched |= new.vouched;
+                if source == Found::Slot && entry.source > source && entry.failures == 0 {
+                    let ready = entry.ready.map(|_| Instant::ZERO);
+                    self.put_off(addr, None);
+                    if let Some(entry) = self.get_mut(addr) {
+                        entry.source = source;
+                    }
+                    self.put_off(addr, ready);
+                    continue;
+                }
                 // The user insists, or the network says that it is back.
                 if source == Found::User && entry.ready.is_some_and(|ready| ready > now) {
                     self.put_off(addr, None);
@@ -140,11 +151,26 @@ impl Known {
                 }
                 continue;
             }
-            if self.entries.len() >= config.known_peers_max && source != Found::User {
+            if self.entries.len() >= config.known_peers_max
+                && source != Found::User
+                && !(source == Found::Slot && self.forget_last())
+            {
                 return;
             }
             self.insert(addr, new);
         }
+    }
+    /// Forgets who would be dialed last, if nobody vouched for it more than for a stranger. Whether there was one. O(addresses).
+    fn forget_last(&mut self) -> bool {
+        let Some(&(_, source, heard)) = self.queue.first() else { return false };
+        let waits =
+            |entry: &&(SocketAddr, Entry)| entry.1.heard == heard && entry.1.ready.is_some();
+        let last = self.entries.iter().find(waits).map(|entry| entry.0);
+        if let Some(addr) = last.filter(|_| source > Found::Local) {
+            self.remove(addr);
+            return true;
+        }
+        false
     }
     /// Takes the next address to dial.
     pub(crate) fn take(&mut self, now: Instant) -> Option<SocketAddr> {
@@ -159,6 +185,11 @@ impl Known {
     /// When `take` has something.
     pub(crate) fn next(&self) -> Option<Instant> {
         self.queue.last().map(|entry| entry.0)
+    }
+    /// How many were found in our viewer's slot and wait to be dialed. O(those).
+    pub(crate) fn waiting_in_slot(&self, now: Instant) -> usize {
+        let waits = |place: &&(Instant, Found, u32)| place.0 <= now && place.1 == Found::Slot;
+        self.queue.iter().rev().take_while(waits).count()
     }
     /// A link to a peer that listens at `addr` is up, whoever opened it (`dialed`: we): it need not be dialed. What a remote
     /// says of itself is kept only below `limit`, and one address for a public host: it can name as many as it likes.
@@ -303,6 +334,24 @@ mod tests {
         assert_eq!(known.take(now), Some(addr(3)));
         assert!(known.take(now).is_some() && known.take(now).is_some());
         assert_eq!(known.take(now), None);
+    }
+
+    #[test]
+    fn who_was_found_in_the_slot_goes_before_all_who_wait_and_takes_the_place_of_the_last() {
+        let mut known = Known::default();
+        let now = Instant::from_millis(5);
+        let all: Vec<SocketAddr> = (1..=10).map(addr).collect();
+        known.add(now, Found::Tracker, &all, &config());
+        known.add(Instant::from_millis(90), Found::Slot, &[addr(7), addr(20)], &config());
+        let later = Instant::from_millis(100);
+        assert_eq!(known.waiting_in_slot(later), 2);
+        let dialed: Vec<_> = core::iter::from_fn(|| known.take(later)).collect();
+        assert_eq!(dialed.len(), 10, "no more are kept than before");
+        assert_eq!(dialed[..3], [addr(7), addr(20), addr(1)]);
+        // Who failed is not tried sooner because of it.
+        known.ended(later, addr(7), Ending::Failed, &config());
+        known.add(later, Found::Slot, &[addr(7)], &config());
+        assert_eq!((known.take(later), known.waiting_in_slot(later)), (None, 0));
     }
 
     #[test]

@@ -26,6 +26,7 @@ mod learned;
 mod messages;
 mod metadata;
 mod order;
+mod parents;
 mod parts;
 mod peer;
 mod pieces;
@@ -58,7 +59,7 @@ use crate::link::{LinkId, TitleId};
 use crate::stats::{Counters, TitleView};
 use crate::time::{Instant, earlier};
 use crate::titles::Titles;
-use crate::turn::{Note, Turn};
+use crate::turn::{Found, Note, Turn};
 use title::Swarm;
 pub(crate) use title::Task;
 use uplink::Uplink;
@@ -190,7 +191,7 @@ impl Swarms {
             }
             Command::Peers { title, peers } => {
                 if let Some((swarm, _)) = self.title(title) {
-                    swarm.on_found(turn, crate::turn::Found::User, &peers);
+                    swarm.on_found(turn, Found::User, &peers);
                 }
             }
             Command::Select { title, files } => {
@@ -363,6 +364,11 @@ impl Swarms {
                 if let Some((swarm, _)) = self.title(*title) {
                     swarm.on_found(turn, *source, peers);
                 }
+                if *source == Found::Slot
+                    && let Some((swarm, hub)) = self.title(*title)
+                {
+                    swarm.look_after_parents(turn, hub);
+                }
                 self.dial(turn);
             }
             Note::Windows { title, windows, heads, cause } => {
@@ -391,6 +397,8 @@ impl Swarms {
             | Note::Left { .. }
             | Note::PeerUp { .. }
             | Note::PeerDown { .. }
+            | Note::Slot { .. }
+            | Note::Short { .. }
             | Note::Reaches { .. }
             | Note::Fetched { .. } => {}
         }

@@ -151,7 +151,7 @@ pub(crate) struct Peer {
     pub(crate) cancelled: VecDeque<BlockKey>,
     /// When it last asked for something that it needs by a time.
     pub(crate) hurried: Option<Instant>,
-    /// At a source: where it plays, once it has said so.
+    /// Where it plays, once it has said so.
     pub(crate) plays: Option<Said>,
     /// The others whom we feed have not heard of its `plays`.
     pub(crate) plays_untold: bool,

@@ -329,7 +329,8 @@ impl Swarm {
         self.fill_holders(turn, slot, key);
         self.fill(turn, slot);
     }
-    /// Tells a source where we play, or all sources (`None`), unless they can tell by themselves.
+    /// Tells a peer where we play, or all (`None`), unless they can tell by themselves: a source tells others, everybody sees
+    /// who will have what it needs next.
     pub(super) fn tell_playhead(&mut self, turn: &mut Turn<'_>, to: Option<u16>) {
         let now = turn.now;
         let window = turn.config.play.window;
@@ -337,12 +338,10 @@ impl Swarm {
         let span = (window, content.ahead_max());
         let stretch = stretch_of(content.plan.windows(), span, &content.pieces.info.layout);
         let is_news = self.said.is_none_or(|said| said.is_stale(now, &stretch));
-        let sources: Vec<u16> = (0u16..)
+        let peers: Vec<u16> = (0u16..)
             .zip(&self.peers)
             .filter_map(|(slot, peer)| Some((slot, peer.as_deref()?)))
-            .filter(|(slot, peer)| {
-                peer.is_source() && peer.ids.shoal != 0 && (is_news || to == Some(*slot))
-            })
+            .filter(|(slot, peer)| peer.ids.shoal != 0 && (is_news || to == Some(*slot)))
             .map(|(slot, _)| slot)
             .collect();
         if is_news {
@@ -350,19 +349,20 @@ impl Swarm {
             let member = Member { id: short_id(&turn.peer_id), stretch: Some(stretch) };
             self.audience.take(now, &member);
         }
-        for slot in sources {
+        for slot in peers {
             let message = Extended::Shoal(ShoalMessage::Playhead(stretch));
             self.send(turn, slot, Message::Extended(message.into()));
         }
     }
     /// A peer tells where it plays: those whom we feed as a source will hear of it.
     pub(super) fn on_playhead(&mut self, turn: &Turn<'_>, slot: u16, stretch: Stretch) {
-        if !self.source {
-            return;
-        }
+        let is_source = self.source;
         let Some(peer) = self.peer_mut(slot) else { return };
         let is_new = peer.plays.is_none();
         peer.plays = Some(Said { stretch, at: turn.now });
+        if !is_source {
+            return;
+        }
         peer.plays_untold = true;
         if is_new {
             peer.audience_untold = true;

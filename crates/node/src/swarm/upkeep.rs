@@ -42,6 +42,7 @@ impl Swarm {
         if let Some(content) = self.content_mut() {
             content.copies.sweep(now);
         }
+        self.look_after_parents(turn, hub);
         self.sweep_hashes(turn);
         self.sweep_checks(turn);
     }

@@ -70,7 +70,7 @@ impl Memory {
             layout: Layout::new(16384, length + 5, Vec::new()).unwrap(),
             piece_hashes: Bytes::new(),
             private: false,
-            published_unix_ms: 0,
+            slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
             time_indexes: Vec::new(),
         };
         Arc::new(Self {

@@ -18,6 +18,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("faults", include_str!("../../scenarios/faults.toml")),
     ("j", include_str!("../../scenarios/j.toml")),
     ("j-halves", include_str!("../../scenarios/j-halves.toml")),
+    ("slots", include_str!("../../scenarios/slots.toml")),
     ("spine-film", include_str!("../../scenarios/spine-film.toml")),
     ("swarm-fresh", include_str!("../../scenarios/swarm-fresh.toml")),
     ("swarm-small", include_str!("../../scenarios/swarm-small.toml")),

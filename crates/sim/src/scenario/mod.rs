@@ -100,6 +100,8 @@ pub struct Film {
     pub piece_bytes: u32,
     /// Hashes: `v1`, `v2` or `hybrid`.
     pub format: Format,
+    /// Length of a virtual time slot, seconds.
+    pub slot_s: f64,
 }
 
 /// How many titles there are, alike in all but their names, and who watches which.
@@ -301,6 +303,10 @@ pub struct Play {
 pub struct NodeLimits {
     /// Connections of a title; 0 leaves the node's own limit.
     pub links_max: u32,
+    /// Connections after which nobody more is dialed; 0 leaves the node's own number.
+    pub links_wanted: u32,
+    /// Peers of a title from which on viewers look for each other by virtual time slots; 0 leaves the node's own number.
+    pub slots_from: u32,
     /// Unchoke slots; 0 leaves the policy's number.
     pub upload_slots: u32,
     /// Seconds of a peer's rate that may be asked of it in bulk; 0 leaves the policy's number.
@@ -371,7 +377,13 @@ impl Default for Scenario {
             link: Link { form: Form::Torrent },
             arrival: Arrival { pattern: Pattern::Together, start_s: 1.0, over_s: 60.0 },
             play: Play::default(),
-            node: NodeLimits { links_max: 0, upload_slots: 0, queue_s: 0.0 },
+            node: NodeLimits {
+                links_max: 0,
+                links_wanted: 0,
+                slots_from: 0,
+                upload_slots: 0,
+                queue_s: 0.0,
+            },
             disk: Disks {
                 access_ms: 0.1,
                 bytes_per_s: 500_000_000,
@@ -393,6 +405,7 @@ impl Default for Film {
             variation_percent: 0,
             piece_bytes: 256 * 1024,
             format: Format::Hybrid,
+            slot_s: 180.0,
         }
     }
 }

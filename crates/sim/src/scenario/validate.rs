@@ -152,6 +152,7 @@ impl Scenario {
         )?;
         require(film.variation_percent <= 90, "film.variation_percent", "it must be at most 90")?;
         within(film.gop_s, 0.001, 3600.0, "film.gop_s")?;
+        within(film.slot_s, 10.0, 3600.0, "film.slot_s")?;
         require(
             film.duration_s / film.gop_s <= PARTS_MAX,
             "film.gop_s",
@@ -340,6 +341,7 @@ mod tests {
             ("[film]\nlength_bytes = 900_000_000_000_000", "more than 1000000 pieces"),
             ("[film]\nlength_bytes = 1000\nhead_bytes = 2000", "line 3, `film.head_bytes`"),
             ("[film]\ngop_s = 0.0", "`film.gop_s`"),
+            ("[film]\nslot_s = 5.0", "`film.slot_s`"),
             ("[catalogue]\ntitles = 0", "line 2, `catalogue.titles`: it must be from 1 to 1000"),
             ("[catalogue]\ntitles = 1001", "`catalogue.titles`: it must be from 1 to 1000"),
             ("[catalogue]\nexponent = nan", "`catalogue.exponent`: it must be from 0 to 5"),

@@ -17,6 +17,7 @@ use super::{Info, Layout, Metainfo, TimeIndexRef, safe_component};
 use crate::DecodeError;
 use crate::bencode::{DictEncoder, Encoder};
 use crate::merkle::{FileTree, HASH_LEN};
+use crate::slot::SLOT_MS;
 
 /// Folder of a title in which its time indexes lie. The tilde sorts it behind ordinary names, so that films come first in
 /// piece space and in file numbers.
@@ -106,6 +107,8 @@ pub struct TitleExtras {
     pub private: bool,
     /// Unix time of publishing, milliseconds; 0 leaves it out.
     pub published_unix_ms: u64,
+    /// Length of a virtual time slot, milliseconds; 0 for [`SLOT_MS`](crate::slot::SLOT_MS), which is not written.
+    pub slot_ms: u64,
     /// Films and their time indexes, both by index in the list that was given to [`TitlePlan::new`].
     pub time_indexes: Vec<TimeIndexRef>,
     /// Tiers of trackers.
@@ -273,7 +276,8 @@ impl TitlePlan {
             .filter_map(|entry| Some((place(entry.film)?, place(entry.index)?)))
             .collect();
         pairs.sort_unstable();
-        if pairs.is_empty() && extras.published_unix_ms == 0 {
+        let slot_ms = Some(extras.slot_ms).filter(|&slot| slot > 0 && slot != SLOT_MS);
+        if pairs.is_empty() && extras.published_unix_ms == 0 && slot_ms.is_none() {
             return;
         }
         info.dict(b"shoal", |ours| {
@@ -289,6 +293,9 @@ impl TitlePlan {
             }
             if extras.published_unix_ms > 0 {
                 ours.uint(b"published", extras.published_unix_ms);
+            }
+            if let Some(slot) = slot_ms {
+                ours.uint(b"slot", slot);
             }
         });
     }

@@ -29,6 +29,7 @@ pub use parse::{MAX_FILES, MAX_PATH_PARTS, MAX_PIECE_LENGTH, MAX_PIECES, MIN_PIE
 pub(crate) use torrent::url_text;
 pub use torrent::{MAX_URL_BYTES, MAX_URLS};
 
+use crate::slot::Slots;
 use crate::{Hash20, Hash32, InfoHashes};
 
 /// One file of a title.
@@ -64,8 +65,8 @@ pub struct Info {
     pub piece_hashes: Bytes,
     /// BEP 27: only the listed trackers may be asked for peers.
     pub private: bool,
-    /// Unix time of publishing in milliseconds (ours, docs/protocol.md); 0 when absent.
-    pub published_unix_ms: u64,
+    /// When it was published and how its time is divided (ours, docs/protocol.md).
+    pub slots: Slots,
     /// SHA-256 and length of the published time index of each film (ours): by file index.
     pub time_indexes: Vec<TimeIndexRef>,
 }

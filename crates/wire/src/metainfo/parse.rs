@@ -11,6 +11,7 @@ use super::names::PathTable;
 use super::{FileEntry, Info, Layout, TimeIndexRef, safe_component};
 use crate::bencode::{Document, Limits, Value};
 use crate::error::ErrorKind;
+use crate::slot::{SLOT_MS, Slots};
 use crate::{DecodeError, Hash20, Hash32, InfoHashes};
 
 /// Smallest piece length accepted, bytes: one block.
@@ -130,7 +131,7 @@ impl Info {
             })
             .collect::<Vec<_>>();
         let own = raw.slice(info.span());
-        let (published_unix_ms, time_indexes) = read_ours(info, entries.len());
+        let (slots, time_indexes) = read_ours(info, entries.len());
         Ok(Self {
             hashes: InfoHashes {
                 v1: v1.then(|| Hash20(Sha1::digest(&own).into())),
@@ -143,7 +144,7 @@ impl Info {
             layout,
             piece_hashes,
             private: info.get(b"private").and_then(|value| value.as_u64()) == Some(1),
-            published_unix_ms,
+            slots,
             time_indexes,
         })
     }
@@ -412,9 +413,12 @@ fn read_pieces(info: Value<'_>, raw: &Bytes, count: u32) -> Result<Bytes, Decode
 }
 
 /// Reads our own dictionary `shoal` (docs/protocol.md). What makes no sense there is left out: it only helps.
-fn read_ours(info: Value<'_>, file_count: usize) -> (u64, Vec<TimeIndexRef>) {
-    let Some(ours) = info.get(b"shoal") else { return (0, Vec::new()) };
-    let published = ours.get(b"published").and_then(|value| value.as_u64()).unwrap_or(0);
+fn read_ours(info: Value<'_>, file_count: usize) -> (Slots, Vec<TimeIndexRef>) {
+    let ours = info.get(b"shoal");
+    let number = |key: &[u8]| ours?.get(key).and_then(|value| value.as_u64());
+    let published = number(b"published").unwrap_or(0);
+    let slots = Slots::new(published, number(b"slot").unwrap_or(SLOT_MS));
+    let Some(ours) = ours else { return (slots, Vec::new()) };
     let file = |value: Option<Value<'_>>| {
         value.and_then(|value| value.as_u32()).filter(|index| (*index as usize) < file_count)
     };
@@ -429,5 +433,5 @@ fn read_ours(info: Value<'_>, file_count: usize) -> (u64, Vec<TimeIndexRef>) {
         .collect();
     refs.sort_by_key(|entry| entry.film);
     refs.dedup_by_key(|entry| entry.film);
-    (published, refs)
+    (slots, refs)
 }

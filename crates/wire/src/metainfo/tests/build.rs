@@ -13,6 +13,7 @@ use super::super::{
 use super::foreign::{content, parsed};
 use crate::bencode::{Document, Limits};
 use crate::merkle::{FileHasher, PieceHasher};
+use crate::slot::Slots;
 
 /// Hashes made-up content for a plan.
 fn hash(plan: &TitlePlan, content: impl Fn(u64) -> Vec<u8>) -> TitleHashes {
@@ -92,6 +93,7 @@ fn what_the_publisher_says_is_read_back_with_file_numbers_of_the_title() {
     let extras = TitleExtras {
         private: true,
         published_unix_ms: 1_700_000_000_123,
+        slot_ms: 30_000,
         time_indexes: alloc::vec![TimeIndexRef { film: 1, index: 0 }],
         trackers: alloc::vec![alloc::vec![
             "http://a/announce".to_string(),
@@ -103,7 +105,7 @@ fn what_the_publisher_says_is_read_back_with_file_numbers_of_the_title() {
         created_unix_s: Some(5),
     };
     let meta = plan.finish(&hash(&plan, content), &extras).unwrap();
-    assert_eq!(meta.info.published_unix_ms, 1_700_000_000_123);
+    assert_eq!(meta.info.slots, Slots::new(1_700_000_000_123, 30_000));
     assert_eq!(meta.info.time_indexes, [TimeIndexRef { film: 1, index: 2 }]);
     assert_eq!(meta.info.files[2].path, ["~shoal", "z", "film.mp4.index"]);
     assert!(meta.info.private);

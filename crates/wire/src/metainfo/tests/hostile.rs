@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use super::super::{Info, Metainfo, TimeIndexRef};
 use crate::DecodeError;
 use crate::bencode::Encoder;
+use crate::slot::{SLOT_MS, Slots};
 
 fn info(text: &str) -> Result<Info, DecodeError> {
     Info::parse(&Bytes::from(text.as_bytes().to_vec()))
@@ -205,7 +206,7 @@ fn our_own_keys_are_read_and_nonsense_in_them_is_left_out() {
         pieces(1)
     );
     let info = info(&text).unwrap();
-    assert_eq!(info.published_unix_ms, 1_700_000_000_000);
+    assert_eq!(info.slots, Slots::new(1_700_000_000_000, SLOT_MS));
     assert_eq!(info.time_indexes, [TimeIndexRef { film: 0, index: 1 }]);
 }
 
