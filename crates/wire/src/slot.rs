@@ -104,7 +104,7 @@ mod tests {
         }
     }
 
-    /// Made with `hashlib.sha256(bytes([1])*20 + (2).to_bytes(8, "big"))` and alike.
+    /// The first is that of the document. Made with `hashlib.sha256(bytes([1])*20 + (2).to_bytes(8, "big"))` and alike.
     #[test]
     fn keys_are_those_of_the_document() {
         let both = InfoHashes { v1: Some(Hash20([1; 20])), v2: Some(Hash32([2; 32])) };

@@ -327,7 +327,7 @@ impl Directory {
         }
     }
 
-    /// Others of a title: an even share of each shelf that the asker may see, the best to begin with first.
+    /// Others of a title: an even share of each shelf that the asker may see, but a few seeds always; the best to begin with first.
     fn sample(
         &mut self,
         at: usize,
@@ -342,18 +342,20 @@ impl Directory {
         let visible = |index: usize| families[index % 2] && !(seed && index >= 2);
         let total: usize =
             (0..4).filter(|&index| visible(index)).map(|index| title.shelves[index].len()).sum();
-        let mut peers = Vec::with_capacity(wanted.min(total));
-        let mut leechers = 0;
+        let (mut peers, mut seeds) = (Vec::with_capacity(wanted.min(total)), Vec::new());
         if wanted == 0 {
             return peers;
         }
-        // One more than wanted, since the asker may be met; what rounding leaves goes to the later shelves.
+        // One more than wanted, since the asker may be met; what rounding leaves goes to the later shelves. Seeds come first: few
+        // among many leechers, they would have no share of their own, and a beginner must know somebody who has the title.
         let (mut left, mut quota) = (total, (wanted + 1).min(total));
-        for index in (0..4).filter(|&index| visible(index)) {
+        for index in [2, 3, 0, 1].into_iter().filter(|&index| visible(index)) {
             let entries = &title.shelves[index].entries;
-            let share = (quota * entries.len()).div_ceil(left.max(1)).min(entries.len());
+            let least = if index >= 2 { DIRECTORY_SEEDS_FIRST } else { 0 };
+            let share = (quota * entries.len()).div_ceil(left.max(1)).max(least);
+            let share = share.min(entries.len()).min(quota);
             left -= entries.len();
-            quota -= share.min(quota);
+            quota -= share;
             // Stretches differ by one entry: turned by a random amount, everybody has the same chance.
             let turned = self.rng.below(entries.len() as u64) as usize;
             for part in 0..share {
@@ -363,13 +365,10 @@ impl Directory {
                 let fresh = entries.get(pick % entries.len()).filter(|entry| {
                     !entry.is_same(own) && now_s.saturating_sub(entry.seen_s) <= life_s
                 });
-                peers.extend(fresh.map(Entry::addr));
-            }
-            if index < 2 {
-                leechers = peers.len();
+                let named = if index >= 2 { &mut seeds } else { &mut peers };
+                named.extend(fresh.map(Entry::addr));
             }
         }
-        let mut seeds = peers.split_off(leechers);
         // The shelves lie one after the other: without this the last one would always lose the surplus peer.
         self.rng.shuffle(&mut peers);
         self.rng.shuffle(&mut seeds);

@@ -64,6 +64,23 @@ fn peers_meet_seeds_are_not_given_to_seeds_and_who_stops_is_gone() {
 }
 
 #[test]
+fn a_beginner_among_thousands_is_named_a_seed_before_anybody_else() {
+    let mut dir = directory(DirectoryConfig::default());
+    for (port, left) in [(1, 0), (2, 0), (3, 0)].into_iter().chain((10..5000).map(|p| (p, 7))) {
+        let announce = announce(1, port, left, AnnounceEvent::Started);
+        dir.announce(at(0), ip(1), &announce).expect("room");
+    }
+    for wanted in [1, 3, 50] {
+        let mut announce = announce(1, 9, 7, AnnounceEvent::Started);
+        announce.num_want = Some(wanted);
+        let peers = dir.announce(at(1), ip(2), &announce).expect("room").peers;
+        assert_eq!(peers.len(), wanted as usize);
+        let seeds = peers.iter().take_while(|addr| addr.port() <= 3).count();
+        assert_eq!(seeds, 2.min(wanted as usize), "{peers:?}");
+    }
+}
+
+#[test]
 fn a_peer_that_nobody_can_reach_gets_an_answer_and_leaves_no_trace() {
     let mut dir = directory(DirectoryConfig::default());
     let answer = dir.announce(at(0), ip(1), &announce(1, 0, 5, AnnounceEvent::Started));

@@ -72,6 +72,8 @@ struct Title {
     /// `None` while that is not known.
     private: Option<bool>,
     ready: bool,
+    /// Bytes that were left when trackers were told of it last.
+    told_left: Option<u64>,
     tiers: Tiers,
     exchange: Exchange,
     rendezvous: Rendezvous,
@@ -90,6 +92,7 @@ impl Discover {
                     slot_hashes: *hashes,
                     private: *private,
                     ready: false,
+                    told_left: None,
                     tiers: Tiers::new(trackers, turn.rng, now, &turn.config.discover),
                     exchange: Exchange::default(),
                     rendezvous: Rendezvous::default(),
@@ -110,6 +113,15 @@ impl Discover {
             Note::Finished { title, fetched: true } => {
                 if let Some(known) = self.titles.get_mut(title) {
                     known.tiers.complete(now);
+                    self.work(turn);
+                }
+            }
+            // It was all here, as shows only now: trackers that took it for a leecher would name it to few.
+            Note::Finished { title, fetched: false } => {
+                if let Some(known) = self.titles.get_mut(title)
+                    && known.told_left.is_some_and(|left| left > 0)
+                {
+                    known.tiers.restart(now);
                     self.work(turn);
                 }
             }
@@ -278,6 +290,9 @@ impl Discover {
         let ready = self.titles.get(&title).is_some_and(|known| known.ready);
         // Who knows only the names has something left, though nobody knows how much: else it would count as a seed.
         let left = if ready { counters.left } else { counters.left.max(u64::from(BLOCK_LEN)) };
+        if let Some(known) = self.titles.get_mut(&title) {
+            known.told_left = Some(left);
+        }
         let stopped = event == AnnounceEvent::Stopped;
         Announce {
             info_hash: Hash20::default(),

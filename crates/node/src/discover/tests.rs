@@ -165,6 +165,23 @@ fn who_has_everything_at_once_is_announced_as_a_seed_at_once() {
 }
 
 #[test]
+fn what_turns_out_to_be_all_here_is_announced_as_a_seed_when_that_is_known() {
+    let mut stage = Stage::new();
+    let said = stage.join(Some(false), &[&["http://a/announce"]]);
+    assert!(said.fetches[0].1.contains("&left=16384&"), "{said:?}");
+    let ready = Note::Ready { title: TITLE, info: info(&[1000], false) };
+    let finished = Note::Finished { title: TITLE, fetched: false };
+    assert!(stage.notes(&[ready, finished.clone()]).fetches.is_empty(), "a round is under way");
+    stage.answer(said.fetches[0].0, 300, &[]);
+    let said = stage.answer(said.fetches[1].0, 300, &[]);
+    let [(one, v1), (two, _)] = &said.fetches[..] else { panic!("{said:?}") };
+    assert!(v1.contains("&left=0&") && !v1.contains("event="), "{v1}");
+    stage.answer(*one, 300, &[]);
+    stage.answer(*two, 300, &[]);
+    assert!(stage.note(finished).fetches.is_empty(), "it was said");
+}
+
+#[test]
 fn a_hybrid_title_is_announced_at_once_under_both_names_and_the_answers_are_merged() {
     let mut stage = Stage::new();
     let said = stage.join(Some(false), &[&["http://a/announce"]]);
@@ -575,4 +592,131 @@ fn of_many_titles_each_is_named_to_the_local_network() {
     assert!(most <= Some(shoal_wire::lsd::LOCAL_TITLES_SENT_MAX), "what is written");
     let hashes = named.iter().flat_map(|local| &local.info_hashes);
     assert_eq!(hashes.collect::<alloc::collections::BTreeSet<_>>().len(), 30);
+}
+
+/// Answers everything that is asked of a tracker which knows `size` peers; what it was told, by the first byte of the name.
+fn serve(stage: &mut Stage, said: Said, size: u32, peer: &str) -> (Vec<(u8, String)>, Said) {
+    let mut told = Vec::new();
+    let mut rest = Said::default();
+    let mut fetches = said.fetches;
+    while let Some((ticket, url)) = fetches.pop() {
+        let value = |key: &str| url.split(key).nth(1).and_then(|rest| rest.split('&').next());
+        let hash = value("info_hash=").unwrap_or_default();
+        let first = hash.strip_prefix('%').map_or_else(
+            || hash.as_bytes()[0],
+            |hex| u8::from_str_radix(&hex[..2], 16).expect("hex"),
+        );
+        let event = value("event=").unwrap_or("none");
+        told.push((first, alloc::format!("{event} {}", value("numwant=").unwrap_or_default())));
+        let answer = AnnounceAnswer {
+            interval_s: 300,
+            peers: vec![addr(peer)],
+            incomplete: Some(size),
+            ..AnnounceAnswer::default()
+        };
+        let body = Bytes::from(http::encode_announce(&answer, PeerForm::Compact));
+        let more = stage.done(ticket, Outcome::Fetched { status: 200, body, family: Family::V4 });
+        fetches.extend(more.fetches.iter().cloned());
+        rest.add(Said { fetches: vec![], ..more });
+    }
+    told.sort();
+    (told, rest)
+}
+
+fn key(slot: i64) -> u8 {
+    shoal_wire::slot::rendezvous_key(&hashes(), slot).expect("a hash").0[0]
+}
+
+fn keys(slots: &[(i64, &str)]) -> Vec<(u8, String)> {
+    let mut keys: Vec<_> =
+        slots.iter().map(|(slot, said)| (key(*slot), String::from(*said))).collect();
+    keys.sort();
+    keys
+}
+
+const IN_SLOT: Note = Note::Slot { title: TITLE, slot: Some(7) };
+
+#[test]
+fn a_viewer_of_a_large_title_is_recorded_for_its_slot_and_later_ones_and_asks_in_its_own() {
+    let mut stage = Stage::new();
+    let said = stage.join(Some(false), &[&["http://a/announce"]]);
+    let (told, _) = serve(&mut stage, said, 81, "10.0.0.1:5");
+    assert_eq!(told.len(), 2, "nobody watches yet");
+    let said = stage.note(IN_SLOT);
+    let (told, said) = serve(&mut stage, said, 0, "10.0.0.2:5");
+    assert_eq!(told, keys(&[(7, "started 80"), (8, "started 0"), (9, "started 0")]));
+    assert_eq!(said.found, [(Found::Slot, vec![addr("10.0.0.2:5")])], "not who is recorded later");
+    // It jumps, twice, and is told of once.
+    stage.desk.now = stage.desk.now + Duration::from_secs(1);
+    for slot in [3, 6] {
+        assert!(stage.note(Note::Slot { title: TITLE, slot: Some(slot) }).fetches.is_empty());
+    }
+    let said = stage.pass(4);
+    let (told, _) = serve(&mut stage, said, 0, "10.0.0.2:5");
+    let expect = [(6, "started 80"), (7, "started 0"), (8, "started 0"), (9, "stopped 0")];
+    assert_eq!(told, keys(&expect));
+    // Asked again when hardly anybody has what is needed, but not all the time.
+    assert!(stage.note(Note::Short { title: TITLE }).fetches.is_empty());
+    stage.desk.now = stage.desk.now + Duration::from_secs(15);
+    let said = stage.note(Note::Short { title: TITLE });
+    let (told, _) = serve(&mut stage, said, 0, "10.0.0.2:5");
+    assert_eq!(told, keys(&[(6, "none 80"), (7, "none 0"), (8, "none 0")]));
+    // A player that closes and opens an answer is still there; one that is gone for long is not.
+    stage.note(Note::Slot { title: TITLE, slot: None });
+    assert!(stage.pass(59).fetches.is_empty());
+    let said = stage.pass(1);
+    let (told, _) = serve(&mut stage, said, 0, "10.0.0.2:5");
+    assert_eq!(told, keys(&[(6, "stopped 0"), (7, "stopped 0"), (8, "stopped 0")]));
+}
+
+#[test]
+fn records_are_renewed_and_withdrawn_with_the_title() {
+    let mut stage = Stage::new();
+    let said = stage.join(Some(false), &[&["http://a/announce"]]);
+    stage.note(IN_SLOT);
+    let (told, _) = serve(&mut stage, said, 100, "10.0.0.1:5");
+    assert_eq!(told.len(), 5, "it is large, as shows only now: {told:?}");
+    let said = stage.pass(301);
+    let (told, _) = serve(&mut stage, said, 100, "10.0.0.1:5");
+    assert!(told.len() == 5 && told.iter().all(|(_, said)| said.starts_with("none")), "{told:?}");
+    let said = stage.note(Note::Left { title: TITLE });
+    let (told, _) = serve(&mut stage, said, 100, "10.0.0.1:5");
+    assert!(
+        told.len() == 5 && told.iter().all(|(_, said)| said.starts_with("stopped")),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn small_and_private_titles_need_no_slots() {
+    for (private, size) in [(false, 80), (true, 1000)] {
+        let mut stage = Stage::new();
+        let said = stage.join(Some(private), &[&["http://a/announce"]]);
+        let (told, _) = serve(&mut stage, said, size, "10.0.0.1:5");
+        assert_eq!(told.len(), 2);
+        assert!(stage.note(IN_SLOT).fetches.is_empty());
+        assert!(stage.note(Note::Short { title: TITLE }).fetches.is_empty());
+    }
+}
+
+#[test]
+fn a_tracker_that_refuses_slots_is_asked_ever_less_often() {
+    let mut stage = Stage::new();
+    let said = stage.join(Some(false), &[&["http://a/announce"]]);
+    serve(&mut stage, said, 100, "10.0.0.1:5");
+    let mut said = stage.note(IN_SLOT);
+    let mut moments = Vec::new();
+    for _ in 0..6 {
+        moments.push(stage.desk.now);
+        for (ticket, _) in core::mem::take(&mut said.fetches) {
+            stage.fail(ticket);
+        }
+        while said.fetches.is_empty() {
+            said = stage.pass(1);
+            said.fetches.retain(|(_, url)| !url.contains("%01%01") && !url.contains("%02%02"));
+        }
+    }
+    let pauses: Vec<u64> =
+        moments.windows(2).map(|pair| pair[1].since(pair[0]).as_secs()).collect();
+    assert_eq!(pauses, [10, 20, 40, 80, 160]);
 }

@@ -35,6 +35,8 @@ struct Stage {
     windows: Vec<Window>,
     causes: Vec<WindowCause>,
     events: Vec<Event>,
+    /// Slots that were told.
+    slots: Vec<Option<i64>>,
     /// Bytes from the start of piece space on; zero beyond.
     film: Vec<u8>,
     /// Bytes handed to each reader, last offset after them.
@@ -51,6 +53,7 @@ impl Stage {
             windows: Vec::new(),
             causes: Vec::new(),
             events: Vec::new(),
+            slots: Vec::new(),
             taken: BTreeMap::new(),
             film: Vec::new(),
         };
@@ -133,8 +136,14 @@ impl Stage {
                 self.windows = windows;
                 self.causes.push(cause);
             }
+            Note::Slot { slot, .. } => self.slots.push(slot),
             other => panic!("{other:?}"),
         }
+    }
+    fn clock(&mut self, unix_ms: u64) {
+        let Self { play, desk, .. } = self;
+        desk.turn(|turn| play.on_clock(turn, unix_ms));
+        self.settle();
     }
     /// Lets time pass, waking the room exactly when it wants.
     fn pass_ms(&mut self, millis: u64) {
@@ -577,4 +586,42 @@ fn a_reader_goes_on_meanwhile_and_takes_the_index_over() {
     stage.read(1, RATE);
     stage.pass_ms(500);
     assert!(matches!(stage.events()[..], [Event::Playing { startup_ms: 0, .. }]));
+}
+
+#[test]
+fn a_viewer_stays_in_its_slot_while_it_plays_and_leaves_it_by_a_jump_a_pause_and_the_clock() {
+    let mut stage = Stage::ready();
+    stage.have(0, LENGTH);
+    let reader = ReaderId(1);
+    stage.command(Command::Play { reader, title: TITLE, file: 0, at_ms: 0 });
+    assert!(stage.slots.is_empty(), "nobody knows what time it is");
+    // 70 s into the slot 1,000.
+    stage.clock(1000 * 180_000 + 70_000);
+    stage.pass_ms(170_000);
+    assert_eq!(stage.slots, [Some(1000)]);
+    stage.command(Command::Jump { reader, to_ms: 500_000 });
+    assert_eq!(stage.slots[1..], [Some(998)], "further on, like those who began earlier");
+    stage.command(Command::Pause { reader, paused: true });
+    stage.pass_ms(79_000);
+    assert_eq!(stage.slots.len(), 2);
+    stage.pass_ms(2_000);
+    assert_eq!(stage.slots[2..], [Some(999)]);
+    stage.clock(5000 * 180_000);
+    assert_eq!(stage.slots[3..], [Some(4997)]);
+    stage.close(1);
+    assert_eq!(stage.slots[4..], [None]);
+}
+
+#[test]
+fn of_readers_the_one_that_leads_has_a_slot() {
+    let mut stage = Stage::ready();
+    stage.clock(1000 * 180_000 + 70_000);
+    stage.have(0, LENGTH);
+    stage.open(1, 0);
+    assert!(stage.slots.is_empty(), "a probe is no viewer");
+    stage.read(1, 2 * RATE);
+    assert_eq!(stage.slots, [Some(1000)]);
+    stage.open(2, 400 * RATE);
+    stage.read(2, 2 * RATE);
+    assert_eq!(stage.slots.last(), Some(&Some(998)));
 }

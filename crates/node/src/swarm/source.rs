@@ -61,6 +61,10 @@ const SPREADS_AT_LAST: Duration = Duration::from_secs(4);
 const FEW_AT_LAST: u32 = 6;
 /// the first one in this many may ask.
 const FRONT_PART: u32 = 5;
+/// Who asks again within this time for what others have knows none of them.
+const REFUSED_KEPT: Duration = Duration::from_secs(10);
+/// So many refusals are remembered at most.
+const REFUSED_MAX: usize = 4096;
 /// Changes of an audience are gathered for this long.
 const AUDIENCE_DELAY: Duration = Duration::from_millis(100);
 /// Windows that lie no further apart than this are one stretch, bytes.
@@ -79,6 +83,8 @@ pub(super) struct Copies {
     waiting: [u32; 2],
     /// At a source: when a block that nobody had was last asked for in bulk.
     fresh: Option<Instant>,
+    /// At a source: who was sent to others for a block, until when that is remembered.
+    refused: BTreeMap<(BlockKey, LinkId), Instant>,
     /// Elsewhere: what sources turned down.
     barred: BTreeMap<BlockKey, Bar>,
 }
@@ -173,6 +179,16 @@ impl Copies {
         let counts = |given: &Given| given.until.is_none_or(|until| until > now);
         self.given.range(from..until).any(|(_, given)| given.link != link && counts(given))
     }
+    /// Sends a peer to others for a block. Whether it comes from there: then it was in vain.
+    fn is_in_vain(&mut self, key: BlockKey, link: LinkId, now: Instant) -> bool {
+        if self.refused.get(&(key, link)).is_some_and(|until| *until > now) {
+            return true;
+        }
+        if self.refused.len() < REFUSED_MAX {
+            self.refused.insert((key, link), now + REFUSED_KEPT);
+        }
+        false
+    }
     /// Notes that a block was asked of this source.
     fn reserve(&mut self, key: BlockKey, link: LinkId, timed: bool) {
         if let Some(old) = self.given.insert(key, Given { link, until: None, timed })
@@ -211,10 +227,11 @@ impl Copies {
             !goes
         });
     }
-    /// Forgets what no longer matters. O(blocks given or barred lately), once a second.
+    /// Forgets what no longer matters. O(blocks given, barred or refused lately), once a second.
     pub(super) fn sweep(&mut self, now: Instant) {
         self.given.retain(|_, given| given.until.is_none_or(|until| until > now));
         self.barred.retain(|_, bar| bar.until > now);
+        self.refused.retain(|_, until| *until > now);
     }
     /// Announcements against what peers are known to hold, and what waits against their queues.
     pub(super) fn audit<'a>(&self, peers: impl Iterator<Item = &'a Peer>) -> Result<(), String> {
@@ -284,7 +301,10 @@ impl Swarm {
         // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
         let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
         let is_busy = by_time > 0 || (!timed && (bulk > 0 || is_fresh));
-        if can_wait && (under_way || (elsewhere && (is_busy || (watches && is_far)))) {
+        if can_wait && (under_way || (elsewhere && watches && is_far)) {
+            return Verdict::TurnDown;
+        }
+        if can_wait && elsewhere && is_busy && !(timed && copies.is_in_vain(key, link, now)) {
             return Verdict::TurnDown;
         }
         if elsewhere || under_way {
