@@ -31,6 +31,13 @@ use crate::turn::{Turn, Window};
 /// A block that is due within this time is asked of a source although others have it. Readers are given half of what their
 /// player has ahead as slack, so with a second instead all of them asked all the time: four viewers took two copies.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
+/// A viewer whose film here is shorter than this asks sources sooner, twice as much each second up to so much;
+const THIN: Duration = Duration::from_millis(1500);
+const EARLY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
+/// one who has more than this asks later again.
+const THICK: Duration = Duration::from_secs(5);
+/// Sources that would answer within this time are asked sooner.
+const QUICK: Duration = Duration::from_millis(500);
 /// A request that is due within this time is answered by a source although others have the block.
 pub(super) const URGENT: Duration = Duration::from_secs(1);
 /// Who has waited this long for its first frame may ask like one that plays.
@@ -85,7 +92,9 @@ pub(super) struct Copies {
     fresh: Option<Instant>,
     /// At a source: who was sent to others for a block, until when that is remembered.
     refused: BTreeMap<(BlockKey, LinkId), Instant>,
-    /// Elsewhere: what sources turned down.
+    /// Elsewhere: how much sooner than in the last moment sources are asked.
+    early: Duration,
+    /// What sources turned down.
     barred: BTreeMap<BlockKey, Bar>,
 }
 
@@ -226,6 +235,16 @@ impl Copies {
             waiting[usize::from(given.timed)] -= u32::from(goes && given.until.is_none());
             !goes
         });
+    }
+    /// Asks sources sooner while the film here is short, later while it is long: once a second, with what there is ahead of a
+    /// playhead that moves.
+    pub(super) fn adapt(&mut self, ahead: Option<Duration>) {
+        let Some(ahead) = ahead else { return };
+        if ahead < THIN {
+            self.early = (self.early * 2).clamp(EARLY.0, EARLY.1);
+        } else if ahead > THICK {
+            self.early = if self.early > EARLY.0 { self.early / 2 } else { Duration::ZERO };
+        }
     }
     /// Forgets what no longer matters. O(blocks given, barred or refused lately), once a second.
     pub(super) fn sweep(&mut self, now: Instant) {
@@ -468,7 +487,11 @@ impl Gate<'_> {
         }
         let elsewhere = content.copies.is_elsewhere(key, &content.availability);
         if content.plan.is_playing() {
-            due <= now + source.service.quiet_answer(BLOCK_LEN) + LAST_MOMENT
+            let answer = source.service.quiet_answer(BLOCK_LEN);
+            // One that is busy has nothing to give sooner.
+            let is_quick = source.service.arrival(now, BLOCK_LEN) <= now + QUICK;
+            let early = if is_quick { content.copies.early } else { Duration::ZERO };
+            due <= now + answer + LAST_MOMENT + early
                 || (!elsewhere && self.is_ours(content, key))
                 || (elsewhere && self.spreads_slowly(content, key, due))
         } else {

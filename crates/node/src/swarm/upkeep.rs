@@ -40,6 +40,8 @@ impl Swarm {
             self.flush_all(turn);
         }
         if let Some(content) = self.content_mut() {
+            let missing = content.plan.earliest_missing().filter(|_| content.plan.is_playing());
+            content.copies.adapt(missing.map(|due| due.since(now)));
             content.copies.sweep(now);
         }
         self.look_after_parents(turn, hub);
