@@ -38,7 +38,7 @@ impl Peer {
     /// Takes `request` out of what the peer may have while it is choked. False when it is not, or no longer, part of it.
     fn spend_grant(&mut self, request: &BlockRequest) -> bool {
         let of = |grant: &&mut Grant| grant.piece == request.piece;
-        match self.granted.iter_mut().find(of) {
+        match self.rare_mut().granted.iter_mut().find(of) {
             Some(grant) if grant.left >= request.length => {
                 grant.left -= request.length;
                 true
@@ -48,15 +48,18 @@ impl Peer {
     }
     /// A piece may be asked for although the peer chokes us. True when that is news.
     fn allow(&mut self, piece: u32) -> bool {
-        let is_new = !self.allowed.contains(&piece) && self.allowed.len() < ALLOWED_FAST_KEPT_MAX;
+        let allowed = &self.rare().allowed;
+        let is_new = !allowed.contains(&piece) && allowed.len() < ALLOWED_FAST_KEPT_MAX;
         if is_new {
-            self.allowed.push(piece);
+            self.rare_mut().allowed.push(piece);
         }
         is_new
     }
     /// The peer turned down a request for a piece that it had allowed: it is not asked for it in vain again.
     pub(super) fn disallow(&mut self, piece: u32) {
-        self.allowed.retain(|&allowed| allowed != piece);
+        if self.rare().allowed.contains(&piece) {
+            self.rare_mut().allowed.retain(|&allowed| allowed != piece);
+        }
     }
 }
 
@@ -70,19 +73,20 @@ impl Swarm {
         let pieces = layout.piece_count();
         let count = set_size(config, layout.piece_length());
         let may = peer.fast && peer.choked && peer.wants_us && !peer.is_kin();
-        if !may || !peer.granted.is_empty() || peer.have_count(pieces) >= count {
+        if !may || !peer.rare().granted.is_empty() || peer.have_count(pieces) >= count {
             return;
         }
         let v2 = hashes.v2.filter(|_| peer.v2).map(|hash| hash.truncated());
         let name: Hash20 = v2.or_else(|| hashes.primary()).unwrap_or_default();
-        let set = allowed_fast_set(peer.remote.ip(), &name, pieces, count);
+        let set = allowed_fast_set(peer.remote().ip(), &name, pieces, count);
         for piece in set {
             let Some(index) = layout.piece(piece).filter(|_| !peer.has_piece(piece)) else {
                 continue;
             };
-            peer.granted.push(Grant { piece, left: layout.data_len(index) });
+            peer.rare_mut().granted.push(Grant { piece, left: layout.data_len(index) });
         }
-        let granted: alloc::vec::Vec<u32> = peer.granted.iter().map(|grant| grant.piece).collect();
+        let granted = peer.rare().granted.iter().map(|grant| grant.piece);
+        let granted: alloc::vec::Vec<u32> = granted.collect();
         for piece in granted {
             self.send(turn, slot, Message::AllowedFast { piece });
         }
@@ -95,7 +99,7 @@ impl Swarm {
         request: &BlockRequest,
     ) -> bool {
         let Some((peer, content)) = self.both(slot) else { return false };
-        if peer.granted.is_empty() {
+        if peer.rare().granted.is_empty() {
             return false;
         }
         // Who has enough to trade is no beginner any more (BEP 6).
@@ -138,7 +142,7 @@ impl Swarm {
         let (peer, content) = (self.peer(slot)?, self.content()?);
         let room = peer.queue_max.min(config.requests_out_max).min(peer.bulk_depth(config));
         let memory = content.pieces.memory() + self.ahead.all() as usize;
-        if peer.allowed.is_empty()
+        if peer.rare().allowed.is_empty()
             || !peer.interested
             || peer.snubbed
             || peer.asked.len() >= room as usize
@@ -157,7 +161,8 @@ impl Swarm {
         };
         // While somebody plays, what no window needs can wait for a place among the unchoked.
         let bulk = self.want != Want::OnDemand && !content.plan.is_live();
-        peer.allowed
+        peer.rare()
+            .allowed
             .iter()
             .filter(|&&piece| peer.has_piece(piece))
             .filter_map(first_free)

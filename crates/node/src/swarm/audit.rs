@@ -59,9 +59,9 @@ impl Swarm {
         for peer in self.peers.iter().flatten() {
             let asked: u64 = peer.asked.iter().map(|asked| u64::from(asked.length)).sum();
             equal("bytes asked of a peer", peer.asked_bytes, asked)?;
-            equal("requests to be sent later", peer.unsent.len() as u64, 0)?;
+            equal("requests to be sent later", u64::from(peer.unsent), 0)?;
             peer.uploads.audit()?;
-            for asked in peer.asked.iter().chain(&peer.withdrawn) {
+            for asked in peer.asked.iter().chain(peer.withdrawn()) {
                 ahead.add(asked.zone, asked.length);
                 *holders.entry(asked.key).or_default() += 1;
             }
@@ -99,8 +99,8 @@ fn audit_content(content: &Content, holders: &BTreeMap<BlockKey, u8>) -> Result<
         equal("unwritten blocks", u64::from(active.unwritten), count(&[BlockState::Verified]))?;
         let proven = count(&[BlockState::Verified, BlockState::Writing, BlockState::Stored]);
         equal("proven blocks", u64::from(active.proven), proven)?;
+        memory += active.data.bytes();
         for (index, block) in (0u32..).zip(&active.blocks) {
-            memory += block.data.len();
             let key = BlockKey::new(active.piece.get(), index);
             let asked = holders.get(&key).copied().unwrap_or(0);
             equal("holders of a block", u64::from(block.holders), u64::from(asked))?;

@@ -1,7 +1,9 @@
 //! Links of a title: whom to dial, the handshakes, duplicates and ourselves, the end.
 
+use alloc::borrow::Cow;
 use alloc::boxed::Box;
 use core::net::SocketAddr;
+use core::num::NonZeroU16;
 
 use shoal_wire::bitfield::Bitfield;
 use shoal_wire::peer::{
@@ -11,7 +13,7 @@ use shoal_wire::{Hash20, PeerId};
 
 use super::audience::short_id;
 use super::known::{Ending, is_public};
-use super::peer::{Have, Peer};
+use super::peer::{Early, Have, Peer};
 use super::title::{Phase, Swarm};
 use super::{Hub, Place};
 use crate::io::{CloseReason, Effect, Event};
@@ -70,7 +72,7 @@ impl Swarm {
     }
     /// A link to `addr` ended; while another one to the same peer lives, it counts as connected.
     fn end_address(&mut self, turn: &Turn<'_>, addr: SocketAddr, ending: Ending) {
-        if self.peers.iter().flatten().any(|peer| peer.listen == Some(addr)) {
+        if self.peers.iter().flatten().any(|peer| peer.listen() == Some(addr)) {
             self.known.connected(addr, true, usize::MAX);
         } else {
             self.known.ended(turn.now, addr, ending, &turn.config.swarm);
@@ -182,7 +184,7 @@ impl Swarm {
         }
         let config = &turn.config.swarm;
         let same_host =
-            self.peers.iter().flatten().filter(|peer| peer.remote.ip() == remote.ip()).count();
+            self.peers.iter().flatten().filter(|peer| peer.remote().ip() == remote.ip()).count();
         if self.peer_count() >= config.links_max
             || (is_public(remote.ip()) && same_host >= config.links_per_ip_max)
         {
@@ -201,7 +203,7 @@ impl Swarm {
     ) -> bool {
         for slot in self.slots() {
             let Some(other) = self.peer(slot).filter(|peer| peer.id == name) else { continue };
-            let elsewhere = other.remote.ip() != remote.ip();
+            let elsewhere = other.remote().ip() != remote.ip();
             // Its address changed, perhaps: then the old link is dead, and neither end of it is told so for most of a minute.
             if elsewhere && other.is_lost(turn.now) {
                 continue;
@@ -254,7 +256,9 @@ impl Swarm {
         peer.upload_only = hello.upload_only;
         peer.queue_max = hello.request_queue.unwrap_or(peer.queue_max).max(1);
         if let Some(client) = hello.client {
-            peer.client = client;
+            let ours = turn.config.client_name;
+            // Most are like us: their name takes no memory.
+            peer.client = if client == ours { Cow::Borrowed(ours) } else { Cow::Owned(client) };
         }
         if first {
             peer.shoal = hello.shoal;
@@ -269,10 +273,9 @@ impl Swarm {
             }
         }
         let Some(peer) = self.peer_mut(slot) else { return };
-        if let Some(port) = hello.listen_port.filter(|&port| port != 0) {
+        if let Some(port) = hello.listen_port.and_then(NonZeroU16::new) {
             // Said once: a peer that names another port with each handshake must not fill the table of addresses.
-            let named = SocketAddr::new(peer.remote.ip(), port);
-            let listen = *peer.listen.get_or_insert(named);
+            let listen = peer.hear_port(port);
             let dialed = peer.link.is_dialed();
             self.known.connected(listen, dialed, turn.config.swarm.known_peers_max);
         }
@@ -296,7 +299,7 @@ impl Swarm {
             turn.note(Note::PeerUp {
                 title: self.title,
                 link: peer.link,
-                listen: peer.listen,
+                listen: peer.listen(),
                 seed: peer.is_seed() || peer.upload_only,
                 exchange: peer.ids.pex != 0,
             });
@@ -320,7 +323,8 @@ impl Swarm {
         }
         let Some((peer, content)) = self.both(slot) else { return };
         let count = content.pieces.info.layout.piece_count();
-        let Have::Raw { all, bits, single } = &peer.have else { return };
+        let Have::Raw(early) = &peer.have else { return };
+        let Early { all, bits, single } = &**early;
         let mut have = if *all {
             Have::All
         } else {
@@ -341,7 +345,8 @@ impl Swarm {
     fn early_fault(&self, slot: u16) -> Option<&'static str> {
         let count = self.content()?.pieces.info.layout.piece_count();
         let another = self.describes_another(slot);
-        let Have::Raw { bits, single, .. } = &self.peer(slot)?.have else { return None };
+        let Have::Raw(early) = &self.peer(slot)?.have else { return None };
+        let Early { bits, single, .. } = &**early;
         let is_wrong = |bits: &bytes::Bytes| Bitfield::from_wire(bits, count).is_none();
         if bits.as_ref().is_some_and(is_wrong) {
             Some("its bitfield has the wrong size")
@@ -365,18 +370,18 @@ impl Swarm {
             Have::Bits(bits) => {
                 bits.iter().for_each(|piece| content.availability.piece(piece, false))
             }
-            Have::All | Have::Raw { .. } => {}
+            Have::All | Have::Raw(_) => {}
         }
         match &have {
             Have::Bits(bits) => {
                 bits.iter().for_each(|piece| content.availability.piece(piece, true))
             }
-            Have::All | Have::Raw { .. } => {}
+            Have::All | Have::Raw(_) => {}
         }
         let useful = match &have {
             Have::All => !content.is_sated(),
             Have::Bits(bits) => bits.iter().any(|piece| content.needs(piece)),
-            Have::Raw { .. } => false,
+            Have::Raw(_) => false,
         };
         peer.have = have;
         self.count_seeds();
@@ -429,7 +434,8 @@ impl Swarm {
         if let Some(gone) = gone
             && self.shut_out(turn, gone, reason)
         {
-            let is_back = |peer: &Peer| peer.id == gone.id && peer.remote.ip() == gone.remote.ip();
+            let is_back =
+                |peer: &Peer| peer.id == gone.id && peer.remote().ip() == gone.remote.ip();
             for slot in self.slots() {
                 if self.peer(slot).is_some_and(is_back) {
                     self.disconnect(turn, hub, slot, CloseReason::Corrupt);
@@ -467,7 +473,7 @@ impl Swarm {
                     Have::Bits(bits) => {
                         bits.iter().for_each(|piece| content.availability.piece(piece, false))
                     }
-                    Have::All | Have::Raw { .. } => {}
+                    Have::All | Have::Raw(_) => {}
                 }
                 if !peer.is_source() {
                     for (piece, bits) in peer.blocks.iter() {
@@ -481,14 +487,14 @@ impl Swarm {
             Phase::Metadata(metadata) => metadata.on_gone(slot),
             Phase::Preparing | Phase::Left => {}
         }
-        let (link, remote, id) = (peer.link, peer.remote, peer.id);
-        let gone = Contributor { link, remote, listen: peer.listen.unwrap_or(remote), id };
+        let (link, remote, id) = (peer.link, peer.remote(), peer.id);
+        let gone = Contributor { link, remote, listen: peer.listen().unwrap_or(remote), id };
         let is_liar = matches!(reason, CloseReason::Corrupt | CloseReason::Protocol(_));
         if is_liar {
             self.shut_out(turn, gone, reason);
         }
         // A liar that came to us may have named somebody else's port: who listens there shows when it is dialed.
-        if let Some(listen) = peer.listen.filter(|_| !(is_liar && link.is_dialed())) {
+        if let Some(listen) = peer.listen().filter(|_| !(is_liar && link.is_dialed())) {
             let ending = match reason {
                 CloseReason::NotNeeded | CloseReason::Duplicate | CloseReason::Full => {
                     Ending::NotNeeded

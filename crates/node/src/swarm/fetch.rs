@@ -17,7 +17,7 @@ use shoal_wire::peer::{BLOCK_LEN, DueRequest, Extended, Message, ShoalMessage};
 use super::ahead::{Ahead, Zone};
 use super::audience::short_id;
 use super::order;
-use super::peer::{Have, Holding, Peer};
+use super::peer::{Asked, Have, Holding, Peer};
 use super::pieces::{Active, BlockKey, BlockState};
 use super::source::{Gate, due_for_source};
 use super::title::{Content, Phase, Swarm};
@@ -337,15 +337,16 @@ impl Swarm {
     pub(super) fn send_requests(&mut self, turn: &mut Turn<'_>, slot: u16) {
         let now = turn.now;
         let Some((peer, content)) = self.both(slot) else { return };
-        if peer.unsent.is_empty() {
+        if peer.unsent == 0 {
             return;
         }
         let layout = &content.pieces.info.layout;
         let is_source = peer.is_source();
+        let first = peer.asked.len() - core::mem::take(&mut peer.unsent) as usize;
         let requests: Vec<DueRequest> = peer
-            .unsent
-            .drain(..)
-            .filter_map(|(key, _, due)| {
+            .asked
+            .range(first..)
+            .filter_map(|&Asked { key, due, .. }| {
                 let due =
                     due.map(|due| if is_source { due_for_source(content, now, due) } else { due });
                 let block = layout.request(layout.piece(key.piece())?, key.block());
@@ -391,7 +392,7 @@ impl Swarm {
     /// Nothing of what is outstanding at this peer will come.
     pub(super) fn release_all(&mut self, turn: &mut Turn<'_>, slot: u16) {
         let keys: Vec<BlockKey> = self.peer(slot).map_or_else(Vec::new, |peer| {
-            peer.asked.iter().chain(&peer.withdrawn).map(|asked| asked.key).collect()
+            peer.asked.iter().chain(peer.withdrawn()).map(|asked| asked.key).collect()
         });
         for key in keys {
             self.release(turn, slot, key);
@@ -481,7 +482,7 @@ impl Swarm {
                     plan.watch(asked.key, late.max(due.back(HEDGE_AHEAD)).max(now));
                 }
             }
-            for asked in &peer.withdrawn {
+            for asked in peer.withdrawn() {
                 plan.watch(asked.key, now + WITHDRAWN_WAIT);
             }
             if peer.is_shoal() && peer.ids.shoal != 0 {
@@ -770,7 +771,7 @@ fn has_missing(content: &Content, peer: &Peer) -> bool {
     let bits = match &peer.have {
         Have::All => return true,
         Have::Bits(bits) => bits,
-        Have::Raw { .. } => return false,
+        Have::Raw(_) => return false,
     };
     let held = content.pieces.held().as_bytes();
     (0u32..).step_by(8).zip(bits.as_bytes().iter().zip(held)).any(|(first, (theirs, ours))| {

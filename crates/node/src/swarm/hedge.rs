@@ -114,7 +114,7 @@ impl Swarm {
         let unanswered =
             |asked: &Asked| now.since(asked.sent) > peer.service.rtt() * 3 + HEDGE_AGAIN;
         peer.asked.iter().any(|asked| asked.key == key && now.since(asked.sent) > late(asked))
-            || peer.withdrawn.iter().any(|asked| asked.key == key && unanswered(asked))
+            || peer.withdrawn().iter().any(|asked| asked.key == key && unanswered(asked))
     }
     /// Whether nothing plays yet, and this block is one of the first that are needed for it.
     fn is_start(&self, now: Instant, key: BlockKey) -> bool {

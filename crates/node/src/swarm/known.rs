@@ -1,7 +1,7 @@
 //! Addresses that may be dialed: where they came from, how they did, when to try again.
 
 use alloc::vec::Vec;
-use core::net::{IpAddr, SocketAddr};
+use core::net::{IpAddr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use shoal_wire::PeerId;
 
@@ -10,17 +10,30 @@ use crate::config::SwarmConfig;
 use crate::time::Instant;
 use crate::turn::Found;
 
+/// What is known of an address. There are hundreds of them for each title of each node.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
+    /// When it may be dialed, in steps of [`STEP_MS`] and never late; [`TAKEN`] while it is connected or being dialed.
+    ready: u32,
+    /// Its place among those that were heard of: who names peers names the best first.
+    heard: u32,
     source: Found,
     /// The user or a tracker named it: the only ones that may for a private title (BEP 27).
     vouched: bool,
     failures: u8,
-    /// When it may be dialed; `None` while it is connected or being dialed.
-    ready: Option<Instant>,
-    /// Its place among those that were heard of: who names peers names the best first.
-    heard: u32,
 }
+
+/// Steps that make 32 bits last for thirteen years, milliseconds.
+const STEP_MS: u64 = 100;
+const TAKEN: u32 = u32::MAX;
+
+/// The step that ends last before `at`, or with it.
+fn step_of(at: Instant) -> u32 {
+    u32::try_from(at.as_millis() / STEP_MS).map_or(TAKEN - 1, |step| step.min(TAKEN - 1))
+}
+
+/// Who is dialed first: when, how good the source, its place among those heard of.
+type Place = (u32, Found, u32);
 
 /// How a link to an address ended.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -38,10 +51,10 @@ pub(crate) enum Ending {
 /// Addresses of one title.
 #[derive(Debug, Default)]
 pub(crate) struct Known {
-    /// By address.
-    entries: Vec<(SocketAddr, Entry)>,
-    /// Those that may be dialed, the last first: when, how good the source, its place among those heard of.
-    queue: Vec<(Instant, Found, u32)>,
+    v4: Family<SocketAddrV4>,
+    v6: Family<SocketAddrV6>,
+    /// The first of those that may be dialed.
+    first: Option<Place>,
     /// Addresses heard of so far.
     heard: u32,
     bans: Bans,
@@ -50,70 +63,122 @@ pub(crate) struct Known {
 impl Entry {
     fn new(source: Found, ready: Option<Instant>) -> Self {
         let vouched = matches!(source, Found::User | Found::Tracker);
-        Self { source, vouched, failures: 0, ready, heard: 0 }
+        Self { source, vouched, failures: 0, ready: ready.map_or(TAKEN, step_of), heard: 0 }
     }
-    fn place(&self, ready: Instant) -> (Instant, Found, u32) {
-        (ready, self.source, self.heard)
+    /// Whether it waits to be dialed.
+    fn waits(&self) -> bool {
+        self.ready != TAKEN
     }
-}
-
-/// Makes room for one more, a quarter of what is there at a time: there is such a list for each title of each node.
-fn grow<T>(list: &mut Vec<T>) {
-    if list.len() == list.capacity() {
-        list.reserve_exact(4 + list.len() / 4);
+    fn place(&self) -> Option<Place> {
+        self.waits().then_some((self.ready, self.source, self.heard))
     }
 }
 
-/// Lists are sorted and hold at most `known_peers_max`, so a change costs O(addresses) of moving, and little of that.
+/// Addresses of one kind, ascending: a change costs O(addresses) of moving, and little of that.
+#[derive(Debug)]
+struct Family<A>(Vec<(A, Entry)>);
+
+impl<A> Default for Family<A> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<A: Ord + Copy> Family<A> {
+    fn find(&self, addr: A) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&addr, |entry| entry.0)
+    }
+    fn get_mut(&mut self, addr: A) -> Option<&mut Entry> {
+        let index = self.find(addr).ok()?;
+        self.0.get_mut(index).map(|entry| &mut entry.1)
+    }
+    fn insert(&mut self, addr: A, entry: Entry) {
+        let Err(index) = self.find(addr) else { return };
+        if self.0.len() == self.0.capacity() {
+            // A quarter of what is there at a time: there are such lists for each title of each node.
+            self.0.reserve_exact(4 + self.0.len() / 4);
+        }
+        self.0.insert(index, (addr, entry));
+    }
+    fn remove(&mut self, addr: A) -> Option<Entry> {
+        let index = self.find(addr).ok()?;
+        Some(self.0.remove(index).1)
+    }
+    /// Whether an address that is the same by `host` stands beside the place of `addr`: ports of one host lie together.
+    fn has_beside(&self, addr: A, is_host: impl Fn(A) -> bool) -> bool {
+        let Err(index) = self.find(addr) else { return true };
+        let beside = [index.checked_sub(1), Some(index)].into_iter().flatten();
+        beside.filter_map(|index| self.0.get(index)).any(|entry| is_host(entry.0))
+    }
+}
+
+/// There are at most `known_peers_max` addresses.
 impl Known {
-    fn find(&self, addr: SocketAddr) -> Result<usize, usize> {
-        self.entries.binary_search_by_key(&addr, |entry| entry.0)
+    fn len(&self) -> usize {
+        self.v4.0.len() + self.v6.0.len()
     }
     fn get_mut(&mut self, addr: SocketAddr) -> Option<&mut Entry> {
-        let index = self.find(addr).ok()?;
-        self.entries.get_mut(index).map(|entry| &mut entry.1)
+        match addr {
+            SocketAddr::V4(addr) => self.v4.get_mut(addr),
+            SocketAddr::V6(addr) => self.v6.get_mut(addr),
+        }
+    }
+    fn has(&self, addr: SocketAddr) -> bool {
+        match addr {
+            SocketAddr::V4(addr) => self.v4.find(addr).is_ok(),
+            SocketAddr::V6(addr) => self.v6.find(addr).is_ok(),
+        }
+    }
+    /// Whether another port of the host of `addr` is known.
+    fn has_host(&self, addr: SocketAddr) -> bool {
+        match addr {
+            SocketAddr::V4(addr) => self.v4.has_beside(addr, |other| other.ip() == addr.ip()),
+            SocketAddr::V6(addr) => self.v6.has_beside(addr, |other| other.ip() == addr.ip()),
+        }
+    }
+    /// All addresses, ascending.
+    fn iter(&self) -> impl Iterator<Item = (SocketAddr, &Entry)> + '_ {
+        let v4 = self.v4.0.iter().map(|(addr, entry)| (SocketAddr::V4(*addr), entry));
+        v4.chain(self.v6.0.iter().map(|(addr, entry)| (SocketAddr::V6(*addr), entry)))
+    }
+    fn iter_mut(&mut self) -> impl Iterator<Item = (SocketAddr, &mut Entry)> + '_ {
+        let v4 = self.v4.0.iter_mut().map(|(addr, entry)| (SocketAddr::V4(*addr), entry));
+        v4.chain(self.v6.0.iter_mut().map(|(addr, entry)| (SocketAddr::V6(*addr), entry)))
     }
     /// Notes an address that is not there, as the last that was heard of.
     fn insert(&mut self, addr: SocketAddr, entry: Entry) {
-        let Err(index) = self.find(addr) else { return };
         self.heard = self.heard.wrapping_add(1);
         let entry = Entry { heard: self.heard, ..entry };
-        grow(&mut self.entries);
-        self.entries.insert(index, (addr, entry));
-        if let Some(ready) = entry.ready {
-            self.wait(entry.place(ready));
+        match addr {
+            SocketAddr::V4(addr) => self.v4.insert(addr, entry),
+            SocketAddr::V6(addr) => self.v6.insert(addr, entry),
         }
+        self.wait(entry.place());
     }
     fn remove(&mut self, addr: SocketAddr) {
-        let Ok(index) = self.find(addr) else { return };
-        let (_, entry) = self.entries.remove(index);
-        if let Some(ready) = entry.ready {
-            self.leave(entry.place(ready));
-        }
+        let gone = match addr {
+            SocketAddr::V4(addr) => self.v4.remove(addr),
+            SocketAddr::V6(addr) => self.v6.remove(addr),
+        };
+        self.leave(gone.and_then(|entry| entry.place()));
     }
-    fn wait(&mut self, place: (Instant, Found, u32)) {
-        if let Err(index) = self.queue.binary_search_by(|other| place.cmp(other)) {
-            grow(&mut self.queue);
-            self.queue.insert(index, place);
-        }
+    fn wait(&mut self, place: Option<Place>) {
+        self.first = [self.first, place].into_iter().flatten().min();
     }
-    fn leave(&mut self, place: (Instant, Found, u32)) {
-        if let Ok(index) = self.queue.binary_search_by(|other| place.cmp(other)) {
-            self.queue.remove(index);
+    /// A place is empty now. O(addresses) when it was the first.
+    fn leave(&mut self, place: Option<Place>) {
+        if place.is_some() && place == self.first {
+            self.first = self.iter().filter_map(|(_, entry)| entry.place()).min();
         }
     }
     /// Lets an address be dialed from `ready` on; with `None` not until something else lets it.
     fn put_off(&mut self, addr: SocketAddr, ready: Option<Instant>) {
         let Some(entry) = self.get_mut(addr) else { return };
-        let old = entry.ready.map(|old| entry.place(old));
-        entry.ready = ready;
-        let new = ready.map(|new| entry.place(new));
-        if let Some(old) = old {
-            self.leave(old);
-        }
-        if let Some(new) = new {
-            self.wait(new);
-        }
+        let old = entry.place();
+        entry.ready = ready.map_or(TAKEN, step_of);
+        let new = entry.place();
+        self.leave(old);
+        self.wait(new);
     }
     /// Adds addresses; silly, banned and known ones are dropped, and so is everything above `limit`.
     pub(crate) fn add(
@@ -133,7 +198,7 @@ impl Known {
             if let Some(entry) = self.get_mut(addr) {
                 entry.vouched |= new.vouched;
                 if source == Found::Slot && entry.source > source && entry.failures == 0 {
-                    let ready = entry.ready.map(|_| Instant::ZERO);
+                    let ready = entry.waits().then_some(Instant::ZERO);
                     self.put_off(addr, None);
                     if let Some(entry) = self.get_mut(addr) {
                         entry.source = source;
@@ -142,16 +207,16 @@ impl Known {
                     continue;
                 }
                 // The user insists, or the network says that it is back.
-                if source == Found::User && entry.ready.is_some_and(|ready| ready > now) {
+                if source == Found::User && entry.waits() && entry.ready > step_of(now) {
                     self.put_off(addr, None);
                     if let Some(entry) = self.get_mut(addr) {
-                        *entry = Entry { heard: entry.heard, ready: None, ..new };
+                        *entry = Entry { heard: entry.heard, ready: TAKEN, ..new };
                     }
                     self.put_off(addr, Some(now));
                 }
                 continue;
             }
-            if self.entries.len() >= config.known_peers_max
+            if self.len() >= config.known_peers_max
                 && source != Found::User
                 && !(source == Found::Slot && self.forget_last())
             {
@@ -162,46 +227,38 @@ impl Known {
     }
     /// Forgets who would be dialed last, if nobody vouched for it more than for a stranger. Whether there was one. O(addresses).
     fn forget_last(&mut self) -> bool {
-        let Some(&(_, source, heard)) = self.queue.first() else { return false };
-        let waits =
-            |entry: &&(SocketAddr, Entry)| entry.1.heard == heard && entry.1.ready.is_some();
-        let last = self.entries.iter().find(waits).map(|entry| entry.0);
-        if let Some(addr) = last.filter(|_| source > Found::Local) {
-            self.remove(addr);
-            return true;
+        let places = self.iter().filter_map(|(addr, entry)| Some((entry.place()?, addr)));
+        match places.max() {
+            Some(((_, source, _), addr)) if source > Found::Local => {
+                self.remove(addr);
+                true
+            }
+            _ => false,
         }
-        false
     }
     /// Takes the next address to dial.
     pub(crate) fn take(&mut self, now: Instant) -> Option<SocketAddr> {
-        let &(_, _, heard) = self.queue.last().filter(|first| first.0 <= now)?;
-        self.queue.pop();
-        let waits =
-            |entry: &&mut (SocketAddr, Entry)| entry.1.heard == heard && entry.1.ready.is_some();
-        let (addr, entry) = self.entries.iter_mut().find(waits)?;
-        entry.ready = None;
-        Some(*addr)
+        let first = self.first.filter(|first| first.0 <= step_of(now))?;
+        let (addr, entry) = self.iter_mut().find(|(_, entry)| entry.place() == Some(first))?;
+        entry.ready = TAKEN;
+        self.leave(Some(first));
+        Some(addr)
     }
     /// When `take` has something.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.queue.last().map(|entry| entry.0)
+        self.first.map(|first| Instant::from_millis(u64::from(first.0) * STEP_MS))
     }
-    /// How many were found in our viewer's slot and wait to be dialed. O(those).
+    /// How many were found in our viewer's slot and wait to be dialed. O(addresses).
     pub(crate) fn waiting_in_slot(&self, now: Instant) -> usize {
-        let waits = |place: &&(Instant, Found, u32)| place.0 <= now && place.1 == Found::Slot;
-        self.queue.iter().rev().take_while(waits).count()
+        let waits = |entry: &Entry| entry.source == Found::Slot && entry.ready <= step_of(now);
+        self.iter().filter(|(_, entry)| waits(entry)).count()
     }
     /// A link to a peer that listens at `addr` is up, whoever opened it (`dialed`: we): it need not be dialed. What a remote
     /// says of itself is kept only below `limit`, and one address for a public host: it can name as many as it likes.
     pub(crate) fn connected(&mut self, addr: SocketAddr, dialed: bool, limit: usize) {
-        if let Err(index) = self.find(addr) {
-            // Ports of one host lie together.
-            let beside = [index.checked_sub(1), Some(index)].into_iter().flatten();
-            let has_another = is_public(addr.ip())
-                && beside
-                    .filter_map(|index| self.entries.get(index))
-                    .any(|entry| entry.0.ip() == addr.ip());
-            if !dialed && (has_another || self.entries.len() >= limit) {
+        if !self.has(addr) {
+            let has_another = is_public(addr.ip()) && self.has_host(addr);
+            if !dialed && (has_another || self.len() >= limit) {
                 return;
             }
             self.insert(addr, Entry::new(Found::Exchange, None));
@@ -213,14 +270,14 @@ impl Known {
     }
     /// The title proved private: forgets what nobody named who may. Returns those addresses, ascending.
     pub(crate) fn keep_vouched(&mut self) -> Vec<SocketAddr> {
-        let unvouched = self.entries.iter().filter(|(_, entry)| !entry.vouched);
+        let unvouched = self.iter().filter(|(_, entry)| !entry.vouched);
         let gone: Vec<SocketAddr> = unvouched.map(|entry| entry.0).collect();
         gone.iter().for_each(|&addr| self.remove(addr));
         gone
     }
     /// Lets an address be dialed at once.
     pub(crate) fn again(&mut self, now: Instant, addr: SocketAddr) {
-        if self.get_mut(addr).is_some_and(|entry| entry.ready.is_some()) {
+        if self.get_mut(addr).is_some_and(|entry| entry.waits()) {
             self.put_off(addr, Some(now));
         }
     }
@@ -251,13 +308,10 @@ impl Known {
     }
     /// The network changed: everything may be tried at once.
     pub(crate) fn retry_all(&mut self, now: Instant) {
-        self.queue.clear();
-        for (_, entry) in self.entries.iter_mut().filter(|entry| entry.1.ready.is_some()) {
-            entry.failures = 0;
-            entry.ready = Some(now);
-            self.queue.push(entry.place(now));
+        for (_, entry) in self.iter_mut().filter(|(_, entry)| entry.waits()) {
+            (entry.failures, entry.ready) = (0, step_of(now));
         }
-        self.queue.sort_unstable_by(|a, b| b.cmp(a));
+        self.first = self.iter().filter_map(|(_, entry)| entry.place()).min();
     }
     /// Shuts a peer out. `dialed` is where a link of ours reached it, `None` when it came to us. True when it was not shut out
     /// before.
@@ -281,9 +335,9 @@ impl Known {
     pub(crate) fn is_banned(&self, addr: SocketAddr, name: PeerId, config: &SwarmConfig) -> bool {
         self.bans.has_addr(addr, config) || self.bans.has(addr.ip(), name)
     }
-    /// Known addresses that are not connected.
+    /// Known addresses that are not connected. O(addresses).
     pub(crate) fn waiting(&self) -> usize {
-        self.queue.len()
+        self.iter().filter(|(_, entry)| entry.waits()).count()
     }
 }
 

@@ -30,7 +30,8 @@ impl Swarm {
         let is_gone = |addr: &SocketAddr| gone.binary_search(addr).is_ok();
         self.dialing -= hub.close_dialed(turn, self.title, is_gone);
         for slot in self.slots() {
-            if self.peer(slot).is_some_and(|peer| peer.link.is_dialed() && is_gone(&peer.remote)) {
+            if self.peer(slot).is_some_and(|peer| peer.link.is_dialed() && is_gone(&peer.remote()))
+            {
                 self.disconnect(turn, hub, slot, CloseReason::NotNeeded);
             }
         }
@@ -40,7 +41,7 @@ impl Swarm {
     fn meet_again(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {
         let slots = self.slots().into_iter().filter_map(|slot| {
             let peer = self.peer(slot)?;
-            (peer.link.is_dialed() && peer.offers_v2 && !peer.v2).then_some((slot, peer.remote))
+            (peer.link.is_dialed() && peer.offers_v2 && !peer.v2).then_some((slot, peer.remote()))
         });
         for (slot, remote) in slots.collect::<Vec<_>>() {
             self.disconnect(turn, hub, slot, CloseReason::Upgrade);

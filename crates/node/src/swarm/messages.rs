@@ -141,7 +141,7 @@ impl Swarm {
         }
         content.availability.piece(piece, true);
         if let Some(bits) = peer.blocks.remove(piece) {
-            content.copies.withdrawn(piece, &bits);
+            content.copies.withdrawn(piece, bits.as_part());
         }
         let full = peer.is_seed();
         if content.needs(piece) {
@@ -153,8 +153,8 @@ impl Swarm {
     }
     fn on_bitfield(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, bytes: &Bytes) {
         let Some((_, content)) = self.both(slot) else {
-            if let Some(Have::Raw { bits, .. }) = self.peer_mut(slot).map(|peer| &mut peer.have) {
-                *bits = Some(bytes.clone());
+            if let Some(Have::Raw(early)) = self.peer_mut(slot).map(|peer| &mut peer.have) {
+                early.bits = Some(bytes.clone());
             }
             return;
         };
@@ -175,8 +175,8 @@ impl Swarm {
         if self.content().is_some() {
             self.take_have(turn, slot, Have::All);
             self.drop_if_useless(turn, hub, slot);
-        } else if let Some(Have::Raw { all, .. }) = self.peer_mut(slot).map(|peer| &mut peer.have) {
-            *all = true;
+        } else if let Some(Have::Raw(early)) = self.peer_mut(slot).map(|peer| &mut peer.have) {
+            early.all = true;
         }
     }
     fn on_have_none(&mut self, turn: &mut Turn<'_>, slot: u16) {
@@ -213,7 +213,7 @@ impl Swarm {
         if let Some(bits) = &blocks
             && !peer.is_source()
         {
-            content.copies.withdrawn(piece, bits);
+            content.copies.withdrawn(piece, bits.as_part());
         }
         peer.hear_withdrawal(had || blocks.is_some());
         peer.disallow(piece);
@@ -259,13 +259,12 @@ impl Swarm {
                 continue;
             }
             let count = layout.block_count(piece);
-            let bits = peer.blocks.of(span.piece, count);
             let mut is_new = false;
             budget -= length;
             for block in
                 u32::from(span.first)..u32::from(span.first).saturating_add(length).min(count)
             {
-                let set = bits.set(block);
+                let set = peer.blocks.set(span.piece, count, block);
                 is_new |= set;
                 stale_blocks += u32::from(!set);
                 if set && counts {
@@ -312,7 +311,7 @@ impl Swarm {
         if peer.was_cancelled(key) {
             return;
         }
-        if peer.withdrawn.iter().any(|asked| asked.key == key) {
+        if peer.withdrawn().iter().any(|asked| asked.key == key) {
             self.release(turn, slot, key);
             return self.fill_holders(turn, u16::MAX, key);
         }
@@ -330,9 +329,7 @@ impl Swarm {
             peer.record.rejected += 1;
             // What it rejects it does not seem to have.
             let counts = !peer.is_source();
-            if peer.blocks.get_mut(key.piece()).is_some_and(|bits| bits.clear(key.block()))
-                && counts
-            {
+            if peer.blocks.clear(key.piece(), key.block()) && counts {
                 content.copies.lost(key);
             }
         }

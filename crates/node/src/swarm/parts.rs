@@ -1,4 +1,5 @@
-//! Pieces of which a peer has only some blocks: few at a time, so they lie in one short list, by piece.
+//! Pieces of which a peer has only some blocks: few at a time, so they lie in short lists, by piece. There is a set of them for each
+//! link, so a piece of up to 32 blocks takes eight bytes.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
@@ -54,6 +55,9 @@ impl Blocks {
             Self::Many(field) => field.clear(block),
         }
     }
+    pub(crate) fn as_part(&self) -> Part<'_> {
+        Part::Large(self)
+    }
     /// Number of blocks that are there.
     pub(crate) fn ones(&self) -> u32 {
         match self {
@@ -71,61 +75,150 @@ impl Blocks {
             Self::Many(field) => field.next(from, true),
         }
     }
-    /// Blocks that are there, ascending.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = u32> + '_ {
-        core::iter::successors(self.next(0), |&block| self.next(block + 1))
-    }
 }
 
 /// A short list grows by one, a longer one by a quarter: there is one for each link.
 const GROWS_BY_PART: usize = 4;
 
+/// Makes room for one more.
+fn grow<T>(list: &mut Vec<T>) {
+    if list.len() == list.capacity() {
+        list.reserve_exact(1 + list.len() / GROWS_BY_PART);
+    }
+}
+
+/// What a peer has of one piece.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Part<'a> {
+    /// Bit `n` is block `n`.
+    Small(u32),
+    Large(&'a Blocks),
+}
+
+impl<'a> Part<'a> {
+    pub(crate) fn get(self, block: u32) -> bool {
+        match self {
+            Self::Small(bits) => bits.checked_shr(block).is_some_and(|rest| rest & 1 != 0),
+            Self::Large(blocks) => blocks.get(block),
+        }
+    }
+    /// Number of blocks that are there.
+    pub(crate) fn ones(self) -> u32 {
+        match self {
+            Self::Small(bits) => bits.count_ones(),
+            Self::Large(blocks) => blocks.ones(),
+        }
+    }
+    /// First block from `from` on that is there.
+    pub(crate) fn next(self, from: u32) -> Option<u32> {
+        match self {
+            Self::Small(bits) => {
+                let rest = bits.checked_shr(from).filter(|rest| *rest != 0)?;
+                Some(from + rest.trailing_zeros())
+            }
+            Self::Large(blocks) => blocks.next(from),
+        }
+    }
+    /// Blocks that are there, ascending.
+    pub(crate) fn iter(self) -> impl Iterator<Item = u32> + use<'a> {
+        core::iter::successors(self.next(0), move |&block| self.next(block + 1))
+    }
+}
+
+/// Pieces of more than 32 blocks, ascending.
+#[derive(Debug, Default)]
+struct Large(Vec<(u32, Blocks)>);
+
 /// A bit per block, for each piece of which anything was said.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
-    list: Vec<(u32, Blocks)>,
+    /// Pieces of up to 32 blocks, ascending, with a bit for each block.
+    small: Vec<(u32, u32)>,
+    /// `None` where there are none: most titles have only such pieces or only others.
+    large: Option<Box<Large>>,
 }
 
 impl Parts {
-    fn find(&self, piece: u32) -> Result<usize, usize> {
-        self.list.binary_search_by_key(&piece, |entry| entry.0)
+    fn find_small(&self, piece: u32) -> Result<usize, usize> {
+        self.small.binary_search_by_key(&piece, |entry| entry.0)
+    }
+    fn large(&self) -> &[(u32, Blocks)] {
+        self.large.as_deref().map_or(&[], |large| large.0.as_slice())
+    }
+    fn find_large(&self, piece: u32) -> Result<usize, usize> {
+        self.large().binary_search_by_key(&piece, |entry| entry.0)
     }
     /// The blocks of a piece. O(log pieces).
-    pub(crate) fn get(&self, piece: u32) -> Option<&Blocks> {
-        self.list.get(self.find(piece).ok()?).map(|entry| &entry.1)
+    pub(crate) fn get(&self, piece: u32) -> Option<Part<'_>> {
+        if let Ok(index) = self.find_small(piece) {
+            return self.small.get(index).map(|entry| Part::Small(entry.1));
+        }
+        let index = self.find_large(piece).ok()?;
+        self.large().get(index).map(|entry| Part::Large(&entry.1))
     }
-    /// The blocks of a piece. O(log pieces).
-    pub(crate) fn get_mut(&mut self, piece: u32) -> Option<&mut Blocks> {
-        let index = self.find(piece).ok()?;
-        self.list.get_mut(index).map(|entry| &mut entry.1)
-    }
-    /// The blocks of a piece of `count` blocks, none at first. O(pieces) for a new one.
-    pub(crate) fn of(&mut self, piece: u32, count: u32) -> &mut Blocks {
-        let index = self.find(piece).unwrap_or_else(|index| {
-            if self.list.len() == self.list.capacity() {
-                self.list.reserve_exact(1 + self.list.len() / GROWS_BY_PART);
-            }
-            self.list.insert(index, (piece, Blocks::new(count)));
+    /// A block of a piece of `count` blocks is there. True when that is news; blocks that the piece does not have are never there.
+    /// O(pieces) for a piece of which nothing was said.
+    pub(crate) fn set(&mut self, piece: u32, count: u32, block: u32) -> bool {
+        if count > u32::BITS {
+            return self.large_of(piece, count).set(block);
+        }
+        let index = self.find_small(piece).unwrap_or_else(|index| {
+            grow(&mut self.small);
+            self.small.insert(index, (piece, 0));
             index
         });
-        &mut self.list[index].1
+        let Some((_, bits)) = self.small.get_mut(index) else { return false };
+        let bit = if block < count { 1 << block } else { 0 };
+        let is_new = bit & !*bits != 0;
+        *bits |= bit;
+        is_new
     }
-    /// Forgets a piece. O(pieces).
+    fn large_of(&mut self, piece: u32, count: u32) -> &mut Blocks {
+        let found = self.find_large(piece);
+        let Large(list) = &mut **self.large.get_or_insert_default();
+        let index = found.unwrap_or_else(|index| {
+            grow(list);
+            list.insert(index, (piece, Blocks::new(count)));
+            index
+        });
+        &mut list[index].1
+    }
+    /// A block of a piece is not there. True when it was. O(log pieces).
+    pub(crate) fn clear(&mut self, piece: u32, block: u32) -> bool {
+        if let Ok(index) = self.find_small(piece)
+            && let Some((_, bits)) = self.small.get_mut(index)
+        {
+            let bit = 1u32.checked_shl(block).unwrap_or(0);
+            let was = *bits & bit != 0;
+            *bits &= !bit;
+            return was;
+        }
+        let found = self.find_large(piece);
+        let entry = found.ok().and_then(|index| self.large.as_mut()?.0.get_mut(index));
+        entry.is_some_and(|entry| entry.1.clear(block))
+    }
+    /// Forgets a piece; what was there of it. O(pieces).
     pub(crate) fn remove(&mut self, piece: u32) -> Option<Blocks> {
-        let index = self.find(piece).ok()?;
-        Some(self.list.remove(index).1)
+        if let Ok(index) = self.find_small(piece) {
+            let (_, bits) = self.small.remove(index);
+            return Some(Blocks::Few { bits: u64::from(bits), len: 32 });
+        }
+        let index = self.find_large(piece).ok()?;
+        Some(self.large.as_mut()?.0.remove(index).1)
     }
     /// Whether anything was said of a piece.
     pub(crate) fn has(&self, piece: u32) -> bool {
-        self.find(piece).is_ok()
+        self.find_small(piece).is_ok() || self.find_large(piece).is_ok()
     }
     /// Number of pieces.
     pub(crate) fn len(&self) -> usize {
-        self.list.len()
+        self.small.len() + self.large().len()
     }
-    /// Pieces, ascending, and their blocks.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &Blocks)> + '_ {
-        self.list.iter().map(|(piece, bits)| (*piece, bits))
+    /// Pieces and their blocks, those of up to 32 blocks first, each kind ascending.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, Part<'_>)> + '_ {
+        let small = self.small.iter().map(|&(piece, bits)| (piece, Part::Small(bits)));
+        let large = self.large().iter().map(|(piece, blocks)| (*piece, Part::Large(blocks)));
+        small.chain(large)
     }
 }
 
@@ -152,28 +245,44 @@ mod tests {
                 prop_assert_eq!(done, wanted);
                 prop_assert_eq!(blocks.get(block), model.get(block));
                 prop_assert_eq!(blocks.ones(), model.ones());
-                prop_assert!(blocks.iter().eq(model.iter()));
+                prop_assert!(blocks.as_part().iter().eq(model.iter()));
             }
         }
         #[test]
-        fn parts_are_a_map(ops in prop::collection::vec((0u32..9, 0u32..16, 0u8..4), 0..80)) {
+        fn parts_are_a_map(
+            ops in prop::collection::vec((0u32..9, 0u32..48, 0u8..4), 0..80),
+            larger_from in 0u32..10,
+        ) {
             let mut parts = Parts::default();
             let mut model: BTreeMap<u32, Blocks> = BTreeMap::new();
             for (piece, block, op) in ops {
+                let count = if piece < larger_from { 16 } else { 40 };
+                let list = |blocks: &Blocks| blocks.as_part().iter().collect::<Vec<u32>>();
                 match op {
-                    0 => prop_assert_eq!(parts.remove(piece), model.remove(&piece)),
+                    0 => prop_assert_eq!(
+                        parts.remove(piece).as_ref().map(list),
+                        model.remove(&piece).as_ref().map(list)
+                    ),
                     1 => prop_assert_eq!(
-                        parts.get_mut(piece).map(|bits| bits.clear(block)),
-                        model.get_mut(&piece).map(|bits| bits.clear(block))
+                        parts.clear(piece, block),
+                        model.get_mut(&piece).is_some_and(|bits| bits.clear(block))
                     ),
                     _ => prop_assert_eq!(
-                        parts.of(piece, 16).set(block),
-                        model.entry(piece).or_insert_with(|| Blocks::new(16)).set(block)
+                        parts.set(piece, count, block),
+                        model.entry(piece).or_insert_with(|| Blocks::new(count)).set(block)
                     ),
                 }
-                prop_assert_eq!(parts.get(piece), model.get(&piece));
                 prop_assert_eq!(parts.has(piece), model.contains_key(&piece));
-                prop_assert!(parts.iter().eq(model.iter().map(|(piece, bits)| (*piece, bits))));
+                prop_assert_eq!(parts.get(piece).is_some(), model.contains_key(&piece));
+                let found: Vec<_> =
+                    parts.iter().map(|(piece, part)| (piece, part.iter().collect())).collect();
+                let wanted: Vec<_> =
+                    model.iter().map(|(piece, blocks)| (*piece, list(blocks))).collect();
+                prop_assert_eq!(found, wanted);
+                for (piece, part) in parts.iter() {
+                    prop_assert_eq!(Some(part.ones()), model.get(&piece).map(Blocks::ones));
+                    prop_assert!((0..48).all(|block| part.get(block) == model[&piece].get(block)));
+                }
                 prop_assert_eq!(parts.len(), model.len());
             }
         }

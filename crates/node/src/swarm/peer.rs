@@ -1,10 +1,12 @@
 //! One connected peer: what it said of itself, what it has, what is owed in both directions.
 
+use alloc::borrow::Cow;
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
-use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::SocketAddr;
+use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::num::NonZeroU16;
 use core::time::Duration;
 
 use shoal_wire::PeerId;
@@ -14,7 +16,7 @@ use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
 use super::ahead::Zone;
 use super::allowed::Grant;
 use super::audience::Said;
-use super::parts::{Blocks, Parts};
+use super::parts::{Part, Parts};
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
 use super::upload::Uploads;
@@ -30,19 +32,53 @@ use crate::time::Instant;
 #[derive(Clone, Debug)]
 pub(crate) enum Have {
     /// Said before we knew the title's geometry: kept until then.
-    Raw {
-        /// It sent have-all.
-        all: bool,
-        /// Its bitfield.
-        bits: Option<Bytes>,
-        /// Single announcements, bounded.
-        single: Vec<u32>,
-    },
+    Raw(Box<Early>),
     /// Everything.
     All,
     /// These.
     Bits(Bitfield),
 }
+
+/// What a peer said to have before the title's geometry was known.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Early {
+    /// It sent have-all.
+    pub(crate) all: bool,
+    /// Its bitfield.
+    pub(crate) bits: Option<Bytes>,
+    /// Single announcements, bounded.
+    pub(crate) single: Vec<u32>,
+}
+
+/// What few links need at a time: there are dozens of links for each title, and most are quiet.
+#[derive(Debug, Default)]
+pub(crate) struct Rare {
+    /// Requests we asked to have back, at peers that answer every request (BEP 6): until the answer they still stand.
+    pub(crate) withdrawn: VecDeque<Asked>,
+    /// Requests we took back for good: a late answer is neither unsolicited nor a lie.
+    pub(crate) cancelled: VecDeque<BlockKey>,
+    /// What it may have while we choke it (BEP 6).
+    pub(super) granted: Vec<Grant>,
+    /// Pieces that it gives us while it chokes us (BEP 6).
+    pub(super) allowed: Vec<u32>,
+}
+
+impl Rare {
+    fn is_empty(&self) -> bool {
+        self.withdrawn.is_empty()
+            && self.cancelled.is_empty()
+            && self.granted.is_empty()
+            && self.allowed.is_empty()
+    }
+}
+
+/// Of a link that needs nothing of it.
+static NOTHING: Rare = Rare {
+    withdrawn: VecDeque::new(),
+    cancelled: VecDeque::new(),
+    granted: Vec::new(),
+    allowed: Vec::new(),
+};
 
 /// A request of ours that is not answered.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +128,7 @@ impl Record {
 pub(crate) struct Holding<'a> {
     pub(crate) piece: u32,
     whole: bool,
-    part: Option<&'a Blocks>,
+    part: Option<Part<'a>>,
 }
 
 impl Holding<'_> {
@@ -106,13 +142,29 @@ impl Holding<'_> {
     }
 }
 
+/// The address of a peer, in half the room that it takes elsewhere.
+#[derive(Debug)]
+enum Remote {
+    V4(SocketAddrV4),
+    V6(Box<SocketAddrV6>),
+}
+
+impl From<SocketAddr> for Remote {
+    fn from(addr: SocketAddr) -> Self {
+        match addr {
+            SocketAddr::V4(addr) => Self::V4(addr),
+            SocketAddr::V6(addr) => Self::V6(Box::new(addr)),
+        }
+    }
+}
+
 /// One connected peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) link: LinkId,
-    pub(crate) remote: SocketAddr,
-    /// Where it can be dialed, if known.
-    pub(crate) listen: Option<SocketAddr>,
+    remote: Remote,
+    /// The port at which it can be dialed, at its address; 0 while it is not known. Of a peer that we dialed it is not used.
+    listen_port: u16,
     pub(crate) id: PeerId,
     pub(crate) fast: bool,
     pub(crate) extended: bool,
@@ -125,7 +177,8 @@ pub(crate) struct Peer {
     /// Our questions for hashes that it has not answered, well or not.
     pub(crate) hashes_owed: u32,
     pub(crate) ids: ExtensionIds,
-    pub(crate) client: String,
+    /// The name that it gives itself.
+    pub(crate) client: Cow<'static, str>,
     pub(crate) shoal: Option<ShoalHello>,
     /// Its id is of our kind: it is served like a Shoal peer before its extension handshake says so, which saves a round
     /// trip at the start.
@@ -145,10 +198,9 @@ pub(crate) struct Peer {
     pub(crate) snubbed: bool,
     pub(crate) asked: VecDeque<Asked>,
     pub(crate) asked_bytes: u64,
-    /// Requests we asked to have back, at peers that answer every request (BEP 6): until the answer they still stand.
-    pub(crate) withdrawn: VecDeque<Asked>,
-    /// Requests we took back for good: a late answer is neither unsolicited nor a lie.
-    pub(crate) cancelled: VecDeque<BlockKey>,
+    /// How many of `asked`, the last ones, will be sent together at the end of the turn.
+    pub(crate) unsent: u32,
+    rare: Option<Box<Rare>>,
     /// When it last asked for something that it needs by a time.
     pub(crate) hurried: Option<Instant>,
     /// Where it plays, once it has said so.
@@ -159,17 +211,11 @@ pub(crate) struct Peer {
     pub(crate) audience_untold: bool,
     /// Blocks of unfinished pieces were not announced to it: it had enough else to ask of us.
     pub(crate) untold: bool,
-    /// Requests waiting to be sent together at the end of the turn.
-    pub(crate) unsent: Vec<(BlockKey, u32, Option<Instant>)>,
     /// Extra depth that an unmeasured peer has earned by answering.
     pub(crate) earned: u32,
     /// The piece it goes on with in bulk.
     pub(crate) current: Option<u32>,
     pub(crate) uploads: Uploads,
-    /// What it may have while we choke it (BEP 6).
-    pub(super) granted: Vec<Grant>,
-    /// Pieces that it gives us while it chokes us (BEP 6).
-    pub(super) allowed: Vec<u32>,
     pub(crate) down: Meter,
     pub(crate) up: Meter,
     pub(crate) service: Service,
@@ -191,8 +237,8 @@ impl Peer {
     pub(crate) fn new(now: Instant, link: LinkId, remote: SocketAddr, id: PeerId) -> Self {
         Self {
             link,
-            remote,
-            listen: link.is_dialed().then_some(remote),
+            remote: remote.into(),
+            listen_port: 0,
             id,
             fast: false,
             extended: false,
@@ -201,13 +247,13 @@ impl Peer {
             offers_v2: false,
             hashes_owed: 0,
             ids: ExtensionIds::default(),
-            client: String::new(),
+            client: Cow::Borrowed(""),
             shoal: None,
             kin: id.0.starts_with(b"-SH"),
             upload_only: false,
             metadata_size: None,
             queue_max: 250,
-            have: Have::Raw { all: false, bits: None, single: Vec::new() },
+            have: Have::Raw(Box::default()),
             blocks: Parts::default(),
             interested: false,
             wants_us: false,
@@ -217,19 +263,16 @@ impl Peer {
             snubbed: false,
             asked: VecDeque::new(),
             asked_bytes: 0,
-            withdrawn: VecDeque::new(),
-            cancelled: VecDeque::new(),
+            unsent: 0,
+            rare: None,
             hurried: None,
             plays: None,
             plays_untold: false,
             audience_untold: false,
             untold: false,
-            unsent: Vec::new(),
             earned: 0,
             current: None,
             uploads: Uploads::default(),
-            granted: Vec::new(),
-            allowed: Vec::new(),
             down: Meter::default(),
             up: Meter::default(),
             service: Service::new(now),
@@ -243,6 +286,40 @@ impl Peer {
             busy: None,
             record: Record::default(),
         }
+    }
+    /// The other end of its link.
+    pub(crate) fn remote(&self) -> SocketAddr {
+        match &self.remote {
+            Remote::V4(addr) => SocketAddr::V4(*addr),
+            Remote::V6(addr) => SocketAddr::V6(**addr),
+        }
+    }
+    /// Where it can be dialed, if known.
+    pub(crate) fn listen(&self) -> Option<SocketAddr> {
+        match self.link.is_dialed() {
+            true => Some(self.remote()),
+            false => (self.listen_port != 0)
+                .then(|| SocketAddr::new(self.remote().ip(), self.listen_port)),
+        }
+    }
+    /// It named the port at which it can be dialed. What it says later, or where we dialed it, does not count. Returns where it
+    /// can be.
+    pub(crate) fn hear_port(&mut self, port: NonZeroU16) -> SocketAddr {
+        if self.listen_port == 0 {
+            self.listen_port = port.get();
+        }
+        self.listen().unwrap_or_else(|| self.remote())
+    }
+    /// What few links need at a time.
+    pub(crate) fn rare(&self) -> &Rare {
+        self.rare.as_deref().unwrap_or(&NOTHING)
+    }
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
+    }
+    /// Requests we asked to have back.
+    pub(crate) fn withdrawn(&self) -> &VecDeque<Asked> {
+        &self.rare().withdrawn
     }
     /// Whether it shares by due time and fair queueing, not by slots.
     pub(crate) fn is_kin(&self) -> bool {
@@ -272,13 +349,13 @@ impl Peer {
     }
     /// Whether it said that it has everything, in one word.
     pub(crate) fn has_all(&self) -> bool {
-        matches!(self.have, Have::All | Have::Raw { all: true, .. })
+        matches!(self.have, Have::All) || matches!(&self.have, Have::Raw(early) if early.all)
     }
     pub(crate) fn is_seed(&self) -> bool {
         match &self.have {
             Have::All => true,
             Have::Bits(bits) => bits.is_full(),
-            Have::Raw { all, .. } => *all,
+            Have::Raw(early) => early.all,
         }
     }
     pub(crate) fn have_count(&self, pieces: u32) -> u32 {
@@ -290,10 +367,10 @@ impl Peer {
     }
     /// Keeps an announcement that cannot be understood yet.
     pub(crate) fn keep_raw_have(&mut self, piece: u32) {
-        if let Have::Raw { single, .. } = &mut self.have {
-            let has_room = single.len() < RAW_HAVE_MAX;
+        if let Have::Raw(early) = &mut self.have {
+            let has_room = early.single.len() < RAW_HAVE_MAX;
             if has_room {
-                single.push(piece);
+                early.single.push(piece);
             }
             self.hear(has_room);
         }
@@ -301,7 +378,8 @@ impl Peer {
     /// Takes an announcement back that could not be understood yet. Of a peer that said to have all in one word it cannot be: its
     /// rejections will tell.
     pub(crate) fn lose_raw(&mut self, piece: u32) {
-        let Have::Raw { bits, single, .. } = &mut self.have else { return };
+        let Have::Raw(early) = &mut self.have else { return };
+        let Early { bits, single, .. } = &mut **early;
         let before = single.len();
         single.retain(|&other| other != piece);
         let mut had = single.len() < before;
@@ -338,7 +416,7 @@ impl Peer {
         let expected = self.service.on_ask(now, length, alone);
         self.asked.push_back(Asked { key, length, sent: now, expected, due, alone, zone });
         self.asked_bytes += u64::from(length);
-        self.unsent.push((key, length, due));
+        self.unsent += 1;
         expected
     }
     /// The requests whose blocks are needed a good deal sooner than they were said to be, with their new times.
@@ -361,7 +439,8 @@ impl Peer {
         let index = self.asked.iter().position(|asked| asked.key == key)?;
         let asked = self.asked.remove(index)?;
         self.asked_bytes -= u64::from(asked.length);
-        self.unsent.retain(|entry| entry.0 != key);
+        // It was one of the last.
+        self.unsent -= u32::from(index + self.unsent as usize > self.asked.len());
         Some(asked)
     }
     /// A bare fact was said: noise when it was known.
@@ -377,18 +456,18 @@ impl Peer {
     }
     /// Turns a request into one that we would rather not have answered. False when it must be taken back for good instead.
     pub(crate) fn withdraw(&mut self, now: Instant, key: BlockKey) -> bool {
-        if !self.fast || self.withdrawn.len() >= CANCELLED_MAX {
+        if !self.fast || self.withdrawn().len() >= CANCELLED_MAX {
             return false;
         }
         let Some(asked) = self.unask(key) else { return false };
         self.service.on_release(now, self.asked_bytes);
-        self.withdrawn.push_back(Asked { sent: now, ..asked });
+        self.rare_mut().withdrawn.push_back(Asked { sent: now, ..asked });
         true
     }
     /// Forgets a withdrawn request: it was answered, or never will be.
     pub(crate) fn settle(&mut self, key: BlockKey) -> Option<Asked> {
-        let index = self.withdrawn.iter().position(|asked| asked.key == key)?;
-        self.withdrawn.remove(index)
+        let index = self.withdrawn().iter().position(|asked| asked.key == key)?;
+        self.rare_mut().withdrawn.remove(index)
     }
     /// How long ago it was asked for its first block.
     pub(crate) fn owed_for(&self, now: Instant) -> Duration {
@@ -415,16 +494,11 @@ impl Peer {
     }
     /// Lists that are empty give back what a burst took: there is a set of them for each link. Once a second.
     pub(crate) fn give_back(&mut self) {
-        for list in [&mut self.asked, &mut self.withdrawn] {
-            if list.is_empty() {
-                *list = VecDeque::new();
-            }
+        if self.asked.is_empty() {
+            self.asked = VecDeque::new();
         }
-        if self.cancelled.is_empty() {
-            self.cancelled = VecDeque::new();
-        }
-        if self.unsent.is_empty() {
-            self.unsent = Vec::new();
+        if self.rare.as_ref().is_some_and(|rare| rare.is_empty()) {
+            self.rare = None;
         }
         self.uploads.give_back();
     }
@@ -434,21 +508,20 @@ impl Peer {
     }
     /// Whether the block may still come from this peer.
     pub(crate) fn owes(&self, key: BlockKey) -> bool {
-        self.asked.iter().chain(&self.withdrawn).any(|asked| asked.key == key)
+        self.asked.iter().chain(self.withdrawn()).any(|asked| asked.key == key)
     }
     /// Remembers that `key` was taken back.
     pub(crate) fn remember_cancelled(&mut self, key: BlockKey) {
-        if self.cancelled.len() >= CANCELLED_MAX {
-            self.cancelled.pop_front();
+        let cancelled = &mut self.rare_mut().cancelled;
+        if cancelled.len() >= CANCELLED_MAX {
+            cancelled.pop_front();
         }
-        self.cancelled.push_back(key);
+        cancelled.push_back(key);
     }
     /// Whether `key` was taken back; forgets it.
     pub(crate) fn was_cancelled(&mut self, key: BlockKey) -> bool {
-        match self.cancelled.iter().position(|entry| *entry == key) {
-            Some(index) => self.cancelled.remove(index).is_some(),
-            None => false,
-        }
+        let known = self.rare().cancelled.iter().position(|entry| *entry == key);
+        known.is_some_and(|index| self.rare_mut().cancelled.remove(index).is_some())
     }
     /// Requests that may be outstanding for blocks that are due soon: one and a half bandwidth-delay products and one more
     /// block in the making.

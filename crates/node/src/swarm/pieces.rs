@@ -69,8 +69,48 @@ pub(crate) struct Block {
     pub(crate) by: LinkId,
     /// That peer is a publisher or an edge.
     pub(crate) from_source: bool,
-    /// Its bytes while in memory.
-    pub(crate) data: Bytes,
+}
+
+/// Bytes of the blocks of a begun piece that are in memory, ascending: few, since what is proven is soon on the disk.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Vec<(u32, Bytes)>);
+
+impl Buffers {
+    fn find(&self, block: u32) -> Result<usize, usize> {
+        self.0.binary_search_by_key(&block, |entry| entry.0)
+    }
+    /// The bytes of a block, if they are here. O(log blocks here).
+    pub(crate) fn get(&self, block: u32) -> Option<&Bytes> {
+        self.0.get(self.find(block).ok()?).map(|entry| &entry.1)
+    }
+    fn put(&mut self, block: u32, data: Bytes) {
+        match self.find(block) {
+            Ok(index) => self.0[index].1 = data,
+            Err(index) => self.0.insert(index, (block, data)),
+        }
+    }
+    fn take(&mut self, block: u32) -> Option<Bytes> {
+        let index = self.find(block).ok()?;
+        let data = self.0.remove(index).1;
+        if self.0.is_empty() {
+            self.0 = Vec::new();
+        }
+        Some(data)
+    }
+    /// Drops the bytes of the blocks for which `goes` holds; how many those were.
+    fn drop_where(&mut self, mut goes: impl FnMut(u32) -> bool) -> usize {
+        let before = self.bytes();
+        self.0.retain(|entry| !goes(entry.0));
+        before - self.bytes()
+    }
+    /// All bytes here.
+    pub(crate) fn bytes(&self) -> usize {
+        self.0.iter().map(|entry| entry.1.len()).sum()
+    }
+    /// The bytes of all blocks in order, if all `count` are here.
+    pub(crate) fn whole(&self, count: usize) -> Option<Vec<Bytes>> {
+        (self.0.len() == count).then(|| self.0.iter().map(|entry| entry.1.clone()).collect())
+    }
 }
 
 /// A begun piece.
@@ -78,6 +118,8 @@ pub(crate) struct Block {
 pub(crate) struct Active {
     pub(crate) piece: PieceIndex,
     pub(crate) blocks: Vec<Block>,
+    /// Bytes of the blocks that are in memory.
+    pub(crate) data: Buffers,
     /// Blocks in state `Free`.
     pub(crate) free: u32,
     /// Blocks in state `Stored`.
@@ -273,11 +315,11 @@ impl Pieces {
             check: 0,
             by: NOBODY,
             from_source: false,
-            data: Bytes::new(),
         };
         let active = Active {
             piece,
             blocks: vec![block; count as usize],
+            data: Buffers::default(),
             free: count,
             stored: 0,
             proven: 0,
@@ -365,7 +407,7 @@ impl Pieces {
         block.check = 0;
         block.by = by;
         block.from_source = from_source;
-        block.data = data;
+        active.data.put(key.block(), data);
         self.memory += length;
         true
     }
@@ -394,8 +436,8 @@ impl Pieces {
         if block.state == BlockState::Free {
             active.free += 1;
         }
-        let data = core::mem::take(&mut block.data);
         let by = block.by;
+        let data = active.data.take(key.block()).unwrap_or_default();
         self.memory -= data.len();
         Some((by, data))
     }
@@ -405,12 +447,12 @@ impl Pieces {
         let unwritten = |block: &Block| block.state == BlockState::Verified;
         let first = active.blocks.iter().skip(from as usize).position(unwritten)? + from as usize;
         let mut parts = Vec::new();
-        for block in active.blocks.iter_mut().skip(first) {
+        for (index, block) in (0u32..).zip(&mut active.blocks).skip(first) {
             if block.state != BlockState::Verified {
                 break;
             }
             block.state = BlockState::Writing;
-            parts.push(block.data.clone());
+            parts.push(active.data.get(index).cloned().unwrap_or_default());
         }
         active.unwritten -= parts.len() as u32;
         Some((first as u32, parts))
@@ -419,13 +461,14 @@ impl Pieces {
     pub(crate) fn written(&mut self, piece: u32, first: u32, count: u32, ok: bool) -> bool {
         let Some(active) = self.active_mut(piece) else { return false };
         let mut freed = 0;
-        for block in active.blocks.iter_mut().skip(first as usize).take(count as usize) {
+        let written = (0u32..).zip(&mut active.blocks).skip(first as usize).take(count as usize);
+        for (index, block) in written {
             if block.state != BlockState::Writing {
                 continue;
             }
             if ok {
                 block.state = BlockState::Stored;
-                freed += core::mem::take(&mut block.data).len();
+                freed += active.data.take(index).map_or(0, |data| data.len());
                 active.stored += 1;
             } else {
                 block.state = BlockState::Verified;
@@ -442,8 +485,8 @@ impl Pieces {
         if !self.active.get(index).and_then(Option::as_ref).is_some_and(done) {
             return false;
         }
-        let read_back = |active: Active| active.blocks.iter().map(|block| block.data.len()).sum();
-        self.memory -= self.active[index].take().map_or(0, read_back);
+        // What was read back for a hash.
+        self.memory -= self.active[index].take().map_or(0, |active| active.data.bytes());
         self.vacant.push(index as u16);
         self.begun -= 1;
         self.state[piece as usize] = HELD;
@@ -487,16 +530,16 @@ impl Pieces {
         if self.is_held(piece) {
             return self.length(piece) > 0;
         }
-        let rests = |block: &Block| match block.state {
+        let rests = |active: &Active, index: u32, block: &Block| match block.state {
             BlockState::Free => true,
-            BlockState::Stored => block.data.is_empty(),
+            BlockState::Stored => active.data.get(index).is_none(),
             BlockState::Arrived => !block.checking && block.holders == 0,
             BlockState::Asked | BlockState::Verified | BlockState::Writing => false,
         };
         self.active(piece).is_some_and(|active| {
             (active.free as usize) < active.blocks.len()
                 && !(active.alone || active.checking || active.reading > 0)
-                && active.blocks.iter().all(rests)
+                && (0u32..).zip(&active.blocks).all(|(index, block)| rests(active, index, block))
         })
     }
     /// Gives a piece up: nothing of it is here any more, and it is wanted only by readers. Whether it was held; `None` when it
@@ -521,10 +564,12 @@ impl Pieces {
     fn lose_arrived(&mut self, piece: u32) {
         let Some(active) = self.active_mut(piece) else { return };
         let mut freed = 0;
-        for block in active.blocks.iter_mut().filter(|b| b.state == BlockState::Arrived) {
-            block.state = BlockState::Free;
-            freed += core::mem::take(&mut block.data).len();
-            active.free += 1;
+        for (index, block) in (0u32..).zip(&mut active.blocks) {
+            if block.state == BlockState::Arrived {
+                block.state = BlockState::Free;
+                freed += active.data.take(index).map_or(0, |data| data.len());
+                active.free += 1;
+            }
         }
         self.memory -= freed;
     }
@@ -546,10 +591,12 @@ impl Pieces {
         let Some(active) = self.active_mut(piece) else { return };
         let mut added = 0;
         let parts = (0..data.len()).step_by(BLOCK_LEN as usize);
-        for (block, start) in active.blocks.iter_mut().skip(first as usize).zip(parts) {
-            if block.state == BlockState::Stored && block.data.is_empty() {
-                block.data = data.slice(start..data.len().min(start + BLOCK_LEN as usize));
-                added += block.data.len();
+        let blocks = (0u32..).zip(&active.blocks).skip(first as usize);
+        for ((index, block), start) in blocks.zip(parts) {
+            if block.state == BlockState::Stored && active.data.get(index).is_none() {
+                let bytes = data.slice(start..data.len().min(start + BLOCK_LEN as usize));
+                added += bytes.len();
+                active.data.put(index, bytes);
             }
         }
         self.memory += added;
@@ -557,8 +604,11 @@ impl Pieces {
     /// What was read from the disk for a hash is not needed any more.
     pub(crate) fn drop_read(&mut self, piece: u32) {
         let Some(active) = self.active_mut(piece) else { return };
-        let stored = active.blocks.iter_mut().filter(|block| block.state == BlockState::Stored);
-        let freed: usize = stored.map(|block| core::mem::take(&mut block.data).len()).sum();
+        let blocks = &active.blocks;
+        let is_stored = |index: u32| {
+            blocks.get(index as usize).is_some_and(|block| block.state == BlockState::Stored)
+        };
+        let freed = active.data.drop_where(is_stored);
         self.memory -= freed;
     }
     /// Stored blocks of a begun piece are gone from the disk: free again. Returns which.
@@ -596,13 +646,15 @@ impl Pieces {
     }
     /// Bytes of a proven block range while they are in memory: `None` when they are on disk or unknown. The range lies inside one block.
     pub(crate) fn in_memory(&self, piece: u32, offset: u32, length: u32) -> Option<Bytes> {
-        let block = self.active(piece)?.blocks.get((offset / BLOCK_LEN) as usize)?;
+        let (active, index) = (self.active(piece)?, offset / BLOCK_LEN);
+        let block = active.blocks.get(index as usize)?;
         if !matches!(block.state, BlockState::Verified | BlockState::Writing) {
             return None;
         }
         let start = (offset % BLOCK_LEN) as usize;
         let end = start.checked_add(length as usize)?;
-        (end <= block.data.len()).then(|| block.data.slice(start..end))
+        let data = active.data.get(index)?;
+        (end <= data.len()).then(|| data.slice(start..end))
     }
     /// Whether `length` bytes at `offset` of a piece can be given: all of a held piece, padding included; of a begun one what
     /// lies in one proven block, or in several that are all on disk.

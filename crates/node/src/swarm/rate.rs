@@ -2,6 +2,7 @@
 //!
 //! All in integers: bytes, nanoseconds, bytes/s. One unit each, so that backlog, rate and round trip can be added.
 
+use core::num::NonZeroU64;
 use core::time::Duration;
 
 use crate::config::limits::{METER_STEP, RATE_MEMORY, RATE_UNKNOWN, RTT_UNKNOWN};
@@ -11,8 +12,8 @@ use crate::time::{Instant, time_of};
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Meter {
     total: u64,
-    fresh: u64,
-    rate: u64,
+    fresh: u32,
+    rate: u32,
     since: Option<Instant>,
 }
 
@@ -21,7 +22,7 @@ impl Meter {
     pub(crate) fn add(&mut self, now: Instant, bytes: u64) {
         self.since.get_or_insert(now);
         self.total += bytes;
-        self.fresh += bytes;
+        self.fresh = self.fresh.saturating_add(u32::try_from(bytes).unwrap_or(u32::MAX));
     }
     /// Closes the step when it is over. Called by the sweep, once a second.
     pub(crate) fn tick(&mut self, now: Instant) {
@@ -31,16 +32,16 @@ impl Meter {
             return;
         }
         let nanos = u64::try_from(step.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let sample = u64::try_from(u128::from(self.fresh) * 1_000_000_000 / u128::from(nanos))
-            .unwrap_or(u64::MAX);
+        let sample = u64::from(self.fresh) * 1_000_000_000 / nanos;
+        let sample = u32::try_from(sample).unwrap_or(u32::MAX);
         // A fifth of the new sample: five steps to follow a change.
         self.rate = if self.rate == 0 { sample } else { self.rate - self.rate / 5 + sample / 5 };
         self.fresh = 0;
         self.since = Some(now);
     }
-    /// Bytes/s.
+    /// Bytes/s, at most 2^32 - 1.
     pub(crate) fn rate(&self) -> u64 {
-        self.rate
+        u64::from(self.rate)
     }
     /// Bytes since the beginning.
     pub(crate) fn total(&self) -> u64 {
@@ -48,14 +49,31 @@ impl Meter {
     }
 }
 
+/// A [`Duration`] in half the room, and so is its `Option`: there are three of them for each link. Saturates after 584 years.
+#[derive(Clone, Copy, Debug)]
+struct Nanos(NonZeroU64);
+
+impl Nanos {
+    fn get(self) -> Duration {
+        Duration::from_nanos(self.0.get() - 1)
+    }
+}
+
+impl From<Duration> for Nanos {
+    fn from(duration: Duration) -> Self {
+        let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
+        Self(NonZeroU64::MIN.saturating_add(nanos))
+    }
+}
+
 /// How fast a peer answers: a round trip and a rate measured only while it owed something.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Service {
-    rtt: Option<Duration>,
+    rtt: Option<Nanos>,
     /// Mean deviation of arrivals from their prediction.
-    deviation: Duration,
+    deviation: Nanos,
     bytes: u64,
-    busy: Duration,
+    busy: Nanos,
     /// What follows of both: it is asked for far more often than it changes.
     rate: u64,
     /// Bytes delivered in all.
@@ -70,9 +88,9 @@ impl Service {
     pub(crate) fn new(now: Instant) -> Self {
         Self {
             rtt: None,
-            deviation: Duration::from_millis(50),
+            deviation: Duration::from_millis(50).into(),
             bytes: 0,
-            busy: Duration::ZERO,
+            busy: Duration::ZERO.into(),
             rate: RATE_UNKNOWN,
             total: 0,
             busy_from: now,
@@ -81,16 +99,17 @@ impl Service {
     }
     /// A round trip was seen; the shortest counts, and drifts up by an eighth of each longer one's excess over it.
     pub(crate) fn on_round_trip(&mut self, sample: Duration) {
-        self.rtt = Some(match self.rtt {
+        let rtt = match self.rtt.map(Nanos::get) {
             Some(rtt) if sample > rtt => {
                 rtt + (sample - rtt).min(rtt.max(Duration::from_millis(1))) / 64
             }
             _ => sample,
-        });
+        };
+        self.rtt = Some(rtt.into());
     }
     /// Shortest time from a request to its block.
     pub(crate) fn rtt(&self) -> Duration {
-        self.rtt.unwrap_or(RTT_UNKNOWN)
+        self.rtt.map_or(RTT_UNKNOWN, Nanos::get)
     }
     /// Whether a round trip was measured.
     pub(crate) fn has_rtt(&self) -> bool {
@@ -105,18 +124,18 @@ impl Service {
         self.rate
     }
     fn measure(&mut self) {
-        let nanos = self.busy.as_nanos().max(1);
+        let nanos = self.busy.get().as_nanos().max(1);
         let rate = u64::try_from(u128::from(self.bytes) * 1_000_000_000 / nanos);
         self.rate = if self.bytes == 0 { RATE_UNKNOWN } else { rate.unwrap_or(u64::MAX).max(1024) };
     }
     /// What was measured long ago says little.
     pub(crate) fn forget_rate(&mut self) {
-        (self.bytes, self.busy) = (0, Duration::ZERO);
+        (self.bytes, self.busy) = (0, Duration::ZERO.into());
         self.measure();
     }
     /// How far arrivals stray from their prediction.
     pub(crate) fn deviation(&self) -> Duration {
-        self.deviation
+        self.deviation.get()
     }
     /// When one more block of `length` bytes would arrive if it were asked for now.
     pub(crate) fn arrival(&self, now: Instant, length: u32) -> Instant {
@@ -147,14 +166,16 @@ impl Service {
         let spent = now.since(self.busy_from).max(Duration::from_nanos(500));
         self.bytes += u64::from(length);
         self.total += u64::from(length);
-        self.busy += spent;
-        if self.busy > RATE_MEMORY {
+        let mut busy = self.busy.get() + spent;
+        if busy > RATE_MEMORY {
             self.bytes /= 2;
-            self.busy /= 2;
+            busy /= 2;
         }
+        self.busy = busy.into();
         self.measure();
         let error = if now > expected { now.since(expected) } else { expected.since(now) };
-        self.deviation = self.deviation - self.deviation / 8 + error / 8;
+        let deviation = self.deviation.get();
+        self.deviation = (deviation - deviation / 8 + error / 8).into();
         self.busy_from = self.busy_from.max(now);
         self.busy_until = now + time_of(outstanding, self.rate());
     }

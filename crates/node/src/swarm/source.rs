@@ -19,7 +19,7 @@ use shoal_wire::peer::{BLOCK_LEN, Extended, Member, Message, ShoalMessage, Stret
 use super::audience::{Said, short_id};
 use super::audit::equal;
 use super::availability::Availability;
-use super::parts::Blocks;
+use super::parts::Part;
 use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::{Content, Swarm};
@@ -137,7 +137,7 @@ impl Copies {
         holders.all += 1;
     }
     /// A peer no longer counts as a holder of single blocks of a piece.
-    pub(super) fn withdrawn(&mut self, piece: u32, bits: &Blocks) {
+    pub(super) fn withdrawn(&mut self, piece: u32, bits: Part<'_>) {
         for block in bits.iter() {
             self.lost(BlockKey::new(piece, block));
         }

@@ -543,8 +543,8 @@ pub(super) fn is_full(failure: &Failure) -> bool {
 fn peer_view(peer: &Peer, pieces: u32) -> PeerView {
     PeerView {
         link: peer.link,
-        remote: peer.listen.unwrap_or(peer.remote),
-        client: peer.client.clone(),
+        remote: peer.listen().unwrap_or_else(|| peer.remote()),
+        client: peer.client.clone().into_owned(),
         have: peer.have_count(pieces),
         down_rate: peer.down.rate(),
         up_rate: peer.up.rate(),

@@ -108,14 +108,17 @@ impl Swarm {
     fn give_up(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
         let reason = CloseReason::Timeout;
         if let Some(peer) = self.peer(slot) {
-            turn.tell(Event::Dropped { remote: peer.listen.unwrap_or(peer.remote), reason });
+            turn.tell(Event::Dropped {
+                remote: peer.listen().unwrap_or_else(|| peer.remote()),
+                reason,
+            });
         }
         self.disconnect(turn, hub, slot, reason);
     }
     /// Withdrawn requests that were never answered.
     fn forget_withdrawn(&mut self, turn: &mut Turn<'_>, slot: u16) {
         while let Some(peer) = self.peer_mut(slot)
-            && let Some(asked) = peer.withdrawn.front().copied()
+            && let Some(asked) = peer.withdrawn().front().copied()
             && turn.now.since(asked.sent) >= turn.config.swarm.withdrawn_after
         {
             peer.remember_cancelled(asked.key);
@@ -129,7 +132,7 @@ impl Swarm {
         // Who chokes will not answer the first one either, nor give what it allowed.
         let kept = usize::from(!peer.chokes_us);
         if peer.chokes_us {
-            peer.allowed.clear();
+            peer.rare_mut().allowed.clear();
         }
         self.take_back(turn, slot, kept);
     }

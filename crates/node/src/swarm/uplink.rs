@@ -49,7 +49,7 @@ pub(crate) struct Uplink {
     hurried: Option<Instant>,
     /// Requests of all links that are needed by a time and wait.
     /// Those of them that are needed soon come first.
-    timed: [usize; 2],
+    timed: [u32; 2],
 }
 
 /// `allowed` changes at most this often.
@@ -80,7 +80,7 @@ const BOOKED: Duration = Duration::from_millis(1500);
 /// The same for what is due in a moment.
 const BOOKED_URGENT: Duration = Duration::from_millis(2000);
 /// So many may always wait.
-const BOOKED_LEAST: usize = 2;
+const BOOKED_LEAST: u32 = 2;
 /// Somebody who needed something by a time is taken to be there for this long.
 const HURRY_KEPT: Duration = Duration::from_secs(10);
 
@@ -179,7 +179,7 @@ impl Uplink {
         // What is needed later waits behind it.
         let [soon, all] = self.timed;
         let before = if due <= now + SOON { soon } else { all };
-        let waiting = time_of(before as u64 * ALLOWED.0 + self.flying, self.peak);
+        let waiting = time_of(u64::from(before) * ALLOWED.0 + self.flying, self.peak);
         before >= BOOKED_LEAST && waiting > most
     }
     /// Somebody needs something by a time: little is kept in flight for a while.

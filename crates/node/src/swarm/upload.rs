@@ -46,9 +46,9 @@ pub(crate) enum Stage {
 pub(crate) struct Uploads {
     pub(super) queue: VecDeque<Wanted>,
     /// Bytes in stages `Reading` and `Ready`.
-    ahead: usize,
+    ahead: u32,
     /// Bytes that the disk was asked for and has not given yet, whatever became of the requests.
-    reading: usize,
+    reading: u32,
     /// Film bytes that the transport takes.
     pub(super) credit: u64,
     /// Film bytes given to the transport and not passed on by it.
@@ -66,7 +66,7 @@ pub(crate) struct Uploads {
     /// When its place becomes a better one, by time alone.
     pub(super) ages: Option<Instant>,
     /// How many of its requests count among those that wait for the uplink: needed soon, and by any time.
-    pub(super) counted: [usize; 2],
+    pub(super) counted: [u32; 2],
 }
 
 /// A request due within this time is served before all others.
@@ -133,7 +133,7 @@ impl Uploads {
         let wanted = self.queue.remove(index)?;
         let begun = !matches!(wanted.stage, Stage::Queued);
         if begun {
-            self.ahead -= wanted.request.length as usize;
+            self.ahead -= wanted.request.length;
         }
         Some(begun)
     }
@@ -155,7 +155,7 @@ impl Uploads {
         self.ahead = kept
             .iter()
             .filter(|wanted| !matches!(wanted.stage, Stage::Queued))
-            .map(|wanted| wanted.request.length as usize)
+            .map(|wanted| wanted.request.length)
             .sum();
         self.queue = kept;
         gone
@@ -166,7 +166,9 @@ impl Uploads {
         &mut self,
         mut memory: impl FnMut(&BlockRequest) -> Option<Bytes>,
     ) -> Option<BlockRequest> {
-        if self.ahead >= READ_AHEAD_MAX / 2 && !matches!(self.queue.front()?.stage, Stage::Queued) {
+        if self.ahead as usize >= READ_AHEAD_MAX / 2
+            && !matches!(self.queue.front()?.stage, Stage::Queued)
+        {
             return None;
         }
         let mut run: Option<BlockRequest> = None;
@@ -180,14 +182,14 @@ impl Uploads {
             let request = wanted.request;
             // What was cancelled meanwhile is read all the same: it counts until the disk is done with it.
             let begun = self.ahead.max(self.reading);
-            if begun > 0 && begun + request.length as usize > READ_AHEAD_MAX {
+            if begun > 0 && (begun + request.length) as usize > READ_AHEAD_MAX {
                 break;
             }
             match &mut run {
                 None => match memory(&request) {
                     Some(data) => {
                         wanted.stage = Stage::Ready(data);
-                        self.ahead += request.length as usize;
+                        self.ahead += request.length;
                         continue;
                     }
                     None => run = Some(request),
@@ -203,14 +205,14 @@ impl Uploads {
                 Some(_) => break,
             }
             wanted.stage = Stage::Reading;
-            self.ahead += request.length as usize;
-            self.reading += request.length as usize;
+            self.ahead += request.length;
+            self.reading += request.length;
         }
         run
     }
     /// The disk is done with a run, well or not.
     pub(crate) fn on_read_end(&mut self, run: &BlockRequest) {
-        self.reading -= run.length as usize;
+        self.reading -= run.length;
     }
     /// A run that was read: its requests become ready.
     pub(crate) fn on_read(&mut self, run: &BlockRequest, data: &Bytes) {
@@ -245,7 +247,7 @@ impl Uploads {
             self.progress = Some(now);
         }
         self.flying += u64::from(length);
-        self.ahead -= length as usize;
+        self.ahead -= length;
         let Stage::Ready(data) = &wanted.stage else { return None };
         let data = data.clone();
         Some((wanted, data))
@@ -261,10 +263,10 @@ impl Uploads {
     pub(super) fn audit(&self) -> Result<(), String> {
         let begun = self.queue.iter().filter(|wanted| !matches!(wanted.stage, Stage::Queued));
         let ahead = begun.map(|wanted| u64::from(wanted.request.length)).sum();
-        equal("bytes read ahead", self.ahead as u64, ahead)
+        equal("bytes read ahead", u64::from(self.ahead), ahead)
     }
     /// How many requests wait that are needed soon, and by any time.
-    pub(super) fn timed(&self, now: Instant) -> [usize; 2] {
+    pub(super) fn timed(&self, now: Instant) -> [u32; 2] {
         let counts = |wanted: &Wanted| !wanted.repeat && wanted.due.is_some();
         // They come first: in bulk there are none.
         if !self.queue.front().is_some_and(counts) {
@@ -273,7 +275,7 @@ impl Uploads {
         let all = self.queue.partition_point(counts);
         let soon =
             |wanted: &Wanted| counts(wanted) && wanted.due.is_some_and(|due| due <= now + SOON);
-        [self.queue.partition_point(soon), all]
+        [self.queue.partition_point(soon) as u32, all as u32]
     }
     /// Its class, and until when it has that.
     pub(super) fn class(&self, now: Instant) -> (Class, Option<Instant>) {

@@ -170,6 +170,7 @@ impl Swarm {
                 else {
                     return;
                 };
+                let data = active.data.get(block).cloned().unwrap_or_default();
                 let Some(block) =
                     active.blocks.get_mut(block as usize).filter(|block| !block.checking)
                 else {
@@ -178,7 +179,7 @@ impl Swarm {
                 content.checks = content.checks.wrapping_add(1).max(1);
                 let check = content.checks;
                 (block.checking, block.check) = (true, check);
-                let job = Job::CheckBlock { data: block.data.clone(), expect };
+                let job = Job::CheckBlock { data, expect };
                 turn.submit(Owner::Swarm(title, Task::CheckBlock { key, check }), job);
             }
             None => self.prove_piece(turn, piece),
@@ -199,11 +200,10 @@ impl Swarm {
         {
             return;
         }
-        if active.blocks.iter().any(|block| block.data.is_empty()) {
+        let Some(parts) = active.data.whole(active.blocks.len()) else {
             return self.read_back(turn, piece);
-        }
+        };
         let info = &content.pieces.info;
-        let parts: Vec<Bytes> = active.blocks.iter().map(|block| block.data.clone()).collect();
         let job = if let Some((expect, leaves)) = content.hashes.piece_root(piece.get()) {
             Job::CheckTree { parts, leaves, expect }
         } else if let Some(expect) = info.piece_hash(piece) {
@@ -227,11 +227,8 @@ impl Swarm {
         let Some(content) = self.content_mut() else { return };
         let layout = &content.pieces.info.layout;
         let Some(active) = content.pieces.active(piece.get()) else { return };
-        let gone: Vec<u32> = (0u32..)
-            .zip(&active.blocks)
-            .filter(|(_, block)| block.data.is_empty())
-            .map(|(index, _)| index)
-            .collect();
+        let blocks = 0..active.blocks.len() as u32;
+        let gone: Vec<u32> = blocks.filter(|&block| active.data.get(block).is_none()).collect();
         let runs: Vec<(u32, u64, u32)> = gone
             .chunk_by(|a, b| a + 1 == *b)
             .filter_map(|run| {
@@ -464,12 +461,7 @@ impl Swarm {
         let Some(active) = content.pieces.active(piece) else { return Vec::new() };
         let mut liars: Vec<LinkId> = wrong
             .iter()
-            .filter(|(block, _, data)| {
-                active
-                    .blocks
-                    .get(*block as usize)
-                    .is_some_and(|right| !right.data.is_empty() && right.data != *data)
-            })
+            .filter(|(block, _, data)| active.data.get(*block).is_some_and(|right| right != data))
             .map(|entry| entry.1)
             .collect();
         liars.sort_unstable();
@@ -551,7 +543,7 @@ impl Swarm {
                 if let Some(bits) = peer.blocks.remove(piece)
                     && !peer.is_source()
                 {
-                    content.copies.withdrawn(piece, &bits);
+                    content.copies.withdrawn(piece, bits.as_part());
                 }
                 if !peer.has_piece(piece) {
                     self.send(turn, slot, Message::Have { piece });
