@@ -21,6 +21,7 @@ pub mod rng;
 pub mod stack;
 pub mod time;
 
+mod compact;
 mod discover;
 mod node;
 mod play;

@@ -4,13 +4,14 @@
 //! first message, soon after the handshakes, names a sample of all; later ones what the log holds behind the cursor. A
 //! neighbour whose cursor fell off the log misses what was dropped from it, which costs nothing but completeness.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use shoal_wire::peer::{PexMessage, PexPeer};
 
 use super::address::{is_loopback, is_silly};
+use crate::compact::Addr;
 use crate::config::DiscoverConfig;
 use crate::config::limits::{EXCHANGE_GATHER, EXCHANGE_LOG_MAX};
 use crate::link::LinkId;
@@ -24,22 +25,33 @@ const REACHABLE: u8 = 0x10;
 /// A neighbour, as `PeerUp` described it.
 #[derive(Debug)]
 struct Neighbour {
-    listen: Option<SocketAddr>,
+    link: LinkId,
+    listen: Option<Addr>,
     flags: u8,
     /// It understands PEX.
     exchange: bool,
-    /// Number of the first change that it was not told; `None` before its first message.
-    cursor: Option<u64>,
+    /// Number of the first change that it was not told; [`UNTOLD`] before its first message.
+    cursor: u64,
     /// When it may be told next.
     next: Instant,
     /// When its last message was accepted.
     heard: Option<Instant>,
 }
 
+/// It was told nothing yet.
+const UNTOLD: u64 = u64::MAX;
+
+impl Neighbour {
+    /// Whether it has not heard of all changes before `end`.
+    fn lags(&self, end: u64) -> bool {
+        self.exchange && (self.cursor == UNTOLD || self.cursor < end)
+    }
+}
+
 /// One change.
 #[derive(Debug)]
 struct Change {
-    addr: SocketAddr,
+    addr: Addr,
     /// Flags of one that connected; `None` for one that left.
     added: Option<u8>,
 }
@@ -47,7 +59,8 @@ struct Change {
 /// Peer exchange of one title.
 #[derive(Debug, Default)]
 pub(super) struct Exchange {
-    neighbours: BTreeMap<LinkId, Neighbour>,
+    /// By link: there are dozens, and they are looked through at every turn.
+    neighbours: Vec<Neighbour>,
     log: VecDeque<Change>,
     /// Number of the first change in the log.
     first: u64,
@@ -68,13 +81,25 @@ impl Exchange {
     ) {
         let flags = if seed { SEED } else { 0 } | if link.is_dialed() { REACHABLE } else { 0 };
         let next = now + EXCHANGE_GATHER;
-        let neighbour = Neighbour { listen, flags, exchange, cursor: None, next, heard: None };
-        // Told twice, it is the same neighbour with news about itself: its minute goes on.
-        let old = self.neighbours.insert(link, neighbour);
-        if let (Some(old), Some(new)) = (old, self.neighbours.get_mut(&link)) {
-            (new.cursor, new.next, new.heard) = (old.cursor, old.next, old.heard);
-            if old.listen == listen {
-                return;
+        let listen: Option<Addr> = listen.map(Addr::from);
+        match self.find(link) {
+            // Told twice, it is the same neighbour with news about itself: its minute goes on.
+            Ok(index) => {
+                let Some(known) = self.neighbours.get_mut(index) else { return };
+                (known.flags, known.exchange) = (flags, exchange);
+                let old = core::mem::replace(&mut known.listen, listen.clone());
+                if old == listen {
+                    return;
+                }
+            }
+            Err(index) => {
+                if self.neighbours.len() == self.neighbours.capacity() {
+                    self.neighbours.reserve_exact(4 + self.neighbours.len() / 8);
+                }
+                let listen = listen.clone();
+                let new =
+                    Neighbour { link, listen, flags, exchange, cursor: UNTOLD, next, heard: None };
+                self.neighbours.insert(index, new);
             }
         }
         if let Some(addr) = listen {
@@ -83,16 +108,15 @@ impl Exchange {
     }
     /// A link is gone.
     pub(super) fn down(&mut self, now: Instant, link: LinkId) {
-        if let Some(Neighbour { listen: Some(addr), .. }) = self.neighbours.remove(&link) {
+        let Ok(index) = self.find(link) else { return };
+        if let Some(addr) = self.neighbours.remove(index).listen {
             self.record(now, Change { addr, added: None });
         }
     }
     /// When somebody has to be told something.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let end = self.end();
-        let waiting = self.neighbours.values().filter(|neighbour| {
-            neighbour.exchange && neighbour.cursor.is_none_or(|cursor| cursor < end)
-        });
+        let waiting = self.neighbours.iter().filter(|neighbour| neighbour.lags(end));
         waiting.map(|neighbour| neighbour.next).min()
     }
     /// Messages that are due.
@@ -106,18 +130,21 @@ impl Exchange {
         let ready: Vec<LinkId> = self
             .neighbours
             .iter()
-            .filter(|(_, n)| n.exchange && n.next <= now && n.cursor.is_none_or(|c| c < end))
-            .map(|(link, _)| *link)
+            .filter(|neighbour| neighbour.next <= now && neighbour.lags(end))
+            .map(|neighbour| neighbour.link)
             .collect();
         let mut messages = Vec::new();
         for link in ready {
-            let Some(neighbour) = self.neighbours.get(&link) else { continue };
-            let (message, cursor) = match neighbour.cursor {
-                None => (self.sample(link, config.exchange_max, rng), end),
-                Some(cursor) => self.changes(neighbour, cursor, config.exchange_max),
+            let Some(neighbour) = self.find(link).ok().and_then(|at| self.neighbours.get(at))
+            else {
+                continue;
             };
-            let Some(neighbour) = self.neighbours.get_mut(&link) else { continue };
-            neighbour.cursor = Some(cursor);
+            let (message, cursor) = match neighbour.cursor {
+                UNTOLD => (self.sample(neighbour, config.exchange_max, rng), end),
+                cursor => self.changes(neighbour, cursor, config.exchange_max),
+            };
+            let Some(neighbour) = self.get_mut(link) else { continue };
+            neighbour.cursor = cursor;
             if !message.added.is_empty() || !message.dropped.is_empty() {
                 neighbour.next = now + config.exchange_interval;
                 messages.push((link, message));
@@ -133,25 +160,33 @@ impl Exchange {
         message: &PexMessage,
         config: &DiscoverConfig,
     ) -> Vec<SocketAddr> {
-        let Some(neighbour) = self.neighbours.get_mut(&link) else { return Vec::new() };
+        let Some(neighbour) = self.get_mut(link) else { return Vec::new() };
         // Half the interval: clocks and buffers of others are not ours.
         if neighbour.heard.is_some_and(|heard| now.since(heard) < config.exchange_interval / 2) {
             return Vec::new();
         }
         neighbour.heard = Some(now);
-        let local = neighbour.listen.is_some_and(|listen| is_loopback(&listen));
+        let local = neighbour.listen.as_ref().is_some_and(|listen| is_loopback(&listen.get()));
         let added = message.added.iter().take(config.exchange_max).map(|peer| peer.addr);
         added.filter(|addr| !is_silly(addr) && (local || !is_loopback(addr))).collect()
     }
 
+    /// The place of a neighbour in the list. O(log neighbours).
+    fn find(&self, link: LinkId) -> Result<usize, usize> {
+        self.neighbours.binary_search_by_key(&link, |neighbour| neighbour.link)
+    }
+    fn get_mut(&mut self, link: LinkId) -> Option<&mut Neighbour> {
+        let index = self.find(link).ok()?;
+        self.neighbours.get_mut(index)
+    }
     fn end(&self) -> u64 {
         self.first + self.log.len() as u64
     }
     fn record(&mut self, now: Instant, change: Change) {
         let end = self.end();
-        for neighbour in self.neighbours.values_mut() {
+        for neighbour in &mut self.neighbours {
             // Who was told everything hears of this after a moment, together with what follows.
-            if neighbour.cursor.is_none_or(|cursor| cursor == end) {
+            if neighbour.cursor == UNTOLD || neighbour.cursor == end {
                 neighbour.next = neighbour.next.max(now + EXCHANGE_GATHER);
             }
         }
@@ -162,12 +197,11 @@ impl Exchange {
         }
     }
     /// Some of all others, for a first message.
-    fn sample(&self, link: LinkId, max: usize, rng: &mut Rng) -> PexMessage {
-        let Some(to) = self.neighbours.get(&link) else { return PexMessage::default() };
+    fn sample(&self, to: &Neighbour, max: usize, rng: &mut Rng) -> PexMessage {
         let mut added: Vec<PexPeer> = self
             .neighbours
-            .values()
-            .filter_map(|n| n.listen.map(|addr| PexPeer { addr, flags: n.flags }))
+            .iter()
+            .filter_map(|n| Some(PexPeer { addr: n.listen.as_ref()?.get(), flags: n.flags }))
             .filter(|peer| worth_telling(to, peer))
             .collect();
         rng.shuffle(&mut added);
@@ -184,21 +218,22 @@ impl Exchange {
                 break;
             }
             cursor += 1;
+            let addr = change.addr.get();
             match change.added {
                 Some(flags) => {
-                    let peer = PexPeer { addr: change.addr, flags };
-                    message.dropped.retain(|addr| *addr != change.addr);
-                    message.added.retain(|added| added.addr != change.addr);
+                    let peer = PexPeer { addr, flags };
+                    message.dropped.retain(|dropped| *dropped != addr);
+                    message.added.retain(|added| added.addr != addr);
                     if worth_telling(to, &peer) {
                         message.added.push(peer);
                     }
                 }
                 None => {
                     let before = message.added.len();
-                    message.added.retain(|added| added.addr != change.addr);
+                    message.added.retain(|added| added.addr != addr);
                     // One that came and went between two messages is not worth a word.
-                    if message.added.len() == before && to.listen != Some(change.addr) {
-                        message.dropped.push(change.addr);
+                    if message.added.len() == before && !is_at(to, addr) {
+                        message.dropped.push(addr);
                     }
                 }
             }
@@ -207,9 +242,14 @@ impl Exchange {
     }
 }
 
+/// Whether a neighbour can be dialed at `addr`.
+fn is_at(to: &Neighbour, addr: SocketAddr) -> bool {
+    to.listen.as_ref().is_some_and(|listen| listen.get() == addr)
+}
+
 /// Not itself, and not one seed to another.
 fn worth_telling(to: &Neighbour, peer: &PexPeer) -> bool {
-    to.listen != Some(peer.addr) && (to.flags & peer.flags & SEED) == 0
+    !is_at(to, peer.addr) && (to.flags & peer.flags & SEED) == 0
 }
 
 #[cfg(test)]

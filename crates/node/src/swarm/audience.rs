@@ -5,7 +5,7 @@
 //! that lies in somebody's window only those whose window holds it count; for others those who fetch the whole film, and
 //! when there are none, everybody. It is a hint: views differ for moments, and who needs a block soon asks anyway.
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use shoal_wire::PeerId;
 use shoal_wire::peer::{MEMBERS_MAX, Member, Stretch};
@@ -56,7 +56,8 @@ impl Said {
 /// Those whom our sources feed, ourselves among them.
 #[derive(Debug, Default)]
 pub(super) struct Audience {
-    members: BTreeMap<u64, Said>,
+    /// By id. They are looked through far more often than one comes or goes.
+    members: Vec<(u64, Said)>,
 }
 
 /// The rank of a member for a number: as good as random, the same everywhere.
@@ -69,13 +70,25 @@ impl Audience {
     pub(super) fn take(&mut self, now: Instant, member: &Member) {
         match member.stretch {
             Some(stretch) if self.members.len() < MEMBERS_MAX => {
-                self.members.insert(member.id, Said { stretch, at: now });
+                let said = Said { stretch, at: now };
+                match self.find(member.id) {
+                    Ok(index) => self.members[index].1 = said,
+                    Err(index) => self.members.insert(index, (member.id, said)),
+                }
             }
             Some(_) => {}
             None => {
-                self.members.remove(&member.id);
+                if let Ok(index) = self.find(member.id) {
+                    self.members.remove(index);
+                }
             }
         }
+    }
+    fn find(&self, id: u64) -> Result<usize, usize> {
+        self.members.binary_search_by_key(&id, |member| member.0)
+    }
+    fn get(&self, id: u64) -> Option<&Said> {
+        self.members.get(self.find(id).ok()?).map(|member| &member.1)
     }
     /// Nobody feeds us any more.
     pub(super) fn clear(&mut self) {
@@ -88,11 +101,12 @@ impl Audience {
             let stretch = said.now(now);
             (stretch.from..stretch.until).contains(&number)
         };
-        if self.members.get(&me).is_some_and(covers) {
+        if self.get(me).is_some_and(covers) {
             let own = rank(me, number);
-            return !self.members.iter().any(|(&id, said)| rank(id, number) > own && covers(said));
+            return !self.members.iter().any(|(id, said)| rank(*id, number) > own && covers(said));
         }
-        !self.members.values().any(covers) && self.place(now, number, piece, me).before() == 0
+        !self.members.iter().any(|(_, said)| covers(said))
+            && self.place(now, number, piece, me).before() == 0
     }
     /// How many have a window that holds block `number`, and how many of them need it before `me` does, since they play further
     /// on. `None` when they are no more than `many`, or `me` is none of them. O(members).
@@ -107,9 +121,9 @@ impl Audience {
             return None;
         }
         let covers = |stretch: &Stretch| (stretch.from..stretch.until).contains(&number);
-        let mine = Some(self.members.get(&me)?.now(now)).filter(covers)?;
+        let mine = Some(self.get(me)?.now(now)).filter(covers)?;
         let (mut all, mut sooner) = (0, 0);
-        for (&id, said) in &self.members {
+        for &(id, said) in &self.members {
             let stretch = said.now(now);
             if covers(&stretch) {
                 all += 1;
@@ -120,14 +134,14 @@ impl Audience {
     }
     /// Where a member plays by now: `None` for one that nobody told of, and for one that only fetches. O(log members).
     pub(super) fn playhead(&self, now: Instant, id: u64) -> Option<u32> {
-        let stretch = self.members.get(&id)?.now(now);
+        let stretch = self.get(id)?.now(now);
         (stretch.from != stretch.until).then_some(stretch.from)
     }
     /// Where `me` stands in the order of those who may fetch block `number` of the title, which lies in `piece`. Pieces outside
     /// all windows go as a whole to one member. O(members).
     pub(super) fn place(&self, now: Instant, number: u32, piece: u32, me: u64) -> Place {
         let mut groups = [Place::default(); 3];
-        for (&id, said) in &self.members {
+        for &(id, said) in &self.members {
             let stretch = said.now(now);
             let covers = (stretch.from..stretch.until).contains(&number);
             let is_whole = stretch.from == stretch.until;
@@ -167,7 +181,7 @@ impl Place {
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec::Vec;
+    use alloc::collections::BTreeMap;
 
     use super::*;
 

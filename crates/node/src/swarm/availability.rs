@@ -11,9 +11,6 @@ use alloc::vec::Vec;
 /// Where a piece that is not in the order (held or begun) points.
 const ABSENT: u32 = u32::MAX;
 
-/// Counts above this are all the same: common.
-const COUNT_MAX: u16 = 255;
-
 /// Counts per piece, and the order of those that may be begun.
 #[derive(Debug)]
 pub(crate) struct Availability {
@@ -22,22 +19,18 @@ pub(crate) struct Availability {
     order: Vec<u32>,
     /// Where in `order` a piece is, or [`ABSENT`].
     place: Vec<u32>,
-    /// First place of each count; one more entry for the end.
+    /// First place of each count up to the highest that there was; one more entry for the end.
     starts: Vec<u32>,
 }
 
 impl Availability {
     /// `count` pieces that nobody holds, all in the order.
     pub(crate) fn new(count: u32) -> Self {
-        let mut starts = vec![count; usize::from(COUNT_MAX) + 2];
-        if let Some(first) = starts.first_mut() {
-            *first = 0;
-        }
         Self {
             counts: vec![0; count as usize],
             order: (0..count).collect(),
             place: (0..count).collect(),
-            starts,
+            starts: vec![0, count],
         }
     }
     /// A peer got `piece` (`true`) or lost it. Counts stop at 255: beyond that, rarity no longer matters.
@@ -46,6 +39,9 @@ impl Availability {
         let next = if got { count.saturating_add(1) } else { count.saturating_sub(1) };
         if next == count {
             return;
+        }
+        while self.starts.len() < usize::from(next) + 2 {
+            self.starts.push(self.order.len() as u32);
         }
         let listed = self.place.get(piece as usize).is_some_and(|&place| place != ABSENT);
         if listed {
@@ -60,7 +56,7 @@ impl Availability {
             return;
         }
         // Bubble to the end through the last place of each higher bucket.
-        for bucket in usize::from(self.counts[piece as usize])..=usize::from(COUNT_MAX) {
+        for bucket in usize::from(self.counts[piece as usize])..self.starts.len() - 1 {
             let last = self.starts[bucket + 1] - 1;
             self.swap(self.place[piece as usize], last);
             self.starts[bucket + 1] -= 1;
@@ -75,7 +71,7 @@ impl Availability {
         }
         self.place[piece as usize] = self.order.len() as u32;
         self.order.push(piece);
-        for bucket in (usize::from(self.counts[piece as usize])..=usize::from(COUNT_MAX)).rev() {
+        for bucket in (usize::from(self.counts[piece as usize])..self.starts.len() - 1).rev() {
             self.starts[bucket + 1] += 1;
             if bucket > usize::from(self.counts[piece as usize]) {
                 let first = self.starts[bucket];
@@ -100,7 +96,7 @@ impl Availability {
         mut wanted: impl FnMut(u32) -> bool,
     ) -> Option<u32> {
         let mut looked = 0;
-        for bucket in 0..=usize::from(COUNT_MAX) {
+        for bucket in 0..self.starts.len() - 1 {
             let (start, end) = (self.starts[bucket], self.starts[bucket + 1]);
             let size = end - start;
             for step in 0..size {

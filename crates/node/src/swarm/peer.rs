@@ -5,7 +5,7 @@ use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::net::{SocketAddr, SocketAddrV4, SocketAddrV6};
+use core::net::SocketAddr;
 use core::num::NonZeroU16;
 use core::time::Duration;
 
@@ -20,6 +20,7 @@ use super::parts::{Part, Parts};
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
 use super::upload::Uploads;
+use crate::compact::Addr;
 use crate::config::SwarmConfig;
 use crate::config::limits::{
     CANCELLED_MAX, HURRY_SOONER, LARGE_NOISE, LOST_AFTER, RAW_HAVE_MAX, TURNED_DOWN_DOUBLINGS,
@@ -142,27 +143,11 @@ impl Holding<'_> {
     }
 }
 
-/// The address of a peer, in half the room that it takes elsewhere.
-#[derive(Debug)]
-enum Remote {
-    V4(SocketAddrV4),
-    V6(Box<SocketAddrV6>),
-}
-
-impl From<SocketAddr> for Remote {
-    fn from(addr: SocketAddr) -> Self {
-        match addr {
-            SocketAddr::V4(addr) => Self::V4(addr),
-            SocketAddr::V6(addr) => Self::V6(Box::new(addr)),
-        }
-    }
-}
-
 /// One connected peer.
 #[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) link: LinkId,
-    remote: Remote,
+    remote: Addr,
     /// The port at which it can be dialed, at its address; 0 while it is not known. Of a peer that we dialed it is not used.
     listen_port: u16,
     pub(crate) id: PeerId,
@@ -289,10 +274,7 @@ impl Peer {
     }
     /// The other end of its link.
     pub(crate) fn remote(&self) -> SocketAddr {
-        match &self.remote {
-            Remote::V4(addr) => SocketAddr::V4(*addr),
-            Remote::V6(addr) => SocketAddr::V6(**addr),
-        }
+        self.remote.get()
     }
     /// Where it can be dialed, if known.
     pub(crate) fn listen(&self) -> Option<SocketAddr> {

@@ -98,7 +98,7 @@ impl Free<'_> {
     /// Leaves out the blocks of the last one's piece that follow it at once; how many those were.
     pub(crate) fn skip_piece(&mut self) -> u32 {
         let Some(last) = self.places.last else { return 0 };
-        self.plan.ends.get(last).map_or(0, |&end| self.places.skip_to(usize::from(end)))
+        self.places.skip_to(self.plan.piece_end(last))
     }
 }
 
@@ -110,17 +110,32 @@ impl Iterator for Free<'_> {
     }
 }
 
+/// A block that is needed by a time. Orders as the content does.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Debug)]
+struct Needed {
+    /// Its number behind the first.
+    number: u32,
+    /// When it is due, in steps of [`DUE_STEP_NS`] and never late.
+    step: u32,
+}
+
+/// Steps that make 32 bits last for twelve hours; what is due later than that counts as due then.
+const DUE_STEP_NS: u64 = 10_000;
+
 /// Due times of the blocks inside windows.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     windows: Vec<Window>,
-    /// Blocks that were not proven when the windows came, by key, with their due times.
-    blocks: Vec<(BlockKey, Instant)>,
+    /// Blocks that were not proven when the windows came, ascending: each node has hundreds.
+    blocks: Vec<Needed>,
+    /// Number in the title of the block from which they are counted, and how many a piece has.
+    first: u64,
+    per_piece: u32,
+    /// The moment from which due times are counted.
+    base: Option<Instant>,
     /// Where in `blocks` the first, second... by due time is, and the reverse; both empty when the orders are the same.
     order: Vec<u16>,
     places: Vec<u16>,
-    /// For each place the next one at which a block of another piece is.
-    ends: Vec<u16>,
     /// Blocks that have a due time: not proven.
     due: Marks,
     /// Nobody was asked for them.
@@ -153,6 +168,12 @@ impl Plan {
     pub(crate) fn replace(&mut self, windows: Vec<Window>, pieces: &Pieces) {
         self.windows = windows;
         self.blocks.clear();
+        let layout = &pieces.info.layout;
+        let start = self.windows.iter().map(|window| window.start).min().unwrap_or(0);
+        self.per_piece = layout.blocks_per_piece();
+        let piece = layout.piece_at(start).map_or(0, |piece| piece.get());
+        self.first = u64::from(piece) * u64::from(self.per_piece);
+        self.base = self.windows.iter().map(|window| window.due).min();
         for index in 0..self.windows.len() {
             let Some(window) = self.windows.get(index).copied() else { break };
             let is_full = self.add_window(&window, pieces);
@@ -164,12 +185,13 @@ impl Plan {
             }
         }
         self.put_in_order();
-        self.find_ends();
         for mark in [&mut self.due, &mut self.free, &mut self.missing] {
             mark.reset(self.blocks.len());
         }
         for index in 0..self.blocks.len() {
-            let Some(&(key, _)) = self.blocks.get(index) else { break };
+            let Some(key) = self.blocks.get(index).map(|block| self.key(block.number)) else {
+                break;
+            };
             let state = pieces.block_state(key);
             let place = self.place_at(index);
             self.due.put(place, true);
@@ -193,7 +215,7 @@ impl Plan {
         // Without hashes of blocks nothing of a piece is of use before all of it is there.
         let is_proven_whole = pieces.info.hashes.v2.is_none();
         let before = self.blocks.len();
-        let last = self.blocks.last().map(|entry| entry.0);
+        let last = self.blocks.last().map(|block| block.number);
         let (mut at, mut end) = (window.start, window.end);
         if is_proven_whole {
             let piece_length = u64::from(layout.piece_length());
@@ -209,20 +231,21 @@ impl Plan {
             } else {
                 let key = BlockKey::new(piece.get(), block);
                 if !pieces.is_proven(key) {
-                    let due = due_at(window, if is_proven_whole { start } else { at });
+                    let Some(number) = self.number(key) else { break };
+                    let step = self.step(due_at(window, if is_proven_whole { start } else { at }));
                     let known = self.blocks.get_mut(..before).unwrap_or_default();
-                    let found = match last.is_some_and(|last| key <= last) {
-                        true => known.binary_search_by_key(&key, |entry| entry.0).ok(),
+                    let found = match last.is_some_and(|last| number <= last) {
+                        true => known.binary_search_by_key(&number, |block| block.number).ok(),
                         false => None,
                     };
                     match found.and_then(|index| known.get_mut(index)) {
-                        Some(entry) => entry.1 = entry.1.min(due),
+                        Some(block) => block.step = block.step.min(step),
                         None => {
                             // A little more at a time: each node has such a list.
                             if self.blocks.len() == self.blocks.capacity() {
                                 self.blocks.reserve_exact(32 + self.blocks.len() / 16);
                             }
-                            self.blocks.push((key, due));
+                            self.blocks.push(Needed { number, step });
                         }
                     }
                 }
@@ -239,13 +262,13 @@ impl Plan {
     fn put_in_order(&mut self) {
         self.order.clear();
         self.places.clear();
-        if self.blocks.is_sorted_by_key(|entry| entry.1) {
+        if self.blocks.is_sorted_by_key(|block| block.step) {
             return;
         }
         let blocks = &self.blocks;
         self.order.extend((0u16..).zip(blocks).map(|(index, _)| index));
         self.order.sort_unstable_by_key(|&index| {
-            blocks.get(usize::from(index)).map(|&(key, due)| (due, key))
+            blocks.get(usize::from(index)).map(|block| (block.step, block.number))
         });
         self.places.resize(self.order.len(), 0);
         for (place, &index) in (0u16..).zip(&self.order) {
@@ -254,20 +277,41 @@ impl Plan {
             }
         }
     }
-    /// Finds where each piece ends in the order of due times.
-    fn find_ends(&mut self) {
-        let mut ends = core::mem::take(&mut self.ends);
-        ends.clear();
-        ends.resize(self.blocks.len(), 0);
-        let (mut end, mut piece) = (0, None);
-        for (place, entry) in ends.iter_mut().enumerate().rev() {
-            let own = self.at(place).map(|entry| entry.1.piece());
-            if own != piece {
-                (end, piece) = (u16::try_from(place + 1).unwrap_or(u16::MAX), own);
-            }
-            *entry = end;
+    /// The number of a block behind the first; `None` for one before it, or 64 TiB and more behind it.
+    fn number(&self, key: BlockKey) -> Option<u32> {
+        let number = u64::from(key.piece()) * u64::from(self.per_piece) + u64::from(key.block());
+        u32::try_from(number.checked_sub(self.first)?).ok()
+    }
+    fn key(&self, number: u32) -> BlockKey {
+        let (number, per_piece) =
+            (self.first + u64::from(number), u64::from(self.per_piece.max(1)));
+        // As good as always: it costs a tenth of a division.
+        if per_piece.is_power_of_two() {
+            let piece = number >> per_piece.trailing_zeros();
+            return BlockKey::new(piece as u32, (number & (per_piece - 1)) as u32);
         }
-        self.ends = ends;
+        BlockKey::new((number / per_piece) as u32, (number % per_piece) as u32)
+    }
+    fn step(&self, due: Instant) -> u32 {
+        let after = self.base.map_or(0, |base| due.as_nanos().saturating_sub(base.as_nanos()));
+        u32::try_from(after / DUE_STEP_NS).unwrap_or(u32::MAX)
+    }
+    fn due_time(&self, step: u32) -> Instant {
+        let base = self.base.map_or(0, Instant::as_nanos);
+        Instant::from_nanos(base.saturating_add(u64::from(step) * DUE_STEP_NS))
+    }
+    /// The next place by due time at which a block of another piece is. O(log n), or O(blocks of a piece).
+    fn piece_end(&self, place: usize) -> usize {
+        let Some((_, key)) = self.at(place) else { return place };
+        let rest = place + 1..self.blocks.len();
+        if !self.order.is_empty() {
+            let is_other =
+                |&place: &usize| self.at(place).is_none_or(|(_, o)| o.piece() != key.piece());
+            return rest.clone().find(is_other).unwrap_or(rest.end);
+        }
+        let end = (u64::from(key.piece()) + 1) * u64::from(self.per_piece);
+        let is_before = |block: &Needed| self.first + u64::from(block.number) < end;
+        place + 1 + self.blocks.get(rest).unwrap_or_default().partition_point(is_before)
     }
     /// The place by due time of a block of the list.
     fn place_at(&self, index: usize) -> usize {
@@ -276,14 +320,16 @@ impl Plan {
     /// The block at a place by due time.
     fn at(&self, place: usize) -> Option<(Instant, BlockKey)> {
         let index = self.order.get(place).map_or(place, |&index| usize::from(index));
-        self.blocks.get(index).map(|&(key, due)| (due, key))
+        let block = self.blocks.get(index)?;
+        Some((self.due_time(block.step), self.key(block.number)))
     }
     /// The place by due time of a block that has one, and that time. O(log n).
     fn place(&self, key: BlockKey) -> Option<(usize, Instant)> {
-        let index = self.blocks.binary_search_by_key(&key, |entry| entry.0).ok()?;
+        let number = self.number(key)?;
+        let index = self.blocks.binary_search_by_key(&number, |block| block.number).ok()?;
         let place = self.place_at(index);
-        let due = self.blocks.get(index)?.1;
-        self.due.has(place).then_some((place, due))
+        let step = self.blocks.get(index)?.step;
+        self.due.has(place).then(|| (place, self.due_time(step)))
     }
     /// When a block is due; `None` outside all windows.
     pub(crate) fn due(&self, key: BlockKey) -> Option<Instant> {
@@ -438,11 +484,16 @@ mod tests {
                 })
                 .collect();
             let mut model: BTreeMap<BlockKey, Instant> = BTreeMap::new();
+            let base = windows.iter().map(|window| window.due).min().expect("a window");
+            let rounded = |due: Instant| {
+                let rest = (due.as_nanos() - base.as_nanos()) % DUE_STEP_NS;
+                Instant::from_nanos(due.as_nanos() - rest)
+            };
             let per_piece = u64::from(pieces.info.layout.blocks_per_piece());
             for window in &windows {
                 for number in window.start / block..window.end / block {
                     let key = BlockKey::new((number / per_piece) as u32, (number % per_piece) as u32);
-                    let due = due_at(window, number * block);
+                    let due = rounded(due_at(window, number * block));
                     let known = model.entry(key).or_insert(due);
                     *known = due.min(*known);
                 }

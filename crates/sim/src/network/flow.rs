@@ -30,13 +30,6 @@ pub const QUEUE_LONG_NS: u64 = 60_000_000;
 /// Least retransmission time-out of Linux.
 pub const TIMEOUT_LEAST_NS: u64 = 200_000_000;
 
-/// Empty queues give back what they took: a world has millions of them, and most are empty most of the time.
-fn give_back<T>(queue: &mut VecDeque<T>) {
-    if queue.is_empty() {
-        *queue = VecDeque::new();
-    }
-}
-
 /// Bytes on the wire for `stream` bytes sent together.
 #[must_use]
 pub const fn wire_len(stream: u64) -> u64 {
@@ -57,22 +50,44 @@ pub(super) struct Queued {
     pub(super) message: Message,
 }
 
-/// One direction of one connection.
-#[derive(Debug)]
-pub(super) struct Flow {
+/// What is under way in a flow.
+#[derive(Debug, Default)]
+struct Load {
     /// Messages not yet delivered, oldest first.
     queue: VecDeque<Queued>,
     /// How many of `queue` have left whole.
     left: usize,
+    /// Acknowledgements on their way, but for the last one: when they arrive, and up to which byte.
+    acks: VecDeque<(u64, u64)>,
+    /// Chunks that wait at the receiver's port: bytes and arrival.
+    waiting: VecDeque<(u64, u64)>,
+    waiting_deficit: i64,
+}
+
+impl Load {
+    fn is_empty(&self) -> bool {
+        self.queue.is_empty() && self.acks.is_empty() && self.waiting.is_empty()
+    }
+}
+
+/// No acknowledgement is on its way.
+const NO_ACK: u64 = u64::MAX;
+
+/// One direction of one connection. A world has millions of them, and most are empty most of the time: those take a hundred
+/// bytes.
+#[derive(Debug)]
+pub(super) struct Flow {
+    load: Option<Box<Load>>,
     /// Stream bytes given to the socket, sent, delivered, acknowledged.
     pub(super) offered: u64,
     pub(super) launched: u64,
     pub(super) delivered: u64,
     acked: u64,
-    /// Acknowledgements on their way: when they arrive, and up to which byte.
-    acks: VecDeque<(u64, u64)>,
-    window: u64,
-    threshold: u64,
+    /// When the last acknowledgement arrives, up to `delivered`, or [`NO_ACK`].
+    ack_at: u64,
+    /// At most [`WINDOW_MOST`].
+    window: u32,
+    threshold: u32,
     /// The window, not the application, was the limit since the last acknowledgement.
     limited: bool,
     /// Byte up to which a cut of the window is final: one cut per round trip.
@@ -91,9 +106,6 @@ pub(super) struct Flow {
     pub(super) credit_owed: u32,
     /// Credit the node holds: film bytes that the socket can still take.
     pub(super) credit: i64,
-    /// Chunks that wait at the receiver's port: bytes and arrival.
-    pub(super) waiting: VecDeque<(u64, u64)>,
-    pub(super) waiting_deficit: i64,
 }
 
 /// What left with a chunk.
@@ -107,15 +119,14 @@ pub(super) struct Launched {
 impl Flow {
     pub(super) fn new(round_trip: u64, credit: u32) -> Self {
         Self {
-            queue: VecDeque::new(),
-            left: 0,
+            load: None,
             offered: 0,
             launched: 0,
             delivered: 0,
             acked: 0,
-            acks: VecDeque::new(),
-            window: WINDOW_FIRST,
-            threshold: WINDOW_MOST,
+            ack_at: NO_ACK,
+            window: WINDOW_FIRST as u32,
+            threshold: WINDOW_MOST as u32,
             limited: false,
             cut_until: 0,
             last_send: 0,
@@ -126,8 +137,6 @@ impl Flow {
             blocked: false,
             credit_owed: 0,
             credit: i64::from(credit),
-            waiting: VecDeque::new(),
-            waiting_deficit: 0,
         }
     }
     /// Appends a message to the stream; returns its length.
@@ -137,7 +146,13 @@ impl Flow {
         if let Message::Piece { data, .. } = &message {
             self.credit -= data.len() as i64;
         }
-        self.queue.push_back(Queued { end: self.offered, message });
+        let queued = Queued { end: self.offered, message };
+        let queue = &mut self.load.get_or_insert_default().queue;
+        if queue.capacity() == 0 {
+            // Mostly one is all there is.
+            queue.reserve_exact(1);
+        }
+        queue.push_back(queued);
         length
     }
     pub(super) fn pending(&self) -> u64 {
@@ -148,36 +163,53 @@ impl Flow {
     }
     /// Takes acknowledgements that have arrived, and the passing of idle time, into account.
     pub(super) fn refresh(&mut self, now: u64) {
-        while let Some(&(at, upto)) = self.acks.front()
+        while let Some(&(at, upto)) = self.load.as_ref().and_then(|load| load.acks.front())
             && at <= now
         {
-            self.acks.pop_front();
-            let bytes = upto - self.acked;
-            self.acked = upto;
-            if self.limited {
-                self.window += if self.window < self.threshold { bytes } else { bytes / 8 };
-                self.window = self.window.min(WINDOW_MOST);
-            }
+            self.load.as_mut().and_then(|load| load.acks.pop_front());
+            self.on_ack(upto);
         }
-        give_back(&mut self.acks);
+        let is_last = self.load.as_ref().is_none_or(|load| load.acks.is_empty());
+        if is_last && self.ack_at <= now {
+            self.ack_at = NO_ACK;
+            self.on_ack(self.delivered);
+        }
+        self.give_back();
         if self.acked == self.launched {
             self.limited = false;
             let idle = now.saturating_sub(self.last_send) / self.timeout();
-            if idle > 0 && self.window > WINDOW_FIRST {
+            if idle > 0 && u64::from(self.window) > WINDOW_FIRST {
                 self.threshold = self.threshold.max(self.window * 3 / 4);
-                self.window = (self.window >> idle.min(32)).max(WINDOW_FIRST);
+                self.window = (self.window >> idle.min(31)).max(WINDOW_FIRST as u32);
             }
+        }
+    }
+    /// All up to byte `upto` is acknowledged.
+    fn on_ack(&mut self, upto: u64) {
+        let bytes = upto - self.acked;
+        self.acked = upto;
+        if self.limited {
+            let more = if self.window < self.threshold { bytes } else { bytes / 8 };
+            self.window = (u64::from(self.window) + more).min(WINDOW_MOST) as u32;
+        }
+    }
+    /// What is empty takes no room.
+    fn give_back(&mut self) {
+        if self.load.as_ref().is_some_and(|load| load.is_empty()) {
+            self.load = None;
         }
     }
     /// When the next acknowledgement arrives, if it is on its way.
     pub(super) fn next_ack(&self) -> Option<u64> {
-        self.acks.front().map(|ack| ack.0)
+        let first = self.load.as_ref().and_then(|load| load.acks.front()).map(|ack| ack.0);
+        first.or_else(|| (self.ack_at != NO_ACK).then_some(self.ack_at))
     }
     /// Stream bytes that can leave together now; zero when the window is full.
     pub(super) fn next_chunk(&mut self) -> u64 {
-        let room = self.window.saturating_sub(self.launched - self.acked);
+        let room = u64::from(self.window).saturating_sub(self.launched - self.acked);
         let mut end = self.launched;
-        for queued in self.queue.range(self.left..) {
+        let load = self.load.as_deref();
+        for queued in load.into_iter().flat_map(|load| load.queue.range(load.left..)) {
             if queued.end - self.launched > CHUNK_MOST {
                 break;
             }
@@ -201,14 +233,15 @@ impl Flow {
     pub(super) fn launch(&mut self, now: u64, bytes: u64) -> Launched {
         self.launched += bytes;
         self.last_send = now;
-        if self.launched - self.acked >= self.window / 2 {
+        if self.launched - self.acked >= u64::from(self.window / 2) {
             self.limited = true;
         }
         let mut sent = Launched::default();
-        while let Some(queued) = self.queue.get(self.left)
+        let Some(load) = &mut self.load else { return sent };
+        while let Some(queued) = load.queue.get(load.left)
             && queued.end <= self.launched
         {
-            self.left += 1;
+            load.left += 1;
             sent.messages += 1;
             match &queued.message {
                 Message::Piece { data, .. } => {
@@ -223,7 +256,7 @@ impl Flow {
     /// A loss was found out.
     pub(super) fn on_loss(&mut self) {
         if self.acked >= self.cut_until {
-            self.window = (self.window * 7 / 10).max(WINDOW_LEAST);
+            self.cut(7, 10);
             self.threshold = self.window;
             self.cut_until = self.launched;
         }
@@ -232,35 +265,70 @@ impl Flow {
     pub(super) fn on_delivered(&mut self, bytes: u64, queued_ns: u64, ack_at: u64) {
         self.delivered += bytes;
         if queued_ns > QUEUE_LONG_NS && self.acked >= self.cut_until {
-            self.window = (self.window * 7 / 8).max(WINDOW_LEAST);
+            self.cut(7, 8);
             self.threshold = self.window;
             self.cut_until = self.launched;
         } else if queued_ns > QUEUE_SHORT_NS {
             self.threshold = self.threshold.min(self.window);
         }
-        let ack_at = self.acks.back().map_or(ack_at, |last| last.0.max(ack_at));
-        self.acks.push_back((ack_at, self.delivered));
+        if self.ack_at != NO_ACK {
+            let before = (self.ack_at, self.delivered - bytes);
+            self.load.get_or_insert_default().acks.push_back(before);
+            self.ack_at = self.ack_at.max(ack_at);
+        } else {
+            self.ack_at = ack_at;
+        }
+    }
+    fn cut(&mut self, part: u32, of: u32) {
+        // Windows are far below 2^32 / 8.
+        self.window = (self.window * part / of).max(WINDOW_LEAST as u32);
     }
     /// The next message that has arrived whole.
     pub(super) fn take_arrived(&mut self) -> Option<Message> {
-        if self.queue.front()?.end > self.delivered {
+        let load = self.load.as_mut()?;
+        if load.queue.front()?.end > self.delivered {
             return None;
         }
-        self.left -= 1;
-        let message = self.queue.pop_front().map(|queued| queued.message);
-        give_back(&mut self.queue);
+        load.left -= 1;
+        let message = load.queue.pop_front().map(|queued| queued.message);
+        self.give_back();
         message
     }
-    /// The next chunk that waits at the receiver's port: its bytes and arrival.
-    pub(super) fn take_waiting(&mut self) -> Option<(u64, u64)> {
-        let chunk = self.waiting.pop_front();
-        give_back(&mut self.waiting);
-        chunk
+    /// A chunk waits at the receiver's port. True when it is the only one.
+    pub(super) fn wait(&mut self, bytes: u64, now: u64) -> bool {
+        let load = self.load.get_or_insert_default();
+        load.waiting.push_back((bytes, now));
+        let is_only = load.waiting.len() == 1;
+        if is_only {
+            load.waiting_deficit = 0;
+        }
+        is_only
+    }
+    /// Whether chunks wait at the receiver's port.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.load.as_ref().is_some_and(|load| !load.waiting.is_empty())
+    }
+    /// The flow's turn at the receiver's port: the chunk that passes, its bytes and arrival. `Err` when its share does not suffice
+    /// yet, `Ok(None)` when none waits.
+    pub(super) fn take_turn(&mut self) -> Result<Option<(u64, u64)>, ()> {
+        let Some(load) = &mut self.load else { return Ok(None) };
+        let Some(&(length, _)) = load.waiting.front() else { return Ok(None) };
+        load.waiting_deficit += CHUNK_GOOD as i64;
+        if load.waiting_deficit < length as i64 {
+            return Err(());
+        }
+        load.waiting_deficit = (load.waiting_deficit - length as i64).min(CHUNK_GOOD as i64);
+        let chunk = load.waiting.pop_front();
+        self.give_back();
+        Ok(chunk)
     }
     /// Forgets what has not left yet.
     pub(super) fn discard_unsent(&mut self) {
-        self.queue.truncate(self.left);
+        if let Some(load) = &mut self.load {
+            load.queue.truncate(load.left);
+        }
         self.offered = self.launched;
+        self.give_back();
     }
 }
 
@@ -300,7 +368,7 @@ mod tests {
         // Whole segments only: a chunk that does not fill its last one costs up to a segment per round.
         assert_eq!(sent, [10, 19, 38, 77]);
         flow.refresh(now + 60_000_000_000);
-        assert_eq!(flow.window, WINDOW_FIRST);
+        assert_eq!(u64::from(flow.window), WINDOW_FIRST);
     }
 
     #[test]
@@ -310,6 +378,6 @@ mod tests {
         flow.launch(0, 10 * SEGMENT);
         flow.on_loss();
         flow.on_loss();
-        assert_eq!(flow.window, WINDOW_FIRST * 7 / 10);
+        assert_eq!(u64::from(flow.window), WINDOW_FIRST * 7 / 10);
     }
 }

@@ -87,7 +87,7 @@ impl Network {
             if self.flow(flow).active {
                 self.hosts[sender as usize].up.active.retain(|&other| other != flow);
             }
-            if !self.flow(flow).waiting.is_empty() {
+            if self.flow(flow).is_waiting() {
                 self.hosts[receiver as usize].down.active.retain(|&other| other != flow);
             }
         }

@@ -261,10 +261,7 @@ impl Network {
             queue.push(passed, Event::Net(NetEvent::DownTurn(host)));
             return;
         }
-        let state = self.flow_mut(flow);
-        state.waiting.push_back((bytes, now));
-        if state.waiting.len() == 1 {
-            state.waiting_deficit = 0;
+        if self.flow_mut(flow).wait(bytes, now) {
             self.hosts[host as usize].down.active.push_back(flow);
         }
     }
@@ -293,15 +290,15 @@ impl Network {
                 continue;
             }
             let state = self.flow_mut(next);
-            let Some(&(length, arrived)) = state.waiting.front() else { continue };
-            state.waiting_deficit += CHUNK_GOOD as i64;
-            if state.waiting_deficit < length as i64 {
-                self.hosts[host as usize].down.active.push_back(next);
-                continue;
-            }
-            state.waiting_deficit = (state.waiting_deficit - length as i64).min(CHUNK_GOOD as i64);
-            state.take_waiting();
-            let more = !state.waiting.is_empty();
+            let (length, arrived) = match state.take_turn() {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => continue,
+                Err(()) => {
+                    self.hosts[host as usize].down.active.push_back(next);
+                    continue;
+                }
+            };
+            let more = state.is_waiting();
             let next_generation = self.generation(next);
             let port = &mut self.hosts[host as usize].down;
             if more {
