@@ -10,6 +10,7 @@
 //! in a node: what is measured is what ships.
 #![forbid(unsafe_code)]
 
+pub mod arrived;
 pub mod catalogue;
 pub mod check;
 pub mod content;

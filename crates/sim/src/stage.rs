@@ -14,6 +14,7 @@ use shoal_wire::metainfo::TitleExtras;
 use shoal_wire::peer::BLOCK_LEN;
 use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
+use crate::arrived::Arrived;
 use crate::catalogue::Catalogue;
 use crate::disk::DiskConfig;
 use crate::faults::{Crowd, Fault, FaultPlan};
@@ -23,7 +24,7 @@ use crate::plant::{Plant, Planted};
 use crate::policy::Policy;
 use crate::scenario::{DelayKind, Find, Finish, Form, JumpTo, Manner, Rest, Scenario};
 use crate::workload::{self, nanos};
-use crate::world::{Actor, Arrived, Deceit, Stop, World, WorldConfig};
+use crate::world::{Actor, Deceit, Stop, World, WorldConfig};
 
 const TICK_NS: u64 = 250_000_000;
 /// Length of the stretches in which the servers' film bytes are summed, nanoseconds: a multiple of the tick.

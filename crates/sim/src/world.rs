@@ -18,6 +18,7 @@ use shoal_node::time::Instant;
 use shoal_node::{Node, config};
 use shoal_wire::peer::{BLOCK_LEN, Message};
 
+use crate::arrived::Arrived;
 use crate::catalogue::Catalogue;
 use crate::check::{Checks, Claims, Ledger, WAKES_PER_MS_MAX};
 use crate::content::{is_tainted, tainted};
@@ -114,38 +115,6 @@ struct Ties {
     open: bool,
     /// The title that the handshakes named; the first one until then.
     title: TitleId,
-}
-
-/// When each block of a film came, in steps that make 16 bits last for a whole run: a world keeps this for every viewer.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub struct Arrived {
-    step_ns: u64,
-    at: Vec<u16>,
-}
-
-impl Arrived {
-    const NEVER: u16 = u16::MAX;
-
-    /// For a film of `blocks` in a run that ends by `limit_ns`.
-    #[must_use]
-    pub fn new(blocks: u32, limit_ns: u64) -> Self {
-        let step_ns = limit_ns.div_ceil(u64::from(Self::NEVER) - 1).max(1);
-        Self { step_ns, at: vec![Self::NEVER; blocks as usize] }
-    }
-    /// Notes that a block came, unless it had come before.
-    pub fn note(&mut self, block: usize, now_ns: u64) {
-        if let Some(at) = self.at.get_mut(block) {
-            let step = now_ns.div_ceil(self.step_ns).min(u64::from(Self::NEVER) - 1);
-            *at = (*at).min(step as u16);
-        }
-    }
-    /// When the last of some blocks came, rounded up to a step, nanoseconds; `None` while one is missing.
-    #[must_use]
-    pub fn all_at(&self, blocks: std::ops::Range<usize>) -> Option<u64> {
-        let blocks = blocks.start.min(self.at.len())..blocks.end.min(self.at.len());
-        let last = self.at[blocks].iter().max().copied()?;
-        (last != Self::NEVER).then(|| u64::from(last) * self.step_ns)
-    }
 }
 
 impl std::fmt::Debug for Seat {
@@ -776,24 +745,4 @@ pub fn base_config() -> config::Config {
     let mut config = config::Config { listen_port: NODE_PORT, ..config::Config::default() };
     config.discover.local = false;
     config
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Arrived;
-
-    #[test]
-    fn arrivals_are_kept_to_a_step_and_only_the_first_counts() {
-        // 900 s in 65,534 steps: 13.7 ms each.
-        let mut arrived = Arrived::new(3, 900_000_000_000);
-        arrived.note(0, 5_000_000_000);
-        arrived.note(0, 9_000_000_000);
-        arrived.note(1, 899_999_999_999);
-        arrived.note(7, 1);
-        let at = arrived.all_at(0..1).expect("it came");
-        assert!((5_000_000_000..5_014_000_000).contains(&at), "{at}");
-        assert!(arrived.all_at(0..2).is_some_and(|at| at >= 899_980_000_000));
-        assert_eq!(arrived.all_at(1..3), None);
-        assert_eq!(arrived.all_at(3..9), None);
-    }
 }

@@ -227,6 +227,9 @@ impl Swarm {
         if ours {
             self.send(turn, slot, Message::Have { piece });
         }
+        if blocks.is_some() && !ours {
+            self.introduce_piece(turn, slot, piece);
+        }
         if had_all {
             self.count_seeds();
         }

@@ -5,6 +5,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 
 use shoal_wire::bitfield::Bitfield;
+use shoal_wire::peer::BlockSpan;
 
 /// Some blocks of one piece. Pieces of up to 64 blocks, nearly all there are, take no memory beside this.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -205,6 +206,11 @@ impl Parts {
         }
         let index = self.find_large(piece).ok()?;
         Some(self.large.as_mut()?.0.remove(index).1)
+    }
+    /// Whether all blocks of a span are there. O(blocks of it).
+    pub(crate) fn has_span(&self, span: &BlockSpan) -> bool {
+        let (first, count) = (u32::from(span.first), u32::from(span.count));
+        self.get(span.piece).is_some_and(|part| (first..first + count).all(|b| part.get(b)))
     }
     /// Whether anything was said of a piece.
     pub(crate) fn has(&self, piece: u32) -> bool {

@@ -121,20 +121,20 @@ impl Uplink {
         if uploads.queue.front().is_some_and(|wanted| wanted.due.is_some()) {
             self.hurry(now);
         }
-        if uploads.place.is_some_and(|place| place.0 == class) && uploads.ages == ages {
+        if uploads.place == Some(class) && uploads.ages == ages {
             return;
         }
         self.leave(title, slot, uploads);
         uploads.served = uploads.served.max(self.clock);
-        uploads.place = Some((class, uploads.served));
+        uploads.place = Some(class);
         self.order.insert((class, uploads.served, title, slot));
         uploads.ages = ages;
         self.aging.extend(ages.map(|at| (at, title, slot)));
     }
     /// Takes a link out of the order.
     pub(crate) fn leave(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
-        if let Some((class, served)) = uploads.place.take() {
-            self.order.remove(&(class, served, title, slot));
+        if let Some(class) = uploads.place.take() {
+            self.order.remove(&(class, uploads.served, title, slot));
         }
         if let Some(at) = uploads.ages.take() {
             self.aging.remove(&(at, title, slot));
@@ -332,16 +332,16 @@ impl Uplink {
             if !uploads.stuck {
                 flying += uploads.flying;
             }
-            if let Some((class, served)) = uploads.place {
+            if let Some(class) = uploads.place {
                 placed += 1;
-                if !self.order.contains(&(class, served, title, slot)) {
+                if !self.order.contains(&(class, uploads.served, title, slot)) {
                     return Err(format!("{title:?} {slot} has no place in the uplink's order"));
                 }
             }
         }
         equal("bytes in flight", self.flying, flying)?;
-        equal("requests that are needed soon", self.timed[0] as u64, timed[0] as u64)?;
-        equal("requests with a due time", self.timed[1] as u64, timed[1] as u64)?;
+        equal("requests that are needed soon", u64::from(self.timed[0]), u64::from(timed[0]))?;
+        equal("requests with a due time", u64::from(self.timed[1]), u64::from(timed[1]))?;
         equal("links in the uplink's order", self.order.len() as u64, placed)
     }
     fn fill(&mut self, now: Instant) {

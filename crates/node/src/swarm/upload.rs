@@ -61,8 +61,8 @@ pub(crate) struct Uploads {
     pub(super) passed_at: u64,
     /// Fair-queueing clock of this link.
     pub(super) served: u64,
-    /// Its place in the uplink's order, if it waits there.
-    pub(super) place: Option<(Class, u64)>,
+    /// Its class in the uplink's order, if it waits there: `served` does not change meanwhile.
+    pub(super) place: Option<Class>,
     /// When its place becomes a better one, by time alone.
     pub(super) ages: Option<Instant>,
     /// How many of its requests count among those that wait for the uplink: needed soon, and by any time.

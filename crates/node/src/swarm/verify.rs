@@ -652,11 +652,24 @@ impl Swarm {
     }
     /// Tells a Shoal peer that has just come which blocks of unfinished pieces can be had here.
     pub(super) fn introduce_blocks(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        self.introduce_blocks_of(turn, slot, |_| true);
+    }
+    /// Tells a Shoal peer that took back blocks of a piece which of it can be had here: while it had them it was not told.
+    pub(super) fn introduce_piece(&mut self, turn: &mut Turn<'_>, slot: u16, piece: u32) {
+        self.introduce_blocks_of(turn, slot, |other| other == piece);
+    }
+    fn introduce_blocks_of(
+        &mut self,
+        turn: &mut Turn<'_>,
+        slot: u16,
+        is_meant: impl Fn(u32) -> bool,
+    ) {
         let Some(content) = self.content().filter(|content| content.hashes.has_leaves()) else {
             return;
         };
         let mut keys: Vec<BlockKey> = Vec::new();
-        for active in content.pieces.actives().filter(|active| active.proven > 0) {
+        let begun = content.pieces.actives().filter(|active| is_meant(active.piece.get()));
+        for active in begun.filter(|active| active.proven > 0) {
             let piece = active.piece.get();
             let all = (0..active.blocks.len() as u32).map(|block| BlockKey::new(piece, block));
             keys.extend(all.filter(|key| content.pieces.is_proven(*key)));
@@ -670,8 +683,9 @@ impl Swarm {
         else {
             return;
         };
-        // A source has everything; it hears what came of what it gave.
-        let wants = |span: &&BlockSpan| peer.is_source() || !peer.has_piece(span.piece);
+        // A source has everything; it hears what came of what it gave. Others have no use for who else has what they have.
+        let knows = |span: &BlockSpan| peer.has_piece(span.piece) || peer.blocks.has_span(span);
+        let wants = |span: &&BlockSpan| peer.is_source() || !knows(span);
         let news: Vec<BlockSpan> = spans.iter().filter(wants).copied().collect();
         if !news.is_empty() {
             let message = Extended::Shoal(ShoalMessage::HaveBlocks(news));

@@ -260,11 +260,18 @@ impl Plan {
     }
     /// Finds the order of due times where it is not that of the title.
     fn put_in_order(&mut self) {
-        self.order.clear();
-        self.places.clear();
+        // Each node has such lists: what is not needed is given back.
+        if self.blocks.capacity() > 64 + self.blocks.len() * 2 {
+            self.blocks.shrink_to_fit();
+        }
         if self.blocks.is_sorted_by_key(|block| block.step) {
+            (self.order, self.places) = (Vec::new(), Vec::new());
             return;
         }
+        self.order.clear();
+        self.places.clear();
+        self.order.reserve_exact(self.blocks.len());
+        self.places.reserve_exact(self.blocks.len());
         let blocks = &self.blocks;
         self.order.extend((0u16..).zip(blocks).map(|(index, _)| index));
         self.order.sort_unstable_by_key(|&index| {
