@@ -185,7 +185,7 @@ impl Default for SwarmConfig {
             links_wanted: 16,
             dials_max: 20,
             dials_per_s: 25,
-            known_peers_max: 1000,
+            known_peers_max: 250,
             dial_retry: Duration::from_secs(5),
             dial_failures_max: 6,
             not_needed_pause: Duration::from_secs(600),

@@ -26,6 +26,8 @@ struct Entry {
 /// Steps that make 32 bits last for thirteen years, milliseconds.
 const STEP_MS: u64 = 100;
 const TAKEN: u32 = u32::MAX;
+/// Who could not be reached so often in a row makes place for somebody new.
+const FAILING: u8 = 2;
 
 /// The step that ends last before `at`, or with it.
 fn step_of(at: Instant) -> u32 {
@@ -180,7 +182,17 @@ impl Known {
         self.leave(old);
         self.wait(new);
     }
-    /// Adds addresses; silly, banned and known ones are dropped, and so is everything above `limit`.
+    /// Makes room for a new address in the place of one that could not be reached twice in a row. False when there is none. O(addresses).
+    fn replace_failing(&mut self) -> bool {
+        let fails = |(_, entry): &(SocketAddr, &Entry)| {
+            entry.waits() && entry.failures >= FAILING && entry.source != Found::User
+        };
+        let worst = self.iter().filter(fails).max_by_key(|(_, entry)| entry.failures);
+        let Some((addr, _)) = worst else { return false };
+        self.remove(addr);
+        true
+    }
+    /// Adds addresses; silly, banned and known ones are dropped. Above the limit a new one takes the place of one that fails.
     pub(crate) fn add(
         &mut self,
         now: Instant,
@@ -216,9 +228,8 @@ impl Known {
                 }
                 continue;
             }
-            if self.len() >= config.known_peers_max
-                && source != Found::User
-                && !(source == Found::Slot && self.forget_last())
+            let is_full = self.len() >= config.known_peers_max && source != Found::User;
+            if is_full && !self.replace_failing() && !(source == Found::Slot && self.forget_last())
             {
                 return;
             }
@@ -422,6 +433,31 @@ mod tests {
         }
         assert_eq!(dials, 7);
         assert!(now.as_millis() > 100_000);
+    }
+
+    #[test]
+    fn when_there_is_no_room_a_new_address_takes_the_place_of_one_that_fails() {
+        let mut known = Known::default();
+        let now = Instant::from_millis(5);
+        let all: Vec<SocketAddr> = (1..=10).map(addr).collect();
+        known.add(now, Found::Tracker, &all, &config());
+        known.add(now, Found::Tracker, &[addr(11)], &config());
+        assert!(!known.has(addr(11)) && known.len() == 10);
+        let mut at = now;
+        for _ in 0..2 {
+            while let Some(taken) = known.take(at) {
+                let works = taken != addr(3);
+                known.ended(
+                    at,
+                    taken,
+                    if works { Ending::Lost } else { Ending::Failed },
+                    &config(),
+                );
+            }
+            at = at + config().dial_retry;
+        }
+        known.add(at, Found::Exchange, &[addr(11), addr(12)], &config());
+        assert!(known.has(addr(11)) && !known.has(addr(12)) && !known.has(addr(3)));
     }
 
     #[test]
