@@ -4,11 +4,8 @@ use std::fs;
 use std::path::Path;
 
 /// What a format or a standard fixes, or what is no limit of a room.
-const FIXED: [(&str, &str); 3] = [
-    ("discover/round.rs", "CONNECTION_LIFE"),
-    ("record/mod.rs", "RECORD_MAX"),
-    ("swarm/availability.rs", "COUNT_MAX"),
-];
+const FIXED: [(&str, &str); 2] =
+    [("discover/round.rs", "CONNECTION_LIFE"), ("record/mod.rs", "RECORD_MAX")];
 /// Where the scheduler weighs its times against each other: they are read together with it.
 const SCHEDULER: [&str; 5] =
     ["swarm/fastest.rs", "swarm/fetch.rs", "swarm/source.rs", "swarm/uplink.rs", "swarm/upload.rs"];
