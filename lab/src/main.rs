@@ -9,6 +9,7 @@ mod content;
 mod experiments;
 mod fault;
 mod figures;
+mod foreign;
 mod http;
 mod net;
 mod party;

@@ -30,7 +30,7 @@ def settings(args: argparse.Namespace) -> dict:
                           | lt.alert.category_t.tracker_notification | lt.alert.category_t.peer_notification),
         "announce_to_all_trackers": True, "announce_to_all_tiers": True,
         "min_reconnect_time": 1, "stop_tracker_timeout": 1,
-        "connections_limit": 200, "unchoke_slots_limit": 20,
+        "connections_limit": 200, "unchoke_slots_limit": args.slots,
     }
 
 
@@ -89,6 +89,7 @@ def main() -> None:
     words.add_argument("--peer", action="append", default=[])
     words.add_argument("--up-limit", type=int, default=0)
     words.add_argument("--down-limit", type=int, default=0)
+    words.add_argument("--slots", type=int, default=20)
     words.add_argument("--every", type=float, default=0.2)
     for flag in ("--seed", "--no-pex", "--upload-only", "--super-seed", "--lsd", "--exit-when-done", "--pieces"):
         words.add_argument(flag, action="store_true")

@@ -130,6 +130,11 @@ pub struct SwarmConfig {
     pub block_sharing: bool,
     /// Whether every Shoal peer is served, by due time and fair shares; else slots for all.
     pub admit_shoal: bool,
+    /// Whether a source shows foreign clients few pieces at a time (BEP 16), so that each piece leaves it once before any leaves
+    /// it twice.
+    pub super_seeding: bool,
+    /// Whether our own extension is spoken. Without it a node is a foreign client to all others.
+    pub speak_shoal: bool,
 }
 
 /// Order outside the windows; of everything where [`Scheduler::Ignore`] leaves nothing to them. The first is Shoal's.
@@ -231,6 +236,8 @@ impl Default for SwarmConfig {
             source_rule: true,
             block_sharing: true,
             admit_shoal: true,
+            super_seeding: true,
+            speak_shoal: true,
         }
     }
 }

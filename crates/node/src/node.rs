@@ -45,10 +45,14 @@ impl Node {
         for chunk in random.chunks_mut(4) {
             chunk.copy_from_slice(&rng.next_u32().to_be_bytes()[..chunk.len()]);
         }
+        let named = match config.swarm.speak_shoal {
+            true => PeerId::from_random,
+            false => PeerId::foreign,
+        };
         Self {
             config,
             rng,
-            peer_id: PeerId::from_random(random),
+            peer_id: named(random),
             now,
             swarms: Swarms::default(),
             discover: Discover::default(),

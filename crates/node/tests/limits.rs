@@ -7,8 +7,14 @@ use std::path::Path;
 const FIXED: [(&str, &str); 2] =
     [("discover/round.rs", "CONNECTION_LIFE"), ("record/mod.rs", "RECORD_MAX")];
 /// Where the scheduler weighs its times against each other: they are read together with it.
-const SCHEDULER: [&str; 5] =
-    ["swarm/fastest.rs", "swarm/fetch.rs", "swarm/source.rs", "swarm/uplink.rs", "swarm/upload.rs"];
+const SCHEDULER: [&str; 6] = [
+    "swarm/fastest.rs",
+    "swarm/fetch.rs",
+    "swarm/reveal.rs",
+    "swarm/source.rs",
+    "swarm/uplink.rs",
+    "swarm/upload.rs",
+];
 
 /// Name and type of a constant of a module.
 fn constant(line: &str) -> Option<(&str, &str)> {

@@ -5,6 +5,7 @@
 //! of nobody else. The `bittorrent-*` ones announce and pass on whole pieces, serve by slots, use v1 hashes and know no
 //! due times.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use shoal_node::config::{Choice, Config, Order, Scheduler};
@@ -46,6 +47,7 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     swarm.source_rule = false;
     swarm.block_sharing = false;
     swarm.admit_shoal = false;
+    swarm.super_seeding = false;
     swarm.hedge_permille = 0;
     swarm.announce_delay = Duration::ZERO;
     config.discover.slots = false;
@@ -117,6 +119,13 @@ pub const POLICIES: &[Policy] = &[
     with("shoal-no-source-rule", "shoal whose sources give everybody what he asks for", |config| {
         config.swarm.source_rule = false
     }),
+    with(
+        "shoal-no-super-seeding",
+        "shoal whose sources show foreign clients all at once",
+        |config| {
+            config.swarm.super_seeding = false;
+        },
+    ),
     with("shoal-whole-pieces", "shoal that announces and passes on whole pieces only", |config| {
         config.swarm.block_sharing = false
     }),
@@ -198,13 +207,28 @@ impl Policy {
             // A server turns nobody away for want of a connection.
             config.swarm.links_max = scenario.peers as usize + SPARE_LINKS;
         }
-        if scenario.node.upload_slots > 0 {
+        if scenario.node.upload_slots > 0 && scenario.foreign.is_empty() {
             config.swarm.upload_slots = scenario.node.upload_slots as usize;
         }
         if scenario.node.queue_s > 0.0 {
             config.swarm.queue_time = Duration::from_secs_f64(scenario.node.queue_s);
         }
         config
+    }
+    /// The settings of the ordinary peers: the same, unless they are foreign clients.
+    ///
+    /// # Errors
+    /// A sentence when there is no policy of the name that the scenario gives.
+    pub fn peer_config(&self, scenario: &Scenario) -> Result<Arc<Config>, String> {
+        if scenario.foreign.is_empty() {
+            return Ok(Arc::new(self.config(scenario)));
+        }
+        let mut config = find(&scenario.foreign)?.config(scenario);
+        config.swarm.speak_shoal = false;
+        if scenario.node.upload_slots > 0 {
+            config.swarm.upload_slots = scenario.node.upload_slots as usize;
+        }
+        Ok(Arc::new(config))
     }
     /// Hashes of a title under this policy.
     #[must_use]

@@ -66,6 +66,8 @@ pub struct Stage {
     /// Film bytes that servers sent in each stretch of [`SERIES_NS`]; the last one may be shorter.
     pub server_film: Vec<u64>,
     config: Arc<Config>,
+    /// Of the ordinary peers.
+    peer_config: Arc<Config>,
     /// Peers are told of the servers alone.
     server_only: bool,
     seed: Seed,
@@ -157,6 +159,7 @@ impl Stage {
             marks: Vec::new(),
             catalogue,
             server_film: Vec::new(),
+            peer_config: options.policy.peer_config(scenario)?,
             config: Arc::new(options.policy.config(scenario)),
             server_only: options.policy.server_only,
             seed,
@@ -409,7 +412,8 @@ impl Stage {
         self.starts += 1;
         let node_seed =
             self.seed.fork("host", (u64::from(host) << 20) | (u64::from(!first) * self.starts));
-        let node = Node::new(Arc::clone(&self.config), node_seed, Instant::from_nanos(now));
+        let config = self.config_of(role);
+        let node = Node::new(Arc::clone(config), node_seed, Instant::from_nanos(now));
         let actor: Box<dyn Actor> = match self.plant {
             Some(plant) if matches!(role, Role::Fetcher | Role::Viewer | Role::Seed) => {
                 Box::new(Planted::new(node, plant))
@@ -432,6 +436,12 @@ impl Stage {
         if role == Role::Viewer {
             self.play(host);
         }
+    }
+
+    /// Settings of a host's node.
+    fn config_of(&self, role: Role) -> &Arc<Config> {
+        let is_peer = matches!(role, Role::Fetcher | Role::Viewer);
+        if is_peer { &self.peer_config } else { &self.config }
     }
 
     /// What a viewer may keep of all its titles, and by how much it may exceed that while it makes room, bytes: two batches, what is
@@ -521,7 +531,7 @@ impl Stage {
             _ => Vec::new(),
         };
         // Who knows no windows would fetch nothing.
-        let has_windows = self.config.swarm.scheduler != Scheduler::Ignore;
+        let has_windows = self.config_of(role).swarm.scheduler != Scheduler::Ignore;
         let want = match (role, self.scenario.play.rest) {
             (Role::Half, _) => Want::OnDemand,
             (Role::Viewer, Rest::Nothing) if has_windows => Want::OnDemand,

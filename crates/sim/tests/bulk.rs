@@ -39,3 +39,30 @@ fn a_long_round_trip_leaves_no_uplink_idle_in_bulk() {
     let (shoal, _) = ratio_and_overhead("shoal", &["network.rtt_ms=150"]);
     assert!(shoal <= 1.25, "{shoal} times the fluid bound");
 }
+
+/// Copies that the source of foreign leechers sends, and the time of the last over the bound; means of two seeds.
+fn foreign(policy: &str, peers: &str) -> (f64, f64) {
+    let mut options = options("foreign", 1..=2, &[peers, "film.length_bytes=16_777_216"]);
+    (options.policy, options.strict) = (Some(policy.into()), true);
+    let report = play(&options);
+    assert_eq!(report.broken().count(), 0, "{:?}", report.seeds[0].violations);
+    let mean = |name| {
+        let values = report.seeds.iter().flat_map(|seed| &seed.values);
+        let values = values.filter(|value| value.0 == name);
+        values.map(|value| value.1.expect("a figure")).sum::<f64>() / report.seeds.len() as f64
+    };
+    (mean("server_copies"), mean("distribution_ratio"))
+}
+
+#[test]
+fn foreign_leechers_take_fewer_copies_from_a_source_and_wait_no_longer() {
+    let (shoal, shoal_time) = foreign("shoal", "peers=6");
+    let (plain, plain_time) = foreign("shoal-no-super-seeding", "peers=6");
+    assert!(shoal <= plain * 0.85, "{shoal} copies, and {plain} when all is shown");
+    assert!(shoal_time <= plain_time * 1.05, "{shoal_time} times the bound, and {plain_time}");
+    // Alone, nothing is lost.
+    let (shoal, shoal_time) = foreign("shoal", "peers=1");
+    let (plain, plain_time) = foreign("shoal-no-super-seeding", "peers=1");
+    assert_eq!(shoal, plain);
+    assert!(shoal_time <= plain_time * 1.01, "{shoal_time} times the bound, and {plain_time}");
+}

@@ -101,6 +101,13 @@ pub struct PeerId(pub [u8; 20]);
 pub const PEER_ID_PREFIX: [u8; 8] = *b"-SH0100-";
 
 impl PeerId {
+    /// An id of another program's kind, with `random` behind it: for nodes that do not speak our extension.
+    #[must_use]
+    pub fn foreign(random: [u8; 12]) -> Self {
+        let mut id = Self::from_random(random);
+        id.0[1..3].copy_from_slice(b"--");
+        id
+    }
     /// Our prefix followed by twelve bytes of the caller's randomness.
     #[must_use]
     pub fn from_random(random: [u8; 12]) -> Self {

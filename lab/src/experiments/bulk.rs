@@ -16,9 +16,9 @@ use crate::timeline::Timeline;
 use crate::world::{Bench, Peer, World, same};
 
 /// Length of the file, bytes.
-const LENGTH: u64 = 32 << 20;
+pub(super) const LENGTH: u64 = 32 << 20;
 /// Uplink of every leecher, bit/s.
-const LEECHER: u64 = 16_000_000;
+pub(super) const LEECHER: u64 = 16_000_000;
 /// Runs unless asked otherwise, as in the baselines.
 const RUNS: u32 = 3;
 /// A run that takes this many times the bound is given up.

@@ -2,6 +2,7 @@
 
 mod asynchronous;
 mod bulk;
+mod foreign_bulk;
 mod instrument;
 mod small;
 mod streams;
@@ -11,11 +12,12 @@ use crate::figures::Report;
 use crate::world::Bench;
 
 /// Names of the experiments.
-pub(crate) const NAMES: [&str; 9] = [
+pub(crate) const NAMES: [&str; 10] = [
     "instrument",
     "small",
     "bulk-16",
     "bulk-64",
+    "bulk-foreign",
     "fresh",
     "four-viewers",
     "foreign",
@@ -49,6 +51,7 @@ pub(crate) fn run<'b>(
         "bulk-16" => {
             return Box::new(bulk::even(choices).map(|set| bulk::run(bench, choices, &set)));
         }
+        "bulk-foreign" => return Box::new(foreign_bulk::run(bench, choices)),
         "small" => return Box::new(small::run(bench, choices)),
         "bulk-64" => |bench, choices| bulk::run(bench, choices, &bulk::fast_source(choices)),
         "instrument" => instrument::run,

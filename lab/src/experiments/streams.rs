@@ -6,10 +6,11 @@ use super::Choices;
 use super::bulk::fluid_bound_s;
 use crate::fault::Tried;
 use crate::figures::{Figure, Report};
+use crate::foreign;
 use crate::party::{self, Party, Setup, Viewer};
 use crate::player::{Place, Script, Stretch};
 use crate::sim::Summary;
-use crate::source::{Source, foreign_ready};
+use crate::source::Source;
 use crate::world::Bench;
 
 /// Uplinks of a fresh swarm, bit/s.
@@ -114,7 +115,7 @@ pub(crate) fn four_viewers(bench: &Bench, choices: &Choices) -> Tried<Report> {
 
 /// Four libtorrent seeds and one viewer that jumps to the middle.
 pub(crate) fn foreign(bench: &Bench, choices: &Choices) -> Tried<Report> {
-    foreign_ready(bench)?;
+    foreign::ready(bench)?;
     let jumps = vec![(BEFORE_JUMP_S, Place::Share(0.5))];
     let setup = Setup {
         rate: FULL_FILM,

@@ -192,6 +192,10 @@ pub(crate) const BROKEN_AFTER: Duration = Duration::from_secs(10);
 
 // ---- Exchange: giving
 
+/// Pieces that a foreign client should have to ask a source for at most, while there is room on its uplink.
+pub(crate) const VEIL_WIDTH_MAX: usize = 64;
+/// Pieces that it got from a source and has not been seen to pass on of which a note is taken.
+pub(crate) const VEIL_GOT_MAX: usize = 32;
 /// Longest read for consecutive requests, bytes.
 pub(crate) const READ_RUN_MAX: u32 = 256 * 1024;
 /// Read ahead of what can be sent to a peer, bytes.

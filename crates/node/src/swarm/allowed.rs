@@ -1,7 +1,8 @@
 //! Allowed fast (BEP 6): pieces that a peer may ask for while it is choked, so that who comes with nothing soon has something
 //! to trade.
 //!
-//! **As who gives**: a foreign peer that wants something and has only a few pieces is told its canonical set once. A set is
+//! **As who gives**: a foreign peer that wants something and has only a few pieces is told its canonical set once, unless
+//! it sees only a part of what we have (`reveal.rs`): the sets of all of them would be the same few pieces. A set is
 //! small and spent once a link, and few choked peers are served side by side, so the slots of the choker keep their worth
 //! and who comes back again and again takes no more than one of these places. Shoal peers are all served and get none.
 //! **As who asks**: a peer that chokes us is asked for what it allowed and has, under the rules of windows and bulk, until it
@@ -72,7 +73,8 @@ impl Swarm {
         let layout = &content.pieces.info.layout;
         let pieces = layout.piece_count();
         let count = set_size(config, layout.piece_length());
-        let may = peer.fast && peer.choked && peer.wants_us && !peer.is_kin();
+        let may =
+            peer.fast && peer.choked && peer.wants_us && !peer.is_kin() && peer.veil.is_none();
         if !may || !peer.rare().granted.is_empty() || peer.have_count(pieces) >= count {
             return;
         }

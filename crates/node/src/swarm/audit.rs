@@ -75,7 +75,8 @@ impl Swarm {
         match self.content() {
             Some(content) => {
                 let peers = self.peers.iter().flatten().map(|peer| &**peer);
-                content.copies.audit(peers)?;
+                content.copies.audit(peers.clone())?;
+                content.veils.audit(peers)?;
                 audit_availability(content, &self.peers)?;
                 audit_content(content, &holders)
             }

@@ -150,7 +150,7 @@ impl Swarm {
         self.peers[usize::from(slot)] = Some(Box::new(peer));
         hub.links.insert(link, Place::Peer { title: self.title, slot });
         if theirs.extended {
-            let hello = Extended::Handshake(self.extension_handshake(turn, remote));
+            let hello = Extended::Handshake(self.extension_handshake(turn, slot, remote));
             self.send(turn, slot, Message::Extended(Box::new(hello)));
         } else {
             self.note_peer_up(turn, slot);
@@ -227,16 +227,24 @@ impl Swarm {
         self.peers.push(None);
         (self.peers.len() - 1) as u16
     }
-    fn extension_handshake(&self, turn: &Turn<'_>, remote: SocketAddr) -> ExtensionHandshake {
+    fn extension_handshake(
+        &self,
+        turn: &Turn<'_>,
+        slot: u16,
+        remote: SocketAddr,
+    ) -> ExtensionHandshake {
+        let speaks = turn.config.swarm.speak_shoal;
+        let none = ExtensionIds { shoal: 0, ..ExtensionIds::OURS };
         ExtensionHandshake {
-            ids: ExtensionIds::OURS,
+            ids: if speaks { ExtensionIds::OURS } else { none },
             metadata_size: self.info.as_ref().map(|info| info.raw.len() as u32),
             listen_port: (turn.config.listen_port != 0).then_some(turn.config.listen_port),
             client: Some(turn.config.client_name.into()),
             request_queue: Some(turn.config.swarm.requests_in_max),
             your_ip: Some(remote.ip()),
-            upload_only: self.is_done(),
-            shoal: Some(ShoalHello { version: SHOAL_VERSION, source: self.source }),
+            // Clients close links to who only uploads and shows nothing that they lack.
+            upload_only: self.is_done() && !self.is_veiled(&turn.config.swarm, slot),
+            shoal: speaks.then_some(ShoalHello { version: SHOAL_VERSION, source: self.source }),
         }
     }
     pub(super) fn on_extension_handshake(
@@ -250,7 +258,8 @@ impl Swarm {
         let first = !core::mem::replace(&mut peer.greeted, true);
         // A later handshake without names takes nothing back (BEP 10), as where messages are written.
         if hello.ids != ExtensionIds::default() {
-            peer.ids = hello.ids;
+            let none = ExtensionIds { shoal: 0, ..hello.ids };
+            peer.ids = if turn.config.swarm.speak_shoal { hello.ids } else { none };
         }
         peer.metadata_size = hello.metadata_size.or(peer.metadata_size);
         peer.upload_only = hello.upload_only;
@@ -261,7 +270,7 @@ impl Swarm {
             peer.client = if client == ours { Cow::Borrowed(ours) } else { Cow::Owned(client) };
         }
         if first {
-            peer.shoal = hello.shoal;
+            peer.shoal = hello.shoal.filter(|_| turn.config.swarm.speak_shoal);
             // What it announced before it said that it is a source does not count.
             if peer.is_source() {
                 let blocks = core::mem::take(&mut peer.blocks);
@@ -278,6 +287,9 @@ impl Swarm {
             let listen = peer.hear_port(port);
             let dialed = peer.link.is_dialed();
             self.known.connected(listen, dialed, turn.config.swarm.known_peers_max);
+        }
+        if first && self.peer(slot).is_some_and(Peer::is_shoal) {
+            self.unveil(turn, slot);
         }
         if first {
             self.note_peer_up(turn, slot);
@@ -310,16 +322,10 @@ impl Swarm {
         if let Some(rule) = self.early_fault(slot) {
             return self.disconnect(turn, hub, slot, CloseReason::Protocol(rule));
         }
-        let Some((peer, content)) = self.both(slot) else { return };
-        let held = content.pieces.held();
-        let message = match (peer.fast, held.ones(), held.is_full()) {
-            (true, _, true) => Some(Message::HaveAll),
-            (true, 0, _) => Some(Message::HaveNone),
-            (_, 0, _) => None,
-            _ => Some(Message::Bitfield(bytes::Bytes::copy_from_slice(held.as_bytes()))),
-        };
-        if let Some(message) = message {
-            self.send(turn, slot, message);
+        if self.is_veiled(&turn.config.swarm, slot) {
+            self.veil(turn, hub, slot);
+        } else {
+            self.introduce_held(turn, slot);
         }
         let Some((peer, content)) = self.both(slot) else { return };
         let count = content.pieces.info.layout.piece_count();
@@ -340,6 +346,20 @@ impl Swarm {
             }
         }
         self.take_have(turn, slot, have);
+    }
+    /// Tells a peer of all pieces that we hold.
+    fn introduce_held(&mut self, turn: &mut Turn<'_>, slot: u16) {
+        let Some((peer, content)) = self.both(slot) else { return };
+        let held = content.pieces.held();
+        let message = match (peer.fast, held.ones(), held.is_full()) {
+            (true, _, true) => Some(Message::HaveAll),
+            (true, 0, _) => Some(Message::HaveNone),
+            (_, 0, _) => None,
+            _ => Some(Message::Bitfield(bytes::Bytes::copy_from_slice(held.as_bytes()))),
+        };
+        if let Some(message) = message {
+            self.send(turn, slot, message);
+        }
     }
     /// What was wrong with what a peer said before we knew the title.
     fn early_fault(&self, slot: u16) -> Option<&'static str> {
@@ -480,6 +500,7 @@ impl Swarm {
                         content.copies.withdrawn(piece, bits);
                     }
                 }
+                content.forget_veil(&peer);
                 content.copies.gone(peer.link);
                 content.hashes.on_gone(slot);
                 content.pieces.disown(slot);

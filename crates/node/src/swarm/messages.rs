@@ -144,6 +144,10 @@ impl Swarm {
             content.copies.withdrawn(piece, bits.as_part());
         }
         let full = peer.is_seed();
+        if self.source {
+            self.feed(turn, hub);
+        }
+        let Some(content) = self.content() else { return };
         if content.needs(piece) {
             self.become_interested(turn, slot);
             self.fill(turn, slot);
@@ -223,7 +227,7 @@ impl Swarm {
             false => peer.asked.iter().map(|asked| asked.key).collect(),
         };
         // While it had the piece it was not told that we have it.
-        let ours = had && content.pieces.is_held(piece);
+        let ours = had && content.pieces.is_held(piece) && peer.veil.is_none();
         if ours {
             self.send(turn, slot, Message::Have { piece });
         }

@@ -3,7 +3,7 @@
 //! [`Swarms`] owns what titles share: the table of links, the uplink, the pace of dialing. A [`title::Swarm`] is one title:
 //! its peers, its pieces, its plan. Reading order: `pieces` (states of pieces and blocks), `windows` (what is needed when),
 //! `fetch` (who is asked for what: the scheduler), `verify` (proof, storing, blame), `serve` and `upload` (giving),
-//! `allowed` (what passes a choke), `connect` (links and handshakes), `messages` (what each message does), `cache` and `share`
+//! `allowed` (what passes a choke), `reveal` (what foreign clients see of a source), `connect` (links and handshakes), `messages` (what each message does), `cache` and `share`
 //! (the quota of watched films, and what is given up for it).
 
 mod ahead;
@@ -31,6 +31,7 @@ mod parts;
 mod peer;
 mod pieces;
 mod rate;
+mod reveal;
 mod select;
 mod serve;
 mod share;

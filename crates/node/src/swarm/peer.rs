@@ -19,6 +19,7 @@ use super::audience::Said;
 use super::parts::{Part, Parts};
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
+use super::reveal::Veil;
 use super::upload::Uploads;
 use crate::compact::Addr;
 use crate::config::SwarmConfig;
@@ -201,6 +202,8 @@ pub(crate) struct Peer {
     /// The piece it goes on with in bulk.
     pub(crate) current: Option<u32>,
     pub(crate) uploads: Uploads,
+    /// At a source: what it sees of what we have; `None` when that is everything.
+    pub(super) veil: Option<Box<Veil>>,
     pub(crate) down: Meter,
     pub(crate) up: Meter,
     pub(crate) service: Service,
@@ -258,6 +261,7 @@ impl Peer {
             earned: 0,
             current: None,
             uploads: Uploads::default(),
+            veil: None,
             down: Meter::default(),
             up: Meter::default(),
             service: Service::new(now),

@@ -78,6 +78,7 @@ impl Swarm {
         peer.hear(is_new);
         if is_new {
             self.pump(turn, hub, slot);
+            self.note_veiled(turn, hub, slot, &request);
         }
     }
     /// A request became urgent.
@@ -154,6 +155,7 @@ impl Swarm {
             hub.uplink.leave(title, slot, &mut peer.uploads);
             self.send_block(turn, hub, slot);
             self.pump(turn, hub, slot);
+            self.feed(turn, hub);
         }
     }
     fn send_block(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {

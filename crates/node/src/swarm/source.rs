@@ -177,9 +177,19 @@ impl Copies {
         let blocks = BlockKey::new(piece, 0)..BlockKey::new(piece + 1, 0);
         self.barred.range(blocks).any(|(_, bar)| bar.until > now)
     }
+    /// Whether peers have everything that are no sources.
+    pub(super) fn has_seeds(&self) -> bool {
+        self.seeds > 0
+    }
     /// Whether the block waits for another peer than `link` or went to it lately. In bulk a piece belongs to whoever began
     /// it: halves of it at two peers would be announced by neither.
-    fn is_under_way(&self, key: BlockKey, link: LinkId, now: Instant, bulk: bool) -> bool {
+    pub(super) fn is_under_way(
+        &self,
+        key: BlockKey,
+        link: LinkId,
+        now: Instant,
+        bulk: bool,
+    ) -> bool {
         let (from, until) = if bulk {
             (BlockKey::new(key.piece(), 0), BlockKey::new(key.piece() + 1, 0))
         } else {

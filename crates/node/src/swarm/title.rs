@@ -28,6 +28,7 @@ use super::metadata::Metadata;
 use super::peer::Peer;
 use super::pieces::{BlockKey, Pieces};
 use super::rate::Meter;
+use super::reveal::Veils;
 use super::share::Share;
 use super::source::Copies;
 use super::verify::{Suspects, failure_of};
@@ -112,6 +113,8 @@ pub(super) struct Content {
     pub(super) fresh: Vec<BlockKey>,
     pub(super) suspects: Suspects,
     pub(super) copies: Copies,
+    /// At a source: what foreign clients were shown.
+    pub(super) veils: Veils,
     pub(super) share: Share,
     /// Hash jobs so far: their numbers.
     pub(super) checks: u32,
@@ -279,6 +282,7 @@ impl Swarm {
             fresh: Vec::new(),
             suspects: Suspects::default(),
             copies: Copies::default(),
+            veils: Veils::default(),
             share: Share::default(),
             checks: 0,
             finished: false,

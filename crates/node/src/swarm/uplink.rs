@@ -182,6 +182,10 @@ impl Uplink {
         let waiting = time_of(u64::from(before) * ALLOWED.0 + self.flying, self.peak);
         before >= BOOKED_LEAST && waiting > most
     }
+    /// Bytes/s that it passes on when it has enough to do, as far as it has shown.
+    pub(crate) fn peak(&self) -> u64 {
+        self.peak
+    }
     /// Somebody needs something by a time: little is kept in flight for a while.
     pub(crate) fn hurry(&mut self, now: Instant) {
         self.hurried = Some(now);

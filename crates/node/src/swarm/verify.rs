@@ -545,7 +545,7 @@ impl Swarm {
                 {
                     content.copies.withdrawn(piece, bits.as_part());
                 }
-                if !peer.has_piece(piece) {
+                if !peer.has_piece(piece) && peer.veil.is_none() {
                     self.send(turn, slot, Message::Have { piece });
                 }
             }
@@ -572,7 +572,8 @@ impl Swarm {
             return;
         }
         for slot in self.slots() {
-            if self.peer(slot).is_some_and(|peer| peer.ids.upload_only != 0) {
+            let tells = |peer: &Peer| peer.ids.upload_only != 0 && peer.veil.is_none();
+            if self.peer(slot).is_some_and(tells) {
                 self.send(turn, slot, Message::Extended(Extended::UploadOnly(true).into()));
             }
             if let Some(peer) = self.peer_mut(slot)

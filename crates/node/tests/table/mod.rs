@@ -43,8 +43,21 @@ impl Table {
         Self::with(meta, content, whole)
     }
     pub(crate) fn with(meta: Metainfo, content: Vec<u8>, whole: bool) -> Self {
+        Self::filled(meta, content, whole, false, |_| {})
+    }
+    /// The publisher of a title.
+    pub(crate) fn source(meta: Metainfo, content: Vec<u8>, tune: impl FnOnce(&mut Config)) -> Self {
+        Self::filled(meta, content, true, true, tune)
+    }
+    fn filled(
+        meta: Metainfo,
+        content: Vec<u8>,
+        whole: bool,
+        source: bool,
+        tune: impl FnOnce(&mut Config),
+    ) -> Self {
         let count = meta.info.layout.piece_count();
-        let mut table = Self::empty(Arc::new(meta.info));
+        let mut table = Self::tuned(Arc::new(meta.info), tune);
         if whole {
             table.disk[..content.len()].copy_from_slice(&content);
         }
@@ -52,6 +65,7 @@ impl Table {
             info: Some(Arc::clone(&table.info)),
             piece_layers: meta.piece_layers,
             have: Some(if whole { Bitfield::full(count) } else { Bitfield::new(count) }),
+            source,
             ..setup(table.info.hashes)
         };
         table.give(Input::Command(Command::Add(setup.into())));
@@ -65,8 +79,12 @@ impl Table {
     }
     /// A node without titles, and a disk for one.
     pub(crate) fn empty(info: Arc<Info>) -> Self {
+        Self::tuned(info, |_| {})
+    }
+    fn tuned(info: Arc<Info>, tune: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config { listen_port: 7000, ..Config::default() };
         config.discover.local = false;
+        tune(&mut config);
         let now = Instant::from_millis(1000);
         Self {
             node: Node::new(config.into(), Seed::from_u64(1), now),

@@ -177,6 +177,8 @@ pub(crate) struct World {
     pub(crate) index: Option<Arc<TimeIndex>>,
     /// Blocks that the next one who joins already has on its disk.
     pub(crate) partial: Vec<(u32, Bitfield)>,
+    /// The next one who joins is a source.
+    pub(crate) source: bool,
 }
 
 impl World {
@@ -192,6 +194,7 @@ impl World {
             turns: 0,
             index: None,
             partial: Vec::new(),
+            source: false,
         }
     }
     /// A host with an uplink of `up_rate` bytes/s.
@@ -263,6 +266,7 @@ impl World {
             peers,
             have: (!magnet).then_some(have),
             partial: core::mem::take(&mut self.partial),
+            source: core::mem::take(&mut self.source),
             time_indexes: self.index.iter().map(|index| (0, Arc::clone(index))).collect(),
             ..AddTitle::new(TITLE, info.hashes)
         };

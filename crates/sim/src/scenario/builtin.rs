@@ -15,6 +15,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("e-equal", include_str!("../../scenarios/e-equal.toml")),
     ("e-mixed", include_str!("../../scenarios/e-mixed.toml")),
     ("e-us-u", include_str!("../../scenarios/e-us-u.toml")),
+    ("foreign", include_str!("../../scenarios/foreign.toml")),
     ("faults", include_str!("../../scenarios/faults.toml")),
     ("j", include_str!("../../scenarios/j.toml")),
     ("j-halves", include_str!("../../scenarios/j-halves.toml")),

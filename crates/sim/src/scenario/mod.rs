@@ -25,6 +25,9 @@ pub struct Scenario {
     pub about: String,
     /// Policy used unless another is asked for: a name from `policy::POLICIES`.
     pub policy: String,
+    /// Policy of the ordinary peers, which then are foreign clients: they do not speak Shoal's extension. Empty makes them like
+    /// everybody else.
+    pub foreign: String,
     /// Virtual seconds after which the run ends in any case.
     pub limit_s: f64,
     /// What ends the run earlier: `complete` (every ordinary peer holds everything), `play` (every viewer has seen the
@@ -307,7 +310,7 @@ pub struct NodeLimits {
     pub links_wanted: u32,
     /// Peers of a title from which on viewers look for each other by virtual time slots; 0 leaves the node's own number.
     pub slots_from: u32,
-    /// Unchoke slots; 0 leaves the policy's number.
+    /// Unchoke slots; 0 leaves the policy's number. Of the peers alone where they are foreign clients.
     pub upload_slots: u32,
     /// Seconds of a peer's rate that may be asked of it in bulk; 0 leaves the policy's number.
     pub queue_s: f64,
@@ -361,6 +364,7 @@ impl Default for Scenario {
             name: String::new(),
             about: String::new(),
             policy: "shoal".into(),
+            foreign: String::new(),
             limit_s: 600.0,
             finish: Finish::Both,
             peers: 1,

@@ -45,9 +45,12 @@ impl Scenario {
         self.validate_network()?;
         self.validate_course()?;
         self.validate_faults()?;
-        policy::find(&self.policy)
-            .map(|_| ())
-            .map_err(|what| Fault { key: "policy".to_owned(), what })
+        let named = |key: &str, name: &str| {
+            let fault = |what| Fault { key: key.to_owned(), what };
+            policy::find(name).map(|_| ()).map_err(fault)
+        };
+        named("policy", &self.policy)?;
+        if self.foreign.is_empty() { Ok(()) } else { named("foreign", &self.foreign) }
     }
 
     fn validate_hosts(&self) -> Result<(), Fault> {
@@ -369,6 +372,7 @@ mod tests {
             ("[disk]\nbytes_per_s = 0", "`disk.bytes_per_s`"),
             ("[faults]\nliar_percent = 101", "`faults.liar_percent`: it must be at most 100"),
             ("policy = \"magic\"", "bittorrent-rarest"),
+            ("foreign = \"magic\"", "bittorrent-rarest"),
             ("limit_s = 5.0\n[faults]\nmust_finish = true", "`faults.heal_s`"),
         ] {
             let refused = refusal(text, &[]);
