@@ -3,7 +3,7 @@
 //! `shoal-lab NAME` makes network namespaces, starts separate processes in them, reads bytes from interface counters and
 //! playback from readers of its own, and prints each figure beside its target and what others reach. **Start** at
 //! [`experiments`]; `README.md` beside this crate says what is measured and how the instrument itself is checked.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod content;
 mod experiments;
@@ -17,8 +17,10 @@ mod player;
 mod program;
 mod sim;
 mod source;
+mod tap;
 mod timeline;
 mod watch;
+mod wire;
 mod world;
 
 use std::path::PathBuf;
@@ -50,6 +52,9 @@ struct Cli {
     /// Program under test [default: shoal beside this program]
     #[arg(long, value_name = "PATH")]
     shoal: Option<PathBuf>,
+    /// Delay of each packet on its way from host to host, ms: round trips take twice as long
+    #[arg(long, value_name = "MS", default_value_t = 0, value_parser = clap::value_parser!(u64).range(0..=1000))]
+    delay: u64,
     /// TCP congestion control: bbr, reno, cubic
     #[arg(long, value_name = "NAME", default_value = "bbr")]
     cc: String,
@@ -119,6 +124,7 @@ fn bench(cli: &Cli) -> Tried<Bench> {
         shoal,
         films: own.with_file_name("lab-films"),
         congestion: cli.cc.clone(),
+        delay_ms: cli.delay,
         watch: Watch::listen()?,
     })
 }

@@ -10,7 +10,9 @@
 //! the MTU, so that the counters behind it hold every header that a wire would carry. Offload itself stays on: without it
 //! BBR keeps so little in flight on a path without delay that it is not what runs elsewhere.
 //!
-//! What it does not do: delay beyond the shaper's queue, loss of its own, downlinks (they are as fast as the machine).
+//! With a delay there are no bridge and no cables: each host's interface is one end of `wire.rs`, which holds every frame for that long.
+//!
+//! What it does not do: loss of its own, downlinks (they are as fast as the machine).
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -19,10 +21,13 @@ use std::path::Path;
 use std::process::{self, Child, Command, Stdio};
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 use crate::fault::{Doing, Fault, Tried};
+use crate::tap::Tap;
+use crate::wire::Wire;
 
 /// Where `ip netns` keeps its names.
 const NAMES: &str = "/run/netns";
@@ -47,6 +52,7 @@ pub(crate) struct Net {
     congestion: String,
     names: Vec<String>,
     hosts: usize,
+    wire: Option<Wire>,
 }
 
 /// A machine of the network.
@@ -101,12 +107,17 @@ impl Counters {
 }
 
 impl Net {
-    /// An empty network whose hosts use `congestion` as their TCP congestion control.
-    pub(crate) fn new(congestion: &str) -> Tried<Self> {
+    /// An empty network whose hosts use `congestion` as their TCP congestion control; packets from one to another take
+    /// `delay_ms`.
+    pub(crate) fn new(congestion: &str, delay_ms: u64) -> Tried<Self> {
         sweep();
         let prefix = format!("{PREFIX}{}-", process::id());
-        let mut net =
-            Self { prefix, congestion: congestion.to_owned(), names: Vec::new(), hosts: 0 };
+        let wire = (delay_ms > 0).then(|| Wire::new(Duration::from_millis(delay_ms)));
+        let congestion = congestion.to_owned();
+        let mut net = Self { prefix, congestion, names: Vec::new(), hosts: 0, wire };
+        if net.wire.is_some() {
+            return Ok(net);
+        }
         let hub = net.space("hub")?;
         ip(&["-n", &hub, "link", "add", "br0", "type", "bridge"])?;
         ip(&["-n", &hub, "link", "set", "br0", "up"])?;
@@ -118,23 +129,43 @@ impl Net {
         if self.hosts == HOSTS_MAX {
             return Err(Fault::new(format!("a network has at most {HOSTS_MAX} hosts")));
         }
-        let (hub, space) = (format!("{}hub", self.prefix), self.space(name)?);
+        let space = self.space(name)?;
         let port = format!("p{}", self.hosts);
         self.hosts += 1;
         let last = u8::try_from(self.hosts).map_err(|_| Fault::new("too many hosts"))?;
         let address = Ipv4Addr::new(10, 78, 0, last);
-        ip(&[
-            "-n", &hub, "link", "add", &port, "type", "veth", "peer", "name", "eth0", "netns",
-            &space,
-        ])?;
-        ip(&["-n", &hub, "link", "set", &port, "master", "br0", "up"])?;
+        self.connect(&space, &port)?;
         ip(&["-n", &space, "addr", "add", &format!("{address}/24"), "dev", "eth0"])?;
         ip(&["-n", &space, "link", "set", "eth0", "up"])?;
         if let Some(rate) = uplink {
             shape(&space, rate)?;
         }
-        let space = File::open(Path::new(NAMES).join(&space)).doing("open a namespace")?;
+        let space = open(&space)?;
         Ok(Arc::new(Host { name: name.to_owned(), ip: address, space }))
+    }
+
+    /// Gives a namespace an interface `eth0` and joins its other end to the others: by cable to `port` of the bridge, or to what
+    /// delays.
+    fn connect(&self, space: &str, port: &str) -> Tried<()> {
+        if let Some(wire) = &self.wire {
+            wire.add(inside(&open(space)?, || Tap::open("eth0"))??);
+            return Ok(());
+        }
+        let hub = format!("{}hub", self.prefix);
+        ip(&[
+            "-n", &hub, "link", "add", port, "type", "veth", "peer", "name", "eth0", "netns", space,
+        ])?;
+        ip(&["-n", &hub, "link", "set", port, "master", "br0", "up"])
+    }
+
+    /// Fails when frames were lost where none may be: then this machine was too slow for what was measured.
+    pub(crate) fn check(&self) -> Tried<()> {
+        match self.wire.as_ref().map_or(0, Wire::lost) {
+            0 => Ok(()),
+            lost => Err(Fault::new(format!(
+                "{lost} frames were lost where delay is made: this machine is too busy"
+            ))),
+        }
     }
 
     /// A namespace with a loopback interface and our settings; its full name.
@@ -147,8 +178,7 @@ impl Net {
             ("net/ipv6/conf/default/disable_ipv6", "1"),
             ("net/ipv4/tcp_congestion_control", self.congestion.as_str()),
         ];
-        let space = File::open(Path::new(NAMES).join(&full)).doing("open a namespace")?;
-        inside(&space, || {
+        inside(&open(&full)?, || {
             settings.iter().try_for_each(|(key, value)| {
                 let path = Path::new("/proc/sys").join(key);
                 // A kernel without IPv6 has nothing to switch off.
@@ -191,6 +221,11 @@ impl Host {
         Counters::parse(&text, "eth0")
             .ok_or_else(|| Fault::new(format!("{} has no counters of eth0", self.name)))
     }
+}
+
+/// A namespace by its full name.
+fn open(name: &str) -> Tried<File> {
+    File::open(Path::new(NAMES).join(name)).doing("open a namespace")
 }
 
 /// Runs `work` on a thread of its own inside a network namespace.

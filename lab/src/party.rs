@@ -61,6 +61,7 @@ impl Setup {
             source,
             ("getters_bit_per_s", json!(self.getters)),
             ("viewers_bit_per_s", json!(uplinks)),
+            ("delay_ms", json!(bench.delay_ms)),
             ("congestion", json!(bench.congestion)),
         ]
     }
@@ -151,6 +152,7 @@ pub(crate) fn run(bench: &Bench, setup: &Setup) -> Tried<Party> {
     })?;
     world.end(&mut fetching.iter_mut().collect::<Vec<_>>());
     sources.end();
+    world.net.check()?;
     let (viewers, source) = (viewed, after.since(before));
     Ok(Party { viewers, getters_s, source, length, timeline: timeline.json() })
 }

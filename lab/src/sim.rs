@@ -68,6 +68,9 @@ impl Summary {
         let words = folder.path().join("words");
         let file = fs::File::create(&words).doing("keep what the simulator says")?;
         command.arg(folder.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(file);
+        if bench.delay_ms > 0 {
+            command.args(["--set", &format!("network.rtt_ms={}", 2 * bench.delay_ms)]);
+        }
         for pair in set {
             command.args(["--set", pair]);
         }

@@ -33,6 +33,8 @@ pub(crate) struct Bench {
     pub(crate) films: PathBuf,
     /// TCP congestion control.
     pub(crate) congestion: String,
+    /// Delay from host to host, milliseconds.
+    pub(crate) delay_ms: u64,
     /// When to end.
     pub(crate) watch: Watch,
 }
@@ -65,7 +67,7 @@ impl World {
         let folder = tempfile::Builder::new().prefix("shoal-lab-").tempdir();
         let mut world = Self {
             directory: None,
-            net: Net::new(&bench.congestion)?,
+            net: Net::new(&bench.congestion, bench.delay_ms)?,
             folder: folder.doing("make a folder")?,
             shoal: bench.shoal.clone(),
             watch: bench.watch.run_within(limit_s),

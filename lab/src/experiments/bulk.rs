@@ -120,6 +120,7 @@ pub(crate) fn run(bench: &Bench, choices: &Choices, set: &Set) -> Tried<Report> 
             ("leecher_bit_per_s", json!(LEECHER)),
             ("length_bytes", json!(set.length)),
             ("bound_s", json!((bound * 1000.0).round() / 1000.0)),
+            ("delay_ms", json!(bench.delay_ms)),
             ("congestion", json!(bench.congestion)),
         ],
         ..Report::default()
@@ -207,6 +208,7 @@ fn once(bench: &Bench, set: &Set, bound: f64, number: u32) -> Tried<Found> {
     let cpu = all().filter_map(|peer| peer.program.cpu_s()).sum();
     let mut ending: Vec<&mut Peer> = leechers.iter_mut().chain([&mut source]).collect();
     world.end(&mut ending);
+    world.net.check()?;
     for host in &hosts {
         same(&file, &world.files_of(host).join("file.bin"))?;
     }

@@ -76,6 +76,7 @@ fn point(bench: &Bench, choices: &Choices, count: u32, by: Publisher) -> Tried<R
             ("link_bit_per_s", json!(LEECHER)),
             ("length_bytes", json!(LENGTH)),
             ("bound_s", json!((bound * 1000.0).round() / 1000.0)),
+            ("delay_ms", json!(bench.delay_ms)),
             ("congestion", json!(bench.congestion)),
         ],
         ..Report::default()
@@ -151,6 +152,7 @@ fn once(
     for program in all {
         program.stop();
     }
+    world.net.check()?;
     for host in &hosts {
         same(&file, &world.files_of(host).join("file.bin"))?;
     }

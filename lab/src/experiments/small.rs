@@ -22,8 +22,12 @@ pub(crate) fn run<'b>(
     bench: &'b Bench,
     choices: &'b Choices,
 ) -> impl Iterator<Item = Tried<Report>> + 'b {
-    let parts: [fn(&Bench, &Choices) -> Tried<Report>; 3] =
-        [instrument::run, |bench, choices| bulk::run(bench, choices, &bulk::little()), watching];
+    let parts: [fn(&Bench, &Choices) -> Tried<Report>; 4] = [
+        instrument::run,
+        instrument::delayed,
+        |bench, choices| bulk::run(bench, choices, &bulk::little()),
+        watching,
+    ];
     let once = Choices { runs: Some(choices.runs.unwrap_or(1)), ..*choices };
     parts.into_iter().map(move |part| part(bench, &once))
 }
