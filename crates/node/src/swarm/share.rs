@@ -197,10 +197,6 @@ impl Content {
         let players = self.watches.len().max(1) as u64;
         (quota / 2 / players).max(2 * u64::from(self.pieces.info.layout.piece_length()))
     }
-    /// So many bytes ahead of a player windows reach at most.
-    pub(super) fn ahead_max(&self) -> u64 {
-        self.share.quota.map_or(u64::MAX, |quota| self.ahead(quota))
-    }
     /// Takes new windows and places of players. The windows are cut to what the quota has room for.
     pub(super) fn fit(&mut self, windows: &[Window], heads: &[(ReaderId, u64)]) -> Vec<Window> {
         for watch in &mut self.watches {

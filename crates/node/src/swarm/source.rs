@@ -23,6 +23,7 @@ use super::parts::Part;
 use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::{Content, Swarm};
+use super::watch::Watch;
 use crate::config::SwarmConfig;
 use crate::link::LinkId;
 use crate::time::Instant;
@@ -382,10 +383,9 @@ impl Swarm {
     /// who will have what it needs next.
     pub(super) fn tell_playhead(&mut self, turn: &mut Turn<'_>, to: Option<u16>) {
         let now = turn.now;
-        let window = turn.config.play.window;
         let Some(content) = self.content() else { return };
-        let span = (window, content.ahead_max());
-        let stretch = stretch_of(content.plan.windows(), span, &content.pieces.info.layout);
+        let layout = &content.pieces.info.layout;
+        let stretch = stretch_of(content.plan.windows(), &content.watches, layout);
         let is_news = self.said.is_none_or(|said| said.is_stale(now, &stretch));
         let peers: Vec<u16> = (0u16..)
             .zip(&self.peers)
@@ -564,11 +564,10 @@ pub(super) fn due_for_source(content: &Content, now: Instant, due: Instant) -> I
     }
 }
 
-/// The stretch of the title in which most of what is needed lies. `span` is how far windows reach ahead of a playhead: in time,
-/// and in bytes at most.
+/// The stretch of the title in which most of what is needed lies, from the player on.
 fn stretch_of(
     windows: &[Window],
-    span: (Duration, u64),
+    watches: &[Watch],
     layout: &shoal_wire::metainfo::Layout,
 ) -> Stretch {
     let Some(main) = windows.iter().max_by_key(|window| window.end - window.start) else {
@@ -587,13 +586,13 @@ fn stretch_of(
         piece.get().saturating_mul(layout.blocks_per_piece()).saturating_add(block)
     };
     let last = number(until.saturating_sub(1)).saturating_add(1);
-    // Windows begin where the film here ends: the playhead is a whole window before their end.
-    let back = crate::time::bytes_in(span.0, main.rate).min(span.1) / u64::from(BLOCK_LEN);
-    let back = u32::try_from(back).unwrap_or(u32::MAX);
+    // Windows begin where the film here ends: their player is before that.
+    let leading = watches.iter().filter(|watch| watch.leads_to(from, GAP_MAX));
+    let from = leading.map(Watch::at).max().unwrap_or(from);
     let playing = windows.iter().any(|window| window.playing);
     let pace = main.rate.saturating_mul(1000) / u64::from(BLOCK_LEN);
     Stretch {
-        from: number(from).min(last.saturating_sub(back)),
+        from: number(from).min(last),
         until: last,
         pace: if playing { u32::try_from(pace).unwrap_or(u32::MAX) } else { 0 },
     }
@@ -605,20 +604,28 @@ mod tests {
     use crate::testing::info;
 
     #[test]
-    fn what_lies_behind_a_player_is_not_said_to_be_fetched_where_windows_are_cut() {
+    fn a_stretch_begins_at_the_player_whose_film_reaches_it() {
         let block = u64::from(BLOCK_LEN);
         let info = info(&[600 * block], false);
-        let window = Window {
-            start: 310 * block,
-            end: 340 * block,
-            due: Instant::ZERO,
-            rate: block,
-            playing: true,
+        let stretch = |windows: &[(u64, u64)], watches: &[(u64, u64)]| {
+            let window = |&(start, end): &(u64, u64)| Window {
+                start: start * block,
+                end: end * block,
+                due: Instant::ZERO,
+                rate: block,
+                playing: true,
+            };
+            let windows: Vec<_> = windows.iter().map(window).collect();
+            let reader = |&(at, until): &(u64, u64)| Watch::at_place(at * block, until * block);
+            let watches: Vec<_> = watches.iter().map(reader).collect();
+            let stretch = stretch_of(&windows, &watches, &info.layout);
+            (stretch.from, stretch.until)
         };
-        let from = |ahead_max| {
-            let span = (Duration::from_secs(90), ahead_max);
-            stretch_of(&[window], span, &info.layout).from
-        };
-        assert_eq!((from(u64::MAX), from(40 * block)), (250, 300));
+        assert_eq!(stretch(&[(310, 340)], &[(300, 310)]), (300, 340));
+        assert_eq!(stretch(&[(595, 600)], &[(590, 595)]), (590, 600), "at the end of the film");
+        assert_eq!(stretch(&[(310, 340)], &[(20, 110), (320, 500)]), (310, 340), "of others");
+        assert_eq!(stretch(&[(310, 340), (40, 42)], &[(30, 40), (305, 310)]), (305, 340));
+        assert_eq!(stretch(&[(310, 340)], &[]), (310, 340), "a range that nobody plays");
+        assert_eq!(stretch(&[], &[(300, 310)]), (0, 0), "who needs nothing");
     }
 }

@@ -23,11 +23,23 @@ impl Watch {
     pub(super) fn at(&self) -> u64 {
         self.at
     }
+    /// Whether all from its reader to a byte is here, but for `gap` bytes.
+    pub(super) fn leads_to(&self, byte: u64, gap: u64) -> bool {
+        self.at <= byte && byte <= self.until.saturating_add(gap)
+    }
     /// Its player is there, if it is this one's.
     pub(super) fn on_head(&mut self, reader: ReaderId, at: u64) {
         if self.reader == reader {
             self.at = at;
         }
+    }
+}
+
+#[cfg(test)]
+impl Watch {
+    /// A reader's at `at`, from where all up to `until` is here.
+    pub(super) fn at_place(at: u64, until: u64) -> Self {
+        Self { reader: ReaderId(0), from: at, until, at }
     }
 }
 
