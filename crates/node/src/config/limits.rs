@@ -239,3 +239,19 @@ pub(crate) const HASHES_STEP: Duration = Duration::from_millis(4);
 pub(crate) const HASH_QUESTIONS_MAX: usize = 256;
 /// Those of them that one peer may have.
 pub(crate) const HASH_QUESTIONS_PER_PEER_MAX: usize = 64;
+/// Slots after its own for which a viewer is recorded.
+pub(crate) const SLOTS_RECORDED: i64 = 2;
+/// Two changes of the slot are told no closer than this: who browses jumps often.
+pub(crate) const SLOT_CHANGE_PAUSE: Duration = Duration::from_secs(5);
+/// Peers of the slot are asked for again on demand no closer than this.
+pub(crate) const SLOT_LOOK_PAUSE: Duration = Duration::from_secs(15);
+/// Nobody watches for this long: records are withdrawn. Players close and open as they like.
+pub(crate) const SLOT_GONE_AFTER: Duration = Duration::from_secs(60);
+/// Blocks that are due within this time must have somebody who can give them.
+pub(crate) const PARENTS_NEAR: Duration = Duration::from_secs(20);
+/// Pieces that are looked at: the first ones with free blocks.
+pub(crate) const PARENTS_LOOKED_AT: usize = 4;
+/// With fewer parents others are looked for.
+pub(crate) const PARENTS_FEW: usize = 4;
+/// A link that carried nothing for this long may make room.
+pub(crate) const PARENT_IDLE_AFTER: Duration = Duration::from_secs(5);

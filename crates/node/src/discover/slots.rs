@@ -1,6 +1,6 @@
 //! Rendezvous: viewers who play about the same place of a title find each other by the name of their virtual time slot.
 //!
-//! A viewer in slot `s` is recorded in trackers under the names of `s` and of the [`RECORDED`] slots after it, which it can
+//! A viewer in slot `s` is recorded in trackers under the names of `s` and of the [`SLOTS_RECORDED`] slots after it, which it can
 //! feed, and asks under `s`: the answer holds those who are in `s` and in the slots before it. So ordinary announces are
 //! enough, of any tracker, whoever is asked for is already there, and a clock that is a slot off does no harm. What a
 //! playhead that stands still drifts into, it was recorded for before.
@@ -20,16 +20,8 @@ use shoal_wire::{Hash20, InfoHashes};
 
 use super::round::Round;
 use crate::config::DiscoverConfig;
+use crate::config::limits::{SLOT_CHANGE_PAUSE, SLOT_GONE_AFTER, SLOT_LOOK_PAUSE, SLOTS_RECORDED};
 use crate::time::Instant;
-
-/// Slots after its own for which a viewer is recorded.
-const RECORDED: i64 = 2;
-/// Two changes of the slot are told no closer than this: who browses jumps often.
-const CHANGE_PAUSE: Duration = Duration::from_secs(5);
-/// Peers of the slot are asked for again on demand no closer than this.
-const LOOK_PAUSE: Duration = Duration::from_secs(15);
-/// Nobody watches for this long: records are withdrawn. Players close and open as they like.
-const GONE_AFTER: Duration = Duration::from_secs(60);
 
 /// What is to be told to trackers.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -63,7 +55,7 @@ pub(super) struct Rendezvous {
 
 /// The slots under which a viewer is recorded.
 fn recorded(slot: Option<i64>) -> impl Iterator<Item = i64> {
-    slot.into_iter().flat_map(|slot| slot..=slot.saturating_add(RECORDED))
+    slot.into_iter().flat_map(|slot| slot..=slot.saturating_add(SLOTS_RECORDED))
 }
 
 impl Rendezvous {
@@ -75,7 +67,7 @@ impl Rendezvous {
             // Back where it was. What is told again by its interval still is.
             return;
         }
-        let pause = if slot.is_some() { CHANGE_PAUSE } else { GONE_AFTER };
+        let pause = if slot.is_some() { SLOT_CHANGE_PAUSE } else { SLOT_GONE_AFTER };
         let last = if slot.is_some() { self.asked } else { Some(now) };
         self.due = Some(last.map_or(now, |last| (last + pause).max(now)));
     }
@@ -88,8 +80,8 @@ impl Rendezvous {
     }
     /// Too few of those who are linked have what is needed.
     pub(super) fn on_short(&mut self, now: Instant) {
-        let since = self.asked.map_or(LOOK_PAUSE, |asked| now.since(asked));
-        if self.slot.is_some() && since >= LOOK_PAUSE && self.failures == 0 {
+        let since = self.asked.map_or(SLOT_LOOK_PAUSE, |asked| now.since(asked));
+        if self.slot.is_some() && since >= SLOT_LOOK_PAUSE && self.failures == 0 {
             self.due = Some(now);
         }
     }

@@ -6,24 +6,15 @@
 //! parent but the source, and no use for changing that.
 
 use alloc::vec::Vec;
-use core::time::Duration;
 
 use super::Hub;
 use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::{Content, Swarm};
+use crate::config::limits::{PARENT_IDLE_AFTER, PARENTS_FEW, PARENTS_LOOKED_AT, PARENTS_NEAR};
 use crate::io::CloseReason;
 use crate::time::Instant;
 use crate::turn::{Note, Turn};
-
-/// Blocks that are due within this time must have somebody who can give them.
-const NEAR: Duration = Duration::from_secs(20);
-/// Pieces that are looked at: the first ones with free blocks.
-const LOOKED_AT: usize = 4;
-/// With fewer parents others are looked for.
-const PARENTS_FEW: usize = 4;
-/// A link that carried nothing for this long may make room.
-const IDLE_AFTER: Duration = Duration::from_secs(5);
 
 impl Swarm {
     /// Once a second, and when peers of our slot were found. O(links + free blocks of the first pieces).
@@ -43,12 +34,12 @@ impl Swarm {
         if places == 0 {
             return;
         }
-        let carries = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < IDLE_AFTER);
+        let carries = |at: Option<Instant>| at.is_some_and(|at| now.since(at) < PARENT_IDLE_AFTER);
         let is_idle = |peer: &Peer| {
             peer.link.is_dialed()
                 && !peer.has_all()
                 && !peer.is_source()
-                && now.since(peer.opened) >= IDLE_AFTER
+                && now.since(peer.opened) >= PARENT_IDLE_AFTER
                 && !carries(peer.last_block)
                 && !carries(peer.fed)
                 && !feeds(peer)
@@ -70,8 +61,8 @@ fn needs(content: &Content, now: Instant) -> Option<Vec<BlockKey>> {
     let mut needs: Vec<BlockKey> = Vec::new();
     let mut free = content.plan.free();
     while let Some((due, key)) = free.next()
-        && due <= now + NEAR
-        && needs.len() < LOOKED_AT
+        && due <= now + PARENTS_NEAR
+        && needs.len() < PARENTS_LOOKED_AT
     {
         needs.push(key);
         free.skip_piece();
