@@ -324,7 +324,8 @@ impl Swarm {
         let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
         // Who watches has time to get from others what they have and he needs later.
         let is_far = due.is_none_or(|due| due > now + FAR);
-        let watches = peer.plays.is_some_and(|said| said.stretch.pace > 0);
+        let watches =
+            peer.plays.is_some_and(|said| said.stretch.from != said.stretch.until);
         // Who waits for its first frame goes before bulk, never seen or not.
         let timed = due.is_some();
         let [bulk, by_time] = copies.waiting;
