@@ -395,12 +395,17 @@ impl Swarm {
         } else if record.abusive > ABUSIVE_MAX {
             "it asked for far more than it may"
         } else if record.rejected > REJECTED_MAX && !delivered {
-            "it announced pieces and refused every request for them"
+            let rule = "it announced pieces and refused every request for them";
+            // A Shoal peer may turn down what it has no time for.
+            if peer.is_shoal() {
+                return self.part_from(turn, hub, slot, rule);
+            }
+            rule
         } else if record.broken > BROKEN_MAX
             && !delivered
             && peer.owed_for(turn.now) >= BROKEN_AFTER
         {
-            "it announced pieces and never sent any"
+            return self.part_from(turn, hub, slot, "it announced pieces and never sent any");
         } else {
             return;
         };

@@ -84,13 +84,7 @@ impl Swarm {
                     self.take_back(turn, slot, 0);
                     return self.fill(turn, slot);
                 }
-                let link = peer.link;
-                return self.ban(
-                    turn,
-                    hub,
-                    link,
-                    CloseReason::Protocol("it announced pieces and never sent any"),
-                );
+                return self.part_from(turn, hub, slot, "it announced pieces and never sent any");
             }
         }
         self.forget_withdrawn(turn, slot);
@@ -115,6 +109,21 @@ impl Swarm {
             });
         }
         self.disconnect(turn, hub, slot, reason);
+    }
+    /// Closes a link to a peer that is of no use. An honest peer that others ask for more than it has looks the same as one that
+    /// gives nothing on purpose: it is named and not dialed again soon, but not shut out.
+    pub(super) fn part_from(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        why: &'static str,
+    ) {
+        if let Some(peer) = self.peer(slot) {
+            let remote = peer.listen().unwrap_or_else(|| peer.remote());
+            turn.tell(Event::Dropped { remote, reason: CloseReason::Protocol(why) });
+        }
+        self.disconnect(turn, hub, slot, CloseReason::NotNeeded);
     }
     /// Withdrawn requests that were never answered.
     fn forget_withdrawn(&mut self, turn: &mut Turn<'_>, slot: u16) {
