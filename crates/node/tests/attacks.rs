@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use shoal_node::io::{CloseReason, Input, Job, Outcome};
+use shoal_node::io::{CloseReason, Command, Event, Input, Job, Outcome};
 use shoal_node::link::LinkId;
 use shoal_wire::InfoHashes;
 use shoal_wire::merkle;
@@ -178,6 +178,52 @@ fn who_falls_silent_in_the_middle_of_a_trade_is_met_again_at_another_address() {
     table.pass(60);
     table.meet_at(9, public(3, 5000), shake(hash, 7));
     assert_eq!(table.links(), [1, 5]);
+}
+
+/// What was asked since the last call, with due times and without.
+fn asked_kin(table: &mut Table) -> Vec<BlockRequest> {
+    let sent = core::mem::take(&mut table.sent);
+    let asked = |(_, message)| match message {
+        Message::Request(request) => vec![request],
+        Message::Extended(extended) => match *extended {
+            Extended::Shoal(ShoalMessage::Requests(list)) => {
+                list.into_iter().map(|asked| asked.block).collect()
+            }
+            _ => vec![],
+        },
+        _ => vec![],
+    };
+    sent.into_iter().flat_map(asked).collect()
+}
+
+/// A Shoal peer whose uplink others fill turns down what it has no time for, again and again, and takes requests that it never comes
+/// to. A viewer leaves it, and does not call it a liar.
+#[test]
+fn a_peer_that_has_no_time_is_left_and_not_shut_out() {
+    for rejects in [true, false] {
+        let (meta, content) = title(6_000_000, PIECE, Version::Hybrid);
+        let mut table = Table::with(meta, content, false);
+        let hash = table.hash();
+        table.meet_kin(1, hash, 1);
+        offer(&mut table, 1);
+        let reader = shoal_node::link::ReaderId(1);
+        let title = world::TITLE;
+        table.give(Input::Command(Command::Play { reader, title, file: 0, at_ms: 0 }));
+        for _ in 0..9000 {
+            if table.links().is_empty() {
+                break;
+            }
+            let asked = asked_kin(&mut table);
+            for request in asked.into_iter().filter(|_| rejects) {
+                table.say(1, Message::Reject(request));
+            }
+            table.pass_ms(100);
+        }
+        assert!(table.links().is_empty(), "it is asked for ever");
+        assert!(table.banned.is_empty(), "it was shut out");
+        let named = |event: &Event| matches!(event, Event::Dropped { .. });
+        assert!(table.told.iter().any(named), "it is not named");
+    }
 }
 
 #[test]

@@ -41,6 +41,8 @@ const THICK: Duration = Duration::from_secs(5);
 const QUICK: Duration = Duration::from_millis(500);
 /// A request that is due within this time is answered by a source although others have the block.
 pub(super) const URGENT: Duration = Duration::from_secs(1);
+/// What is due within this time cannot wait until a piece is whole at who only fetches.
+const SOON: Duration = Duration::from_secs(3);
 /// Who has waited this long for its first frame may ask like one that plays.
 const START_PATIENCE: Duration = Duration::from_secs(2);
 /// Before it, a source that has nothing better to do helps with what is due within this time.
@@ -199,6 +201,10 @@ impl Copies {
         let counts = |given: &Given| given.until.is_none_or(|until| until > now);
         self.given.range(from..until).any(|(_, given)| given.link != link && counts(given))
     }
+    /// Whether a block went to somebody who only fetches, or waits for him.
+    fn is_in_bulk(&self, key: BlockKey) -> bool {
+        self.given.get(&key).is_some_and(|given| !given.timed)
+    }
     /// Sends a peer to others for a block. Whether it comes from there: then it was in vain.
     fn is_in_vain(&mut self, key: BlockKey, link: LinkId, now: Instant) -> bool {
         if self.refused.get(&(key, link)).is_some_and(|until| *until > now) {
@@ -322,17 +328,18 @@ impl Swarm {
         let copies = &mut content.copies;
         let elsewhere = copies.is_elsewhere(key, &content.availability);
         let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
+        // Who only fetches announces whole pieces: who watches cannot wait for that.
+        let waits_long = due.is_some_and(|due| due <= now + SOON) && copies.is_in_bulk(key);
         // Who watches has time to get from others what they have and he needs later.
         let is_far = due.is_none_or(|due| due > now + FAR);
-        let watches =
-            peer.plays.is_some_and(|said| said.stretch.from != said.stretch.until);
+        let watches = peer.plays.is_some_and(|said| said.stretch.from != said.stretch.until);
         // Who waits for its first frame goes before bulk, never seen or not.
         let timed = due.is_some();
         let [bulk, by_time] = copies.waiting;
         // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
         let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
         let is_busy = by_time > 0 || (!timed && (bulk > 0 || is_fresh));
-        if can_wait && (under_way || (elsewhere && watches && is_far)) {
+        if can_wait && ((under_way && !waits_long) || (elsewhere && watches && is_far)) {
             return Verdict::TurnDown;
         }
         if can_wait && elsewhere && is_busy && !(timed && copies.is_in_vain(key, link, now)) {
