@@ -7,7 +7,7 @@ A PART is the name of a table or of a group of them (`sim`, `policies`, `crowd`,
 `<!-- results: NAME -->` and `<!-- end: NAME -->` in the document everything is written by this program: the command, then the
 table. What stands outside is written by hand and left alone. `--check` runs nothing and says whether parts, marks and commands
 agree, as `./check scripts` does. `--keep` takes what an earlier run left in DIR (out/results) instead of running again.
-SHOAL_BIN names the program (target/sim/shoal of this tree, or target/release/shoal); `lab` needs root and shoal-lab beside it.
+SHOAL_BIN names the program; without it that of this tree is built first. `lab` needs root.
 Parts of `policies`, `crowd` and `lab` take from minutes to hours: nothing runs unless it is named.
 """
 
@@ -218,7 +218,7 @@ def all_parts() -> Iterator[Part]:
         [START[0], ("worst", "startup_ms", "max", seconds), *STALLS, BOUND, COPIES],
     )
     yield simulated(
-        "sim.a", "sim run {scenario} --seeds 1..4",
+        "sim.a", "sim run {scenario} --seeds 1..10",
         [{"scenario": f"a-{one}"} for one in ("burst", "burst-capped", "poisson", "poisson-capped")],
         [*START, *STALLS, COPIES, ("efficiency", "data_efficiency", "mean", percent),
          ("at IP level", "wire_efficiency", "mean", percent), CONTROL],
@@ -306,10 +306,11 @@ def named(part: Part, pattern: str) -> bool:
 def bench_of(args: argparse.Namespace) -> Bench:
     """The programs of this tree, unless others are named."""
     target = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target"))
-    places = [Path(os.environ["SHOAL_BIN"])] if "SHOAL_BIN" in os.environ else [target / "sim/shoal", target / "release/shoal"]
-    shoal = next((place for place in places if place.exists()), None)
-    if shoal is None:
-        raise SystemExit("results: there is no program; run cargo build --profile sim -p shoal-app, or name one with SHOAL_BIN")
+    if "SHOAL_BIN" not in os.environ:
+        subprocess.run(["cargo", "build", "--release", "--quiet", "-p", "shoal-app", "-p", "shoal-lab"], cwd=ROOT, check=True)
+    shoal = Path(os.environ.get("SHOAL_BIN", target / "release/shoal"))
+    if not shoal.exists():
+        raise SystemExit(f"results: there is no program {shoal}")
     return Bench(shoal.resolve(), target / "release/shoal-lab", Path(args.out), args.keep)
 
 
