@@ -134,7 +134,7 @@ fn a_copied_name_does_not_end_a_link_over_which_film_came() {
     let name = |id| Handshake { fast: true, ..shake(hash, id) };
     // Of two links in opposite directions the one dialed by the greater name stays: the copy comes from that side.
     for id in [0, 255] {
-        let dial = shoal_node::io::Command::Peers { title: world::TITLE, peers: vec![seed] };
+        let dial = Command::Peers { title: world::TITLE, peers: vec![seed] };
         table.give(Input::Command(dial));
         let link = table.dialed.last().expect("it is dialed").0.0;
         table.meet_at(link, seed, name(id));
@@ -489,10 +489,7 @@ fn a_hybrid_met_under_its_old_name_is_met_again_under_its_new_one() {
         panic!("two names")
     };
     let peers = vec![public(1, 80), public(2, 80)];
-    table.give(Input::Command(shoal_node::io::Command::Peers {
-        title: world::TITLE,
-        peers: peers.clone(),
-    }));
+    table.give(Input::Command(Command::Peers { title: world::TITLE, peers: peers.clone() }));
     let dialed = core::mem::take(&mut table.dialed);
     assert_eq!(dialed.len(), 2);
     for (&(link, remote), offers) in dialed.iter().zip([true, false]) {
