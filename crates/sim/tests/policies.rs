@@ -58,12 +58,17 @@ fn run(policy: &str, seeds: std::ops::RangeInclusive<u64>, set: &[&str]) -> Repo
 fn no_policy_is_ignored_and_none_breaks_a_rule() {
     let strangers = &["foreign=bittorrent-rarest"][..];
     let ships = |set: &[&str]| run("shoal", 1..=1, set).trace_hash();
-    let (ours, theirs) = (ships(&[]), ships(strangers));
+    let crowd = &["lookup.find=directory", "node.slots_from=1"][..];
+    let (ours, theirs, many) = (ships(&[]), ships(strangers), ships(crowd));
     assert_ne!(ours, theirs, "foreign peers are as ours");
     for policy in POLICIES.iter().filter(|policy| policy.name != "shoal") {
-        // What a source shows to foreign clients does not matter where there are none.
-        let is_foreign = policy.name == "shoal-no-super-seeding";
-        let (set, ships) = if is_foreign { (strangers, &theirs) } else { (&[][..], &ours) };
+        let (set, ships) = match policy.name {
+            // What a source shows to foreign clients does not matter where there are none.
+            "shoal-no-super-seeding" => (strangers, &theirs),
+            // Where all know all nobody is looked for.
+            "shoal-no-rendezvous" => (crowd, &many),
+            _ => (&[][..], &ours),
+        };
         let report = run(policy.name, 1..=1, set);
         assert_eq!(report.broken().count(), 0, "{policy:?}");
         assert_ne!(report.trace_hash(), *ships, "{policy:?} changes nothing");

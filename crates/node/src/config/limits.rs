@@ -239,6 +239,8 @@ pub(crate) const HASHES_STEP: Duration = Duration::from_millis(4);
 pub(crate) const HASH_QUESTIONS_MAX: usize = 256;
 /// Those of them that one peer may have.
 pub(crate) const HASH_QUESTIONS_PER_PEER_MAX: usize = 64;
+/// Who rejects so many requests in a row that are not needed by a time is not believed any more to have the piece of the last.
+pub(crate) const REFUSALS_MAX: u32 = 8;
 /// Slots after its own for which a viewer is recorded.
 pub(crate) const SLOTS_RECORDED: i64 = 2;
 /// Two changes of the slot are told no closer than this: who browses jumps often.

@@ -14,7 +14,8 @@ use super::pieces::{BlockKey, BlockState};
 use super::title::{Phase, Swarm, Task};
 use super::windows::due_from_ms;
 use crate::config::limits::{
-    BEGUN_PIECES_MAX, LARGE_NOISE, QUESTIONS_MIN, SPAN_BLOCKS_MAX, SPANS_MAX, STALE_BLOCKS,
+    BEGUN_PIECES_MAX, LARGE_NOISE, QUESTIONS_MIN, REFUSALS_MAX, SPAN_BLOCKS_MAX, SPANS_MAX,
+    STALE_BLOCKS,
 };
 use crate::io::{CloseReason, Job};
 use crate::link::LinkId;
@@ -334,6 +335,7 @@ impl Swarm {
             peer.turn_away(turn.now);
         } else {
             peer.record.rejected += 1;
+            peer.record.refusals += 1;
             // What it rejects it does not seem to have.
             let counts = !peer.is_source();
             if peer.blocks.clear(key.piece(), key.block()) && counts {
@@ -342,6 +344,10 @@ impl Swarm {
         }
         if !self.release(turn, slot, key) {
             return;
+        }
+        // Or else it would be asked for ever, and nobody who has the piece would be.
+        if self.peer(slot).is_some_and(|peer| peer.record.refusals >= REFUSALS_MAX) {
+            self.on_dont_have(turn, slot, key.piece());
         }
         self.leave_alone(turn, slot);
         if !chokes {

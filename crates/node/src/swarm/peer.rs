@@ -104,6 +104,8 @@ pub(crate) struct Record {
     pub(crate) unsolicited: u32,
     /// Requests it rejected although it had announced the piece and did not choke.
     pub(crate) rejected: u32,
+    /// The same, but without a time by which they are needed, in a row since its last block.
+    pub(crate) refusals: u32,
     /// Requests it left unanswered until somebody else was asked, since its last block.
     pub(crate) broken: u32,
     /// Requests above the limit, to pieces we do not have, or malformed.

@@ -95,6 +95,7 @@ impl Swarm {
             peer.last_block = Some(now);
             peer.busy = None;
             peer.record.broken = peer.record.broken.saturating_sub(1);
+            peer.record.refusals = 0;
             if !peer.service.is_measured() {
                 peer.earned = (peer.earned + 1).min(64);
             }

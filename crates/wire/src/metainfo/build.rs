@@ -107,7 +107,7 @@ pub struct TitleExtras {
     pub private: bool,
     /// Unix time of publishing, milliseconds; 0 leaves it out.
     pub published_unix_ms: u64,
-    /// Length of a virtual time slot, milliseconds; 0 for [`SLOT_MS`](crate::slot::SLOT_MS), which is not written.
+    /// Length of a virtual time slot, milliseconds; 0 for [`SLOT_MS`], which is not written.
     pub slot_ms: u64,
     /// Films and their time indexes, both by index in the list that was given to [`TitlePlan::new`].
     pub time_indexes: Vec<TimeIndexRef>,
