@@ -96,14 +96,14 @@ def meet(world: World) -> None:
     """One is recorded for the slots that it can feed, moves with a jump, and is met by who begins to play just behind it."""
     stage = Stage(world)
     first, program, url = stage.viewer("first")
-    time.sleep(2)
+    time.sleep(2)  # Long enough for a record that must not be made.
     world.check(stage.recorded(first) == [], "it is recorded in slots and does not play")
     player = Reader(first, url, RATE)
     world.until(15, "it is recorded in its slots", lambda: is_near(stage.recorded(first), stage.slot_now(player.taken / RATE)), 0.2)
     stage.gather(40)
     for name in ("second", "third", "fourth"):
         host, other, film = stage.viewer(name)
-        time.sleep(4)
+        time.sleep(4)  # Long enough for all that the tracker named to be dialed.
         is_linked = lambda: any(peer["address"].startswith(f"{first.ip}:") for peer in api_title(host, "127.0.0.1:8080", stage.infohash)["peer_list"])  # noqa: E731
         if not is_linked():
             break

@@ -111,8 +111,8 @@ pub(crate) const HEDGE_GAIN: Duration = Duration::from_millis(1000);
 /// Before the first frame what is due within this time may be asked of a source as well, beyond the budget, when it is late: on
 /// uplinks that others fill it waits, and who watches waits with it.
 pub(crate) const HEDGE_START_DUE: Duration = Duration::from_millis(1000);
-/// That is done while the source would answer within this time.
-pub(crate) const HEDGE_START_QUICK: Duration = Duration::from_millis(500);
+/// A source that would answer within this time helps to start, and is asked sooner by who has little film ahead.
+pub(crate) const SOURCE_QUICK: Duration = Duration::from_millis(500);
 /// Broken promises since a peer's last block after which it is snubbed.
 pub(crate) const BROKEN_SNUB: u32 = 4;
 /// A peer that says nothing for so long in the middle of a trade may be met again at another address, which ends links silently.

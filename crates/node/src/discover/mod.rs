@@ -107,6 +107,8 @@ impl Discover {
                     known.slot_hashes = info.hashes;
                     if info.private {
                         known.exchange = Exchange::default();
+                        // Its tracker may have told of a crowd before the magnet proved private.
+                        known.rendezvous = Rendezvous::default();
                     }
                 }
             }

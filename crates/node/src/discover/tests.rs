@@ -700,6 +700,16 @@ fn small_and_private_titles_need_no_slots() {
 }
 
 #[test]
+fn a_magnet_that_proves_private_uses_no_slots_though_its_tracker_told_of_a_crowd() {
+    let mut stage = Stage::new();
+    let said = stage.join(None, &[&["http://a/announce"]]);
+    serve(&mut stage, said, 1000, "10.0.0.1:5");
+    stage.note(Note::Ready { title: TITLE, info: info(&[1000], true) });
+    assert!(stage.note(IN_SLOT).fetches.is_empty());
+    assert!(stage.note(Note::Short { title: TITLE }).fetches.is_empty());
+}
+
+#[test]
 fn a_tracker_that_refuses_slots_is_asked_ever_less_often() {
     let mut stage = Stage::new();
     let said = stage.join(Some(false), &[&["http://a/announce"]]);

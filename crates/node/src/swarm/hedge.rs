@@ -14,7 +14,7 @@ use super::title::{Content, Swarm};
 use crate::config::Scheduler;
 use crate::config::limits::{
     BROKEN_SNUB, HEDGE_AGAIN, HEDGE_BUDGET_BASE, HEDGE_GAIN, HEDGE_ROUND_MAX, HEDGE_START_DUE,
-    HEDGE_START_QUICK,
+    SOURCE_QUICK,
 };
 use crate::time::Instant;
 use crate::turn::Turn;
@@ -75,7 +75,7 @@ impl Swarm {
         let second = if alone || !is_free { None } else { self.best_for(turn, key, only_source) };
         let is_quick = |slot: &u16| {
             self.peer(*slot).is_some_and(|peer| {
-                peer.is_source() && peer.service.arrival(now, BLOCK_LEN) <= now + HEDGE_START_QUICK
+                peer.is_source() && peer.service.arrival(now, BLOCK_LEN) <= now + SOURCE_QUICK
             })
         };
         let second = second.filter(|slot| !only_source || is_quick(slot));

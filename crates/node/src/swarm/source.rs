@@ -25,6 +25,7 @@ use super::pieces::BlockKey;
 use super::title::{Content, Swarm};
 use super::watch::Watch;
 use crate::config::SwarmConfig;
+use crate::config::limits::SOURCE_QUICK;
 use crate::link::LinkId;
 use crate::time::Instant;
 use crate::turn::{Turn, Window};
@@ -37,8 +38,6 @@ const THIN: Duration = Duration::from_millis(1500);
 const EARLY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(3));
 /// one who has more than this asks later again.
 const THICK: Duration = Duration::from_secs(5);
-/// Sources that would answer within this time are asked sooner.
-const QUICK: Duration = Duration::from_millis(500);
 /// A request that is due within this time is answered by a source although others have the block.
 pub(super) const URGENT: Duration = Duration::from_secs(1);
 /// What is due within this time cannot wait until a piece is whole at who only fetches.
@@ -97,7 +96,7 @@ pub(super) struct Copies {
     refused: BTreeMap<(BlockKey, LinkId), Instant>,
     /// Elsewhere: how much sooner than in the last moment sources are asked.
     early: Duration,
-    /// What sources turned down.
+    /// Elsewhere: what sources turned down.
     barred: BTreeMap<BlockKey, Bar>,
 }
 
@@ -507,7 +506,7 @@ impl Gate<'_> {
         if content.plan.is_playing() {
             let answer = source.service.quiet_answer(BLOCK_LEN);
             // One that is busy has nothing to give sooner.
-            let is_quick = source.service.arrival(now, BLOCK_LEN) <= now + QUICK;
+            let is_quick = source.service.arrival(now, BLOCK_LEN) <= now + SOURCE_QUICK;
             let early = if is_quick { content.copies.early } else { Duration::ZERO };
             due <= now + answer + LAST_MOMENT + early
                 || (!elsewhere && self.is_ours(content, key))
