@@ -27,6 +27,7 @@ use alloc::vec::Vec;
 use core::net::SocketAddr;
 
 use shoal_wire::lsd::LOCAL_TITLES_SENT_MAX;
+use shoal_wire::metainfo::Info;
 use shoal_wire::peer::{BLOCK_LEN, Extended, Message, PexMessage};
 use shoal_wire::tracker::{Announce, AnnounceEvent};
 use shoal_wire::{Hash20, InfoHashes};
@@ -103,13 +104,7 @@ impl Discover {
             }
             Note::Ready { title, info } => {
                 if let Some(known) = self.titles.get_mut(title) {
-                    (known.ready, known.private) = (true, Some(info.private));
-                    known.slot_hashes = info.hashes;
-                    if info.private {
-                        known.exchange = Exchange::default();
-                        // Its tracker may have told of a crowd before the magnet proved private.
-                        known.rendezvous = Rendezvous::default();
-                    }
+                    known.on_ready(info);
                 }
             }
             Note::Finished { title, fetched: true } => {
@@ -452,6 +447,16 @@ impl Discover {
 }
 
 impl Title {
+    /// Its metadata is known. For a private title nobody but its trackers is asked and told.
+    fn on_ready(&mut self, info: &Info) {
+        (self.ready, self.private) = (true, Some(info.private));
+        self.slot_hashes = info.hashes;
+        if info.private {
+            self.exchange = Exchange::default();
+            // Its tracker may have told of a crowd before the magnet proved private.
+            self.rendezvous = Rendezvous::default();
+        }
+    }
     /// A round is over: who its peers are, if they are of use.
     fn on_round(&mut self, turn: &Turn<'_>, round: &Round) -> Option<Found> {
         let (now, config) = (turn.now, &turn.config.discover);
