@@ -74,7 +74,7 @@ pub(crate) const LINK_PROBE_EVERY: Duration = Duration::from_secs(5);
 /// A link on which nothing that was sent is confirmed for this long is dead: a pulled cable, an address that changed.
 pub(crate) const LINK_UNCONFIRMED: Duration = Duration::from_secs(45);
 /// Aim of the queue in front of a link, milliseconds of its rate.
-pub(crate) const OUTBOX_QUEUE_MS: u32 = 200;
+pub(crate) const OUTBOX_QUEUE_MS: u32 = 60;
 /// Least limit of that queue, bytes: two blocks, or a slow link would idle between them.
 pub(crate) const OUTBOX_LIMIT_MIN: u32 = 40 << 10;
 /// Its first limit, bytes, on a link whose rate is not known.

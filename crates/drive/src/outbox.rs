@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fast_link_gets_more_and_a_slow_one_a_fifth_of_a_second() {
+    fn a_fast_link_gets_more_and_a_slow_one_two_blocks() {
         let mut outbox = Outbox::new();
         let start = Instant::now();
         for _ in 0..10 {
