@@ -33,7 +33,7 @@ use crate::turn::{Turn, Window, WindowCause};
 const SPARE_AT_SOURCE: usize = 4;
 /// Where they are urgent they may be worth this much film. What its uplink holds already, bulk for others most of all, comes first, and a queue that
 /// covers only a round trip of a quiet path would bring a quarter of what is needed, for ever.
-const SPARE_TIME: Duration = Duration::from_millis(300);
+const SPARE_TIME: Duration = Duration::from_millis(600);
 /// Blocks due within this time are urgent.
 const URGENT: Duration = Duration::from_secs(3);
 /// With something missing that is due within this time, nothing is fetched that nobody waits for.
