@@ -486,7 +486,7 @@ impl Swarm {
         let Some(mut peer) = self.peers.get_mut(usize::from(slot)).and_then(Option::take) else {
             return;
         };
-        hub.uplink.forget(self.title, slot, &mut peer.uploads);
+        hub.uplink.forget(turn.now, self.title, slot, &mut peer.uploads);
         match &mut self.phase {
             Phase::Ready(content) => {
                 match &peer.have {

@@ -30,6 +30,7 @@ mod parents;
 mod parts;
 mod peer;
 mod pieces;
+mod precedence;
 mod rate;
 mod reveal;
 mod select;

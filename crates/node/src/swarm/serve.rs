@@ -135,12 +135,7 @@ impl Swarm {
         self.read_ahead(turn, slot);
         let title = self.title;
         let Some(peer) = self.peer_mut(slot) else { return };
-        hub.uplink.count(turn.now, &mut peer.uploads);
-        if peer.uploads.sendable().is_none() {
-            hub.uplink.leave(title, slot, &mut peer.uploads);
-        } else {
-            hub.uplink.wait(turn.now, title, slot, &mut peer.uploads);
-        }
+        hub.uplink.settle(turn.now, title, slot, &mut peer.uploads);
     }
     /// Looks for links whose other end takes nothing, when they might hold back the others. O(links).
     pub(super) fn look_for_stuck(&mut self, turn: &Turn<'_>, hub: &mut Hub) {
@@ -165,7 +160,7 @@ impl Swarm {
         let (request, link) = (wanted.request, peer.link);
         let length = request.length;
         let rtt = if peer.service.has_rtt() { peer.service.rtt() } else { Duration::ZERO };
-        hub.uplink.spend(length, rtt, &mut peer.uploads);
+        hub.uplink.spend(now, length, rtt, &mut peer.uploads);
         peer.up.add(now, u64::from(length));
         peer.taken += u64::from(length);
         peer.fed = Some(now);
@@ -377,7 +372,7 @@ impl Swarm {
             let title = self.title;
             if let Some(peer) = self.peer_mut(slot).filter(|peer| peer.uploads.sendable().is_none())
             {
-                hub.uplink.leave(title, slot, &mut peer.uploads);
+                hub.uplink.settle(turn.now, title, slot, &mut peer.uploads);
             }
         }
     }

@@ -11,6 +11,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::audit::equal;
+use super::precedence::{Pace, Precedence};
 use super::upload::{Class, SOON, URGENT, Uploads};
 use crate::link::TitleId;
 use crate::time::{Instant, bytes_in, time_of};
@@ -41,6 +42,8 @@ pub(crate) struct Uplink {
     passed: u64,
     /// Since when the rate is measured, and what had passed by then.
     measured: (Instant, u64),
+    /// The rate that was measured last, bytes/s.
+    rate: u64,
     /// Bytes/s that the uplink passes on when it has enough to do.
     peak: u64,
     /// Mean round trip of the links that blocks are given to.
@@ -50,6 +53,11 @@ pub(crate) struct Uplink {
     /// Requests of all links that are needed by a time and wait.
     /// Those of them that are needed soon come first.
     timed: [u32; 2],
+    /// Whether what has time waits for who starves.
+    precedence: Precedence,
+    pace: Pace,
+    /// What has time waits for its pace until then.
+    paced_until: Option<Instant>,
 }
 
 /// `allowed` changes at most this often.
@@ -100,10 +108,14 @@ impl Default for Uplink {
             allowed: 2 * ALLOWED.0,
             passed: 0,
             measured: (Instant::ZERO, 0),
+            rate: 0,
             peak: PEAK_UNKNOWN,
             rtt: Duration::ZERO,
             hurried: None,
             timed: [0, 0],
+            precedence: Precedence::default(),
+            pace: Pace::default(),
+            paced_until: None,
         }
     }
 }
@@ -115,8 +127,29 @@ impl Uplink {
         self.tokens = 0;
         self.filled = now;
     }
+    /// Finds the place of a link in the order after its requests or its credit changed.
+    pub(crate) fn settle(
+        &mut self,
+        now: Instant,
+        title: TitleId,
+        slot: u16,
+        uploads: &mut Uploads,
+    ) {
+        self.count(now, uploads);
+        self.starve(now, uploads.is_starving(now), uploads);
+        if uploads.sendable().is_some() {
+            self.wait(now, title, slot, uploads);
+        } else {
+            self.leave(title, slot, uploads);
+        }
+    }
+    fn starve(&mut self, now: Instant, is: bool, uploads: &mut Uploads) {
+        if core::mem::replace(&mut uploads.starving, is) != is {
+            self.precedence.starves(now, self.passed, is);
+        }
+    }
     /// Puts a link that has something to send into the order.
-    pub(crate) fn wait(&mut self, now: Instant, title: TitleId, slot: u16, uploads: &mut Uploads) {
+    fn wait(&mut self, now: Instant, title: TitleId, slot: u16, uploads: &mut Uploads) {
         let (class, ages) = uploads.class(now);
         if uploads.queue.front().is_some_and(|wanted| wanted.due.is_some()) {
             self.hurry(now);
@@ -148,7 +181,11 @@ impl Uplink {
     }
     /// The link that may send a block now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
-        let &(_, served, title, slot) = self.order.first()?;
+        let &(class, served, title, slot) = self.order.first()?;
+        self.paced_until = None;
+        if class >= Class::Later && self.gives_way(now) {
+            return None;
+        }
         if self.is_full(now) {
             // Where bulk leaves room for who watches, more in flight is not what is missing.
             self.held_back |= self.flying >= self.allowed;
@@ -161,8 +198,18 @@ impl Uplink {
         self.clock = self.clock.max(served);
         Some((title, slot))
     }
+    /// Whether what has time must wait, be it that others come first or that enough is on its way.
+    fn gives_way(&mut self, now: Instant) -> bool {
+        if self.precedence.holds(now, self.passed, self.peak, self.rtt) {
+            return true;
+        }
+        let ready = self.pace.ready(now, self.peak);
+        let waits = self.is_hurried(now) && ready > now;
+        self.paced_until = Some(ready).filter(|_| waits);
+        waits
+    }
     /// Counts the requests of a link that are needed by a time, after they changed.
-    pub(crate) fn count(&mut self, now: Instant, uploads: &mut Uploads) {
+    fn count(&mut self, now: Instant, uploads: &mut Uploads) {
         let timed = uploads.timed(now);
         if uploads.counted == timed {
             return;
@@ -204,7 +251,7 @@ impl Uplink {
         self.flying > 0 && self.flying >= (self.allowed / part).max(ALLOWED.0)
     }
     /// A link with a round trip of `rtt` was given `bytes` to send.
-    pub(crate) fn spend(&mut self, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
+    pub(crate) fn spend(&mut self, now: Instant, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
         self.rtt = self.rtt - self.rtt / 8 + rtt / 8;
         if self.limit.is_some() {
             self.tokens -= i64::from(bytes);
@@ -215,6 +262,7 @@ impl Uplink {
         }
         if !uploads.stuck {
             self.flying += u64::from(bytes);
+            self.pace.spend(now, bytes, self.peak);
         }
     }
     /// The transport of a link takes `bytes` more: what was in flight there has left.
@@ -255,7 +303,9 @@ impl Uplink {
             let nanos = elapsed.as_nanos().max(1);
             let rate = u128::from(self.passed - passed) * 1_000_000_000 / nanos;
             let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-            self.peak = rate.max(self.peak - self.peak / 16).max(1024);
+            // What fills empty queues of the system has not passed the uplink: that shows once.
+            let twice = core::mem::replace(&mut self.rate, rate).min(rate);
+            self.peak = twice.max(self.peak - self.peak / 16).max(1024);
         }
         self.measured = (now, self.passed);
     }
@@ -281,8 +331,15 @@ impl Uplink {
         (bytes_in(self.rtt * 2, self.peak) + ALLOWED.0).clamp(ALLOWED.0, ALLOWED.1)
     }
     /// A link is gone with all that was in flight on it.
-    pub(crate) fn forget(&mut self, title: TitleId, slot: u16, uploads: &mut Uploads) {
+    pub(crate) fn forget(
+        &mut self,
+        now: Instant,
+        title: TitleId,
+        slot: u16,
+        uploads: &mut Uploads,
+    ) {
         self.leave(title, slot, uploads);
+        self.starve(now, false, uploads);
         let counted = core::mem::take(&mut uploads.counted);
         self.timed.iter_mut().zip(counted).for_each(|(sum, old)| *sum -= old);
         if !uploads.stuck {
@@ -304,6 +361,7 @@ impl Uplink {
         {
             uploads.stuck = true;
             self.flying -= uploads.flying;
+            self.starve(now, false, uploads);
         }
     }
     fn stuck_after(&self, now: Instant, busy: u64) -> Duration {
@@ -312,7 +370,8 @@ impl Uplink {
     }
     /// Whether links wait for others to pass on what is in flight.
     pub(crate) fn is_held_back(&self, now: Instant) -> bool {
-        !self.order.is_empty() && self.is_full(now)
+        let holds = || self.precedence.deadline(now).is_some();
+        !self.order.is_empty() && (self.is_full(now) || holds())
     }
     /// When a waiting link may send, or should be looked at.
     pub(crate) fn deadline(&self, now: Instant) -> Option<Instant> {
@@ -322,6 +381,10 @@ impl Uplink {
         if self.is_full(now) {
             return Some(now + self.stuck_after(now, self.flying.min(self.allowed)));
         }
+        let paced_until = self.paced_until.filter(|&at| at > now);
+        if let Some(at) = self.precedence.deadline(now).or(paced_until) {
+            return Some(at);
+        }
         let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
         self.limit.map(|limit| self.filled + time_of(owed, limit) + Duration::from_micros(1))
     }
@@ -330,9 +393,10 @@ impl Uplink {
         &self,
         links: impl Iterator<Item = (TitleId, u16, &'a Uploads)>,
     ) -> Result<(), String> {
-        let (mut flying, mut placed, mut timed) = (0, 0, [0, 0]);
+        let (mut flying, mut placed, mut timed, mut starving) = (0, 0, [0, 0], 0);
         for (title, slot, uploads) in links {
             timed.iter_mut().zip(uploads.counted).for_each(|(sum, count)| *sum += count);
+            starving += u64::from(uploads.starving);
             if !uploads.stuck {
                 flying += uploads.flying;
             }
@@ -343,6 +407,7 @@ impl Uplink {
                 }
             }
         }
+        equal("links that starve", u64::from(self.precedence.starving()), starving)?;
         equal("bytes in flight", self.flying, flying)?;
         equal("requests that are needed soon", u64::from(self.timed[0]), u64::from(timed[0]))?;
         equal("requests with a due time", u64::from(self.timed[1]), u64::from(timed[1]))?;
@@ -392,7 +457,7 @@ mod tests {
                 uplink.leave(TitleId(0), slot, link);
                 while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
                 link.take(now).expect("waits only with something to send");
-                uplink.spend(16384, Duration::ZERO, link);
+                uplink.spend(now, 16384, Duration::ZERO, link);
                 uplink.credit(now, 16384, link);
                 sent[usize::from(slot)] += 1;
                 first.push(slot);
@@ -428,7 +493,7 @@ mod tests {
         link.cancel(&request(0, 0));
         uplink.count(now, &mut link);
         assert!(!uplink.is_overbooked(now, soon));
-        uplink.forget(TitleId(0), 0, &mut link);
+        uplink.forget(now, TitleId(0), 0, &mut link);
         assert_eq!(uplink.timed, [0, 0]);
     }
 
@@ -443,7 +508,7 @@ mod tests {
             assert!(link.push(request(slot as u32, 0), Some(now), false));
             while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
             link.take(now).expect("read");
-            uplink.spend(16384, Duration::ZERO, link);
+            uplink.spend(now, 16384, Duration::ZERO, link);
         }
         // Twelve blocks at eight a second: each may take twice the second and a half that all take.
         let passed = |link: &mut Uploads, uplink: &mut Uplink, ms| {
@@ -491,7 +556,7 @@ mod tests {
                 let link = &mut links[usize::from(slot)];
                 uplink.leave(TitleId(0), slot, link);
                 link.take(now).expect("waits only with something to send");
-                uplink.spend(16384, Duration::ZERO, link);
+                uplink.spend(now, 16384, Duration::ZERO, link);
                 sent[usize::from(slot)] += 1;
                 ready(link);
                 uplink.wait(now, TitleId(0), slot, link);

@@ -65,6 +65,8 @@ pub(crate) struct Uploads {
     pub(super) place: Option<Class>,
     /// When its place becomes a better one, by time alone.
     pub(super) ages: Option<Instant>,
+    /// Its transport takes no more of what is needed soon.
+    pub(super) starving: bool,
     /// How many of its requests count among those that wait for the uplink: needed soon, and by any time.
     pub(super) counted: [u32; 2],
 }
@@ -233,6 +235,16 @@ impl Uploads {
         let ready = matches!(front.stage, Stage::Ready(_))
             && self.credit >= u64::from(front.request.length);
         ready.then_some(front.request.length)
+    }
+    /// Whether something is needed soon, and its transport, which is at work, takes no more.
+    pub(super) fn is_starving(&self, now: Instant) -> bool {
+        let takes_none = |front: &Wanted| {
+            matches!(front.stage, Stage::Ready(_)) && self.credit < u64::from(front.request.length)
+        };
+        self.flying > 0
+            && !self.stuck
+            && self.queue.front().is_some_and(takes_none)
+            && self.class(now).0 <= Class::Soon
     }
     /// Credit before the first request, from the link's opening.
     pub(crate) fn open(&mut self, credit: u64) {
