@@ -7,9 +7,10 @@ use std::path::Path;
 const FIXED: [(&str, &str); 2] =
     [("discover/round.rs", "CONNECTION_LIFE"), ("record/mod.rs", "RECORD_MAX")];
 /// Where the scheduler weighs its times against each other: they are read together with it.
-const SCHEDULER: [&str; 6] = [
+const SCHEDULER: [&str; 7] = [
     "swarm/fastest.rs",
     "swarm/fetch.rs",
+    "swarm/precedence.rs",
     "swarm/reveal.rs",
     "swarm/source.rs",
     "swarm/uplink.rs",
