@@ -183,7 +183,7 @@ impl Uplink {
     pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
         let &(class, served, title, slot) = self.order.first()?;
         self.paced_until = None;
-        if class >= Class::Later && self.gives_way(now) {
+        if class >= Class::Regular && self.gives_way(now) {
             return None;
         }
         if self.is_full(now) {
