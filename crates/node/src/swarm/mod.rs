@@ -13,6 +13,7 @@ mod audience;
 mod audit;
 mod availability;
 mod bans;
+mod bucket;
 mod cache;
 mod choice;
 mod choke;

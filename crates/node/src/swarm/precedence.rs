@@ -3,7 +3,7 @@
 //! The order of links decides who is given the next block, but each connection has a share of its own beyond our reach, and all
 //! of them meet in one queue. Among three downloads over BBR a viewer's connection was seen to get a twelfth of the uplink for ten
 //! seconds: its transport took no more, so the turn went to the others, whose packets kept it slow. So while a link *starves*
-//! (something on it is due soon, and its transport takes nothing), nothing is given that has time. That helps only where our
+//! (something on it is due soon, and its transport takes nothing), nothing is given that is due later than in half a minute, or never. That helps only where our
 //! uplink is what is scarce. Where most of it then lies idle, the starving link is slow for reasons of its own, and bulk goes
 //! on for a while:
 //!
@@ -21,7 +21,8 @@ use core::time::Duration;
 
 use shoal_wire::peer::BLOCK_LEN;
 
-use crate::time::{Instant, bytes_in, time_of};
+use super::bucket::Bucket;
+use crate::time::{Instant, bytes_in};
 
 /// Whether bulk is held, and what came of it.
 #[derive(Debug)]
@@ -113,40 +114,37 @@ const PACE_DEBT: Duration = Duration::from_millis(250);
 
 /// How much may be given to transports, which swallow more than the uplink passes on.
 #[derive(Debug)]
-pub(super) struct Pace {
-    room: i64,
-    filled: Instant,
-}
+pub(super) struct Pace(Bucket);
 
 impl Default for Pace {
     fn default() -> Self {
-        Self { room: 0, filled: Instant::ZERO }
+        Self(Bucket::new(Instant::ZERO))
     }
 }
 
 impl Pace {
-    fn bytes(of: Duration, peak: u64) -> i64 {
-        i64::try_from(bytes_in(of, peak).max(PACE_BLOCKS * u64::from(BLOCK_LEN)))
-            .unwrap_or(i64::MAX)
+    fn rate(peak: u64) -> u64 {
+        (peak * PACE_QUARTERS / 4).max(1)
+    }
+    fn bytes(of: Duration, peak: u64) -> u64 {
+        bytes_in(of, peak).max(PACE_BLOCKS * u64::from(BLOCK_LEN))
+    }
+    fn fill(&mut self, now: Instant, peak: u64) {
+        self.0.fill(now, Self::rate(peak), Self::bytes(PACE_BURST, peak));
     }
     /// `bytes` were given.
     pub(super) fn spend(&mut self, now: Instant, bytes: u32, peak: u64) {
         self.fill(now, peak);
-        self.room = (self.room - i64::from(bytes)).max(-Self::bytes(PACE_DEBT, peak));
+        self.0.spend(bytes, Self::bytes(PACE_DEBT, peak));
     }
-    fn fill(&mut self, now: Instant, peak: u64) {
-        let fresh = bytes_in(now.since(self.filled), peak * PACE_QUARTERS / 4);
-        if fresh > 0 {
-            let fresh = i64::try_from(fresh).unwrap_or(i64::MAX);
-            self.room = self.room.saturating_add(fresh).min(Self::bytes(PACE_BURST, peak));
-            self.filled = now;
-        }
-    }
-    /// When bulk may be given; `now` where it may already.
-    pub(super) fn ready(&mut self, now: Instant, peak: u64) -> Instant {
+    /// Whether bulk has to wait now.
+    pub(super) fn holds(&mut self, now: Instant, peak: u64) -> bool {
         self.fill(now, peak);
-        let missing = u64::try_from(1 - self.room).unwrap_or(0);
-        now + time_of(missing, (peak * PACE_QUARTERS / 4).max(1))
+        !self.0.is_open()
+    }
+    /// Until when it waits, if it does since it was last asked.
+    pub(super) fn deadline(&self, peak: u64) -> Option<Instant> {
+        (!self.0.is_open()).then(|| self.0.opens(Self::rate(peak)))
     }
 }
 
@@ -206,17 +204,17 @@ mod tests {
         let mut given = 0;
         for ms in 10_000..20_000 {
             let now = Instant::from_millis(ms);
-            while pace.ready(now, PEAK) <= now {
+            while !pace.holds(now, PEAK) {
                 pace.spend(now, 16_384, PEAK);
                 given += 16_384;
             }
         }
-        let rate = PEAK as i64 * 5 / 4;
-        assert!((given - 10 * rate).abs() <= Pace::bytes(PACE_BURST, PEAK) + 16_384, "{given}");
+        let due = 10 * PEAK * 5 / 4;
+        assert!(due.abs_diff(given) <= Pace::bytes(PACE_BURST, PEAK) + 16_384, "{given}");
         // Much that is urgent comes first, though not all of it.
         let now = Instant::from_millis(30_000);
         (0..1000).for_each(|_| pace.spend(now, 16_384, PEAK));
-        let wait = pace.ready(now, PEAK).since(now);
+        let wait = pace.deadline(PEAK).expect("it waits").since(now);
         assert!(wait > PACE_DEBT / 2 && wait <= PACE_DEBT, "{wait:?}");
     }
 }

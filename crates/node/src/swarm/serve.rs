@@ -370,8 +370,7 @@ impl Swarm {
                 self.set_choked(turn, slot, true);
             }
             let title = self.title;
-            if let Some(peer) = self.peer_mut(slot).filter(|peer| peer.uploads.sendable().is_none())
-            {
+            if let Some(peer) = self.peer_mut(slot) {
                 hub.uplink.settle(turn.now, title, slot, &mut peer.uploads);
             }
         }

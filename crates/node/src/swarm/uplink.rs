@@ -11,6 +11,7 @@ use alloc::string::String;
 use core::time::Duration;
 
 use super::audit::equal;
+use super::bucket::Bucket;
 use super::precedence::{Pace, Precedence};
 use super::upload::{Class, SOON, URGENT, Uploads};
 use crate::link::TitleId;
@@ -20,9 +21,8 @@ use crate::time::{Instant, bytes_in, time_of};
 #[derive(Debug)]
 pub(crate) struct Uplink {
     limit: Option<u64>,
-    /// Film bytes that the limit lets leave now; below zero after a block that was larger than what was left.
-    tokens: i64,
-    filled: Instant,
+    /// Film bytes that the limit lets leave now.
+    tokens: Bucket,
     order: BTreeSet<(Class, u64, TitleId, u16)>,
     /// Links whose class gets better by time alone, and when: what was asked for long before it is needed must not starve.
     aging: BTreeSet<(Instant, TitleId, u16)>,
@@ -56,8 +56,6 @@ pub(crate) struct Uplink {
     /// Whether what has time waits for who starves.
     precedence: Precedence,
     pace: Pace,
-    /// What has time waits for its pace until then.
-    paced_until: Option<Instant>,
 }
 
 /// `allowed` changes at most this often.
@@ -96,8 +94,7 @@ impl Default for Uplink {
     fn default() -> Self {
         Self {
             limit: None,
-            tokens: 0,
-            filled: Instant::ZERO,
+            tokens: Bucket::new(Instant::ZERO),
             order: BTreeSet::new(),
             aging: BTreeSet::new(),
             clock: 0,
@@ -115,7 +112,6 @@ impl Default for Uplink {
             timed: [0, 0],
             precedence: Precedence::default(),
             pace: Pace::default(),
-            paced_until: None,
         }
     }
 }
@@ -124,8 +120,7 @@ impl Uplink {
     /// Sets the limit in film bytes/s; zero counts as one.
     pub(crate) fn set_limit(&mut self, now: Instant, limit: Option<u64>) {
         self.limit = limit.map(|limit| limit.max(1));
-        self.tokens = 0;
-        self.filled = now;
+        self.tokens = Bucket::new(now);
     }
     /// Finds the place of a link in the order after its requests or its credit changed.
     pub(crate) fn settle(
@@ -182,7 +177,6 @@ impl Uplink {
     /// The link that may send a block now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
         let &(class, served, title, slot) = self.order.first()?;
-        self.paced_until = None;
         if class >= Class::Regular && self.gives_way(now) {
             return None;
         }
@@ -192,7 +186,7 @@ impl Uplink {
             return None;
         }
         self.fill(now);
-        if self.limit.is_some() && self.tokens <= 0 {
+        if self.limit.is_some() && !self.tokens.is_open() {
             return None;
         }
         self.clock = self.clock.max(served);
@@ -203,10 +197,7 @@ impl Uplink {
         if self.precedence.holds(now, self.passed, self.peak, self.rtt) {
             return true;
         }
-        let ready = self.pace.ready(now, self.peak);
-        let waits = self.is_hurried(now) && ready > now;
-        self.paced_until = Some(ready).filter(|_| waits);
-        waits
+        self.is_hurried(now) && self.pace.holds(now, self.peak)
     }
     /// Counts the requests of a link that are needed by a time, after they changed.
     fn count(&mut self, now: Instant, uploads: &mut Uploads) {
@@ -254,7 +245,7 @@ impl Uplink {
     pub(crate) fn spend(&mut self, now: Instant, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
         self.rtt = self.rtt - self.rtt / 8 + rtt / 8;
         if self.limit.is_some() {
-            self.tokens -= i64::from(bytes);
+            self.tokens.spend(bytes, u64::MAX);
         }
         uploads.served += u64::from(bytes);
         if uploads.flying == u64::from(bytes) {
@@ -381,12 +372,10 @@ impl Uplink {
         if self.is_full(now) {
             return Some(now + self.stuck_after(now, self.flying.min(self.allowed)));
         }
-        let paced_until = self.paced_until.filter(|&at| at > now);
-        if let Some(at) = self.precedence.deadline(now).or(paced_until) {
-            return Some(at);
-        }
-        let owed = u64::try_from(1 - self.tokens).unwrap_or(0);
-        self.limit.map(|limit| self.filled + time_of(owed, limit) + Duration::from_micros(1))
+        let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
+        let paced = || self.pace.deadline(self.peak).filter(|_| is_bulk && self.is_hurried(now));
+        let limited = || self.limit.map(|limit| self.tokens.opens(limit));
+        self.precedence.deadline(now).or_else(paced).or_else(limited)
     }
     /// The order and what is in flight, against all links.
     pub(super) fn audit<'a>(
@@ -415,15 +404,8 @@ impl Uplink {
     }
     fn fill(&mut self, now: Instant) {
         let Some(limit) = self.limit else { return };
-        let fresh = bytes_in(now.since(self.filled), limit);
-        if fresh == 0 {
-            return;
-        }
         // A fifth of a second of silence may be made up for, and always one block.
-        let burst = i64::try_from((limit / 5).max(32 * 1024)).unwrap_or(i64::MAX);
-        self.tokens =
-            self.tokens.saturating_add(i64::try_from(fresh).unwrap_or(i64::MAX)).min(burst);
-        self.filled = now;
+        self.tokens.fill(now, limit, (limit / 5).max(32 * 1024));
     }
 }
 
