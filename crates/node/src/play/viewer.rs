@@ -250,37 +250,48 @@ mod tests {
         assert!(stalled(&out) > ms(7000), "{out:?}");
     }
 
-    /// A player in front of bytes that come when they come, millisecond by millisecond.
-    struct Player {
-        /// Film that it wants ahead, and what is left of it when it asks again.
-        room: (u64, u64),
-        taken: u64,
+    /// What a player shows, millisecond by millisecond, of film in milliseconds.
+    #[derive(Default)]
+    struct Screen {
+        /// It stands still with so little ahead.
+        dry: u64,
         position: u64,
         running: bool,
         started: bool,
-        filling: bool,
         stalled: u64,
     }
 
-    impl Player {
-        fn wants(&mut self) -> bool {
-            let ahead = self.taken - self.position;
-            if ahead >= self.room.0 {
-                self.filling = false;
-            } else if ahead <= self.room.1 {
-                self.filling = true;
-            }
-            self.filling
-        }
-        fn tick(&mut self, paused: bool) {
-            let ahead = self.taken - self.position;
-            self.running = if self.running { ahead > 0 } else { ahead >= 1000 };
+    impl Screen {
+        fn tick(&mut self, taken: u64, paused: bool) {
+            let ahead = taken - self.position;
+            self.running = ahead >= if self.running { self.dry + 1 } else { 1000 };
             if self.running {
                 self.started = true;
                 self.position += u64::from(!paused);
             } else if self.started {
                 self.stalled += 1;
             }
+        }
+    }
+
+    /// A player in front of bytes that come when they come.
+    struct Player {
+        /// Film that it wants ahead, and what is left of it when it asks again.
+        room: (u64, u64),
+        taken: u64,
+        filling: bool,
+        screen: Screen,
+    }
+
+    impl Player {
+        fn wants(&mut self) -> bool {
+            let ahead = self.taken - self.screen.position;
+            if ahead >= self.room.0 {
+                self.filling = false;
+            } else if ahead <= self.room.1 {
+                self.filling = true;
+            }
+            self.filling
         }
     }
 
@@ -307,8 +318,9 @@ mod tests {
             prop_assert_eq!(stalled(&out), ms(0), "{:?}", out);
         }
 
-        /// A player that shows film as the model thinks stalls at least as long as is told, but for a chunk of film. It may pause
-        /// while its buffer is full.
+        /// A player that shows film as the model thinks stalls at least as long as is told, but for a chunk of film each time. It
+        /// may pause while its buffer is full. Whether it runs dry just before the next chunk comes is a matter of rounding, and
+        /// then costs a whole pre-roll: so it is one of those players that stand still with less than two chunks ahead.
         #[test]
         fn no_more_stall_is_told_than_a_player_has(
             room in 1100u64..8000,
@@ -319,9 +331,9 @@ mod tests {
             const CHUNK: u64 = 20;
             const PAUSE: u64 = 3000;
             let mut player = Player {
-                room: (room, low.min(room - 1)), taken: 0, position: 0,
-                running: false, started: false, filling: true, stalled: 0,
+                room: (room, low.min(room - 1)), taken: 0, filling: true, screen: Screen::default(),
             };
+            let mut alike = [0, 1, 2, 5, 10, 20, 30, 39].map(|dry| Screen { dry, ..Screen::default() });
             let (mut out, mut model) = (Vec::new(), viewer(None));
             let (mut now, mut here, mut credit) = (0u64, 0, 0);
             let mut asks = false;
@@ -332,7 +344,9 @@ mod tests {
                     here += credit / 10;
                     credit %= 10;
                     let full = !player.filling;
-                    player.tick(full && pauses.iter().any(|&from| (from..from + PAUSE).contains(&now)));
+                    let paused = full && pauses.iter().any(|&from| (from..from + PAUSE).contains(&now));
+                    player.screen.tick(player.taken, paused);
+                    alike.iter_mut().for_each(|screen| screen.tick(player.taken, paused));
                     if asks || player.wants() {
                         model.asks(at(now), here < player.taken + CHUNK, &mut out);
                         asks = true;
@@ -346,10 +360,11 @@ mod tests {
                 }
             }
             let told = stalled(&out);
+            let had = alike.iter().map(|screen| screen.stalled).max().unwrap_or_default();
             // A pause that is shorter than the buffer lasts passes for playing, the first times.
             let short = ms(PAUSE) * pauses.len() as u32;
-            let most = ms(player.stalled + 2 * CHUNK * (1 + out.len() as u64)) + short;
-            prop_assert!(told <= most, "{told:?} of {} ms: {out:?}", player.stalled);
+            let most = ms(had + 2 * CHUNK * (1 + out.len() as u64)) + short;
+            prop_assert!(told <= most, "{told:?} of {} ms: {out:?}", had);
         }
     }
 }
