@@ -51,6 +51,12 @@ const HOPS: usize = 3;
 /// In bulk a peer is given work when one part in this many of its queue is empty.
 const BATCH: usize = 8;
 
+/// Whether a block that others have may be asked of a peer: of one that broke its promises one at a time, that can wait. Without it such
+/// a peer could never keep one again.
+fn may_redeem(peer: &Peer, is_urgent: bool) -> bool {
+    !peer.snubbed || (peer.asked.is_empty() && !is_urgent)
+}
+
 impl Swarm {
     /// Gives work to every peer with room. O(peers): for rare events.
     pub(super) fn fill_all(&mut self, turn: &mut Turn<'_>) {
@@ -189,7 +195,7 @@ impl Swarm {
             }
             if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
                 || !admits(content, peer, slot, key.piece())
-                || (peer.snubbed && self.is_left_to_others(slot, key, gate.on))
+                || (!may_redeem(peer, is_urgent) && self.is_left_to_others(slot, key, gate.on))
             {
                 continue;
             }

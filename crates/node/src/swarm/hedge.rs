@@ -86,6 +86,8 @@ impl Swarm {
             return;
         };
         let doubles = holders.len() == 1 && (budget || only_source);
+        // What was taken back is no promise: a peer may send all that stands before it, and the block itself.
+        let broke = overdue.filter(|&slot| self.is_promised(slot, key));
         if let Some(slot) = overdue.filter(|_| !doubles) {
             self.cancel(turn, slot, key);
         }
@@ -93,9 +95,12 @@ impl Swarm {
             turn.counters(self.title).hedged += u64::from(doubles);
             self.send_requests(turn, second);
         }
-        if let Some(slot) = overdue {
+        if let Some(slot) = broke {
             self.on_broken(turn, slot);
         }
+    }
+    fn is_promised(&self, slot: u16, key: BlockKey) -> bool {
+        self.peer(slot).is_some_and(|peer| peer.asked.iter().any(|asked| asked.key == key))
     }
     /// A peer left a request unanswered until another had to be asked. One that does so again and again and delivers nothing
     /// in between is given no more than one at a time.

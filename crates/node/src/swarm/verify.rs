@@ -92,20 +92,21 @@ impl Swarm {
                 peer.service.on_round_trip(now.since(asked.sent));
             }
             peer.service.on_block(now, length, asked.expected, peer.asked_bytes);
-            peer.last_block = Some(now);
             peer.busy = None;
-            peer.record.broken = peer.record.broken.saturating_sub(1);
             peer.record.refusals = 0;
             if !peer.service.is_measured() {
                 peer.earned = (peer.earned + 1).min(64);
             }
-            peer.snubbed = false;
         } else if !late && owed.is_none() {
             peer.record.unsolicited += 1;
             turn.counters(self.title).wasted += u64::from(length);
             self.judge(turn, hub, slot);
             return;
         }
+        // What was taken back shows as well that it sends.
+        peer.last_block = Some(now);
+        peer.record.broken = peer.record.broken.saturating_sub(1);
+        peer.snubbed = false;
         let second = owed.is_some_and(|asked| self.count_off(&asked));
         self.take_in(turn, slot, key, data, second || late);
         self.fill(turn, slot);
