@@ -202,6 +202,35 @@ fn a_range_over_two_blocks_in_memory_is_not_read_from_a_disk_that_lacks_it() {
 }
 
 #[test]
+fn a_silent_peer_is_asked_again_after_a_block_that_was_taken_back() {
+    let (meta, content) = title(4_000_000, PIECE, Version::V1);
+    let mut table = Table::with(meta, content.clone(), false);
+    table.meet(1, table.hash(), 1, true);
+    table.say(1, Message::HaveAll);
+    table.say(1, Message::Unchoke);
+    let answer = |table: &mut Table, request: BlockRequest| {
+        let start = (request.piece * PIECE + request.offset) as usize;
+        let data = Bytes::copy_from_slice(&content[start..start + request.length as usize]);
+        table.say(1, Message::Piece { piece: request.piece, offset: request.offset, data });
+    };
+    let mut asked = table.asked();
+    let first = asked.remove(0).1;
+    answer(&mut table, first);
+    asked.extend(table.asked());
+    assert!(asked.len() > 1, "{asked:?}");
+    // Everything but one request is taken back; it is neither answered nor turned down.
+    table.pass(25);
+    let taken_back = table.to(1).into_iter().rev().find_map(|message| match message {
+        Message::Cancel(request) => Some(*request),
+        _ => None,
+    });
+    let taken_back = taken_back.expect("it was silent");
+    assert_eq!(table.asked(), []);
+    answer(&mut table, taken_back);
+    assert!(!table.asked().is_empty(), "it sends again");
+}
+
+#[test]
 fn a_title_left_while_its_storage_is_made_ready_stays_left() {
     let (meta, _) = title(100_000, PIECE, Version::V1);
     let info = Arc::new(meta.info);
