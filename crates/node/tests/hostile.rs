@@ -56,7 +56,6 @@ enum Op {
     Credit {
         link: u8,
         bytes: u32,
-        passed: u32,
     },
     Pass {
         ms: u32,
@@ -127,8 +126,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(|link| Op::Down { link }),
         8 => (any::<u8>(), say()).prop_map(|(link, what)| Op::Say { link, what }),
         16 => (any::<u8>(), 0u8..12).prop_map(|(link, how)| Op::Answer { link, how }),
-        2 => (any::<u8>(), prop_oneof![Just(32_768u32), any::<u32>()], prop_oneof![Just(32_768u32), any::<u32>()])
-            .prop_map(|(link, bytes, passed)| Op::Credit { link, bytes, passed }),
+        2 => (any::<u8>(), prop_oneof![Just(32_768u32), any::<u32>()])
+            .prop_map(|(link, bytes)| Op::Credit { link, bytes }),
         4 => prop_oneof![Just(1u32), 0u32..300, 0u32..60_000].prop_map(|ms| Op::Pass { ms }),
         12 => (any::<u8>(), 0u8..16).prop_map(|(job, how)| Op::Done { job, how }),
         2 => (any::<u8>(), number(LENGTH)).prop_map(|(what, at)| Op::Owner { what, at }),
@@ -285,10 +284,9 @@ impl Script {
                     self.give(Input::Message { link, message });
                 }
             }
-            Op::Credit { link, bytes, passed } => {
+            Op::Credit { link, bytes } => {
                 let Some(index) = self.remote(*link) else { return };
-                let link = self.remotes[index].link;
-                self.give(Input::Credit { link, bytes: *bytes, passed: *passed });
+                self.give(Input::Credit { link: self.remotes[index].link, bytes: *bytes });
             }
             Op::Pass { ms } => self.pass(Duration::from_millis(u64::from(*ms))),
             Op::Done { job, how } => {
@@ -331,7 +329,7 @@ impl Script {
             }
         };
         self.give(Input::LinkUp { link, remote: addr(kind) });
-        self.give(Input::Credit { link, bytes: 32_768, passed: 0 });
+        self.give(Input::Credit { link, bytes: 32_768 });
         if kind & 2 == 0 {
             self.greet(link, kind, kind & 4 == 0, PeerId([kind >> 3; 20]));
         }
