@@ -13,6 +13,7 @@ use bytes::Bytes;
 use shoal_node::io::{CloseReason, Command, Event, Input, Job, Outcome};
 use shoal_node::link::LinkId;
 use shoal_wire::InfoHashes;
+use shoal_wire::bitfield::Bitfield;
 use shoal_wire::merkle;
 use shoal_wire::metainfo::{Metainfo, Version};
 use shoal_wire::peer::{
@@ -382,6 +383,35 @@ fn news_of_blocks_that_are_no_news_is_noise() {
     });
     let said = said.count();
     assert!((20..300).contains(&said), "{said}");
+}
+
+/// aria2 says again all that it has, after each piece, while that is shorter than a `have`.
+#[test]
+fn a_bitfield_with_news_is_as_good_as_many_haves_and_one_without_is_noise() {
+    let (meta, content) = title(PIECE as usize * 60, PIECE, Version::V1);
+    let mut table = Table::with(meta, content, true);
+    let hash = table.hash();
+    table.meet(1, hash, 1, true);
+    let mut field = Bitfield::new(60);
+    let say = |table: &mut Table, field: &Bitfield| {
+        table.say(1, Message::Bitfield(Bytes::copy_from_slice(field.as_bytes())));
+        table.links() == [1]
+    };
+    for piece in 0..59 {
+        field.set(piece);
+        assert!(say(&mut table, &field), "{piece}");
+    }
+    let said = (0..100).take_while(|_| say(&mut table, &field)).count();
+    assert!((10..25).contains(&said), "{said}");
+    // Nor is it news that what was there is gone and has come again.
+    table.meet(3, hash, 3, true);
+    let said = (0..100).take_while(|round| {
+        let told = if round % 2 == 0 { Bitfield::new(60) } else { field.clone() };
+        table.say(3, Message::Bitfield(Bytes::copy_from_slice(told.as_bytes())));
+        table.links().contains(&3)
+    });
+    let said = said.count();
+    assert!((10..50).contains(&said), "{said}");
 }
 
 #[test]

@@ -156,24 +156,33 @@ impl Swarm {
             self.drop_if_useless(turn, hub, slot);
         }
     }
+    /// What a peer has, in full. Some clients (aria2) say so again instead of many `have`, where that is shorter.
     fn on_bitfield(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, bytes: &Bytes) {
-        let Some((_, content)) = self.both(slot) else {
-            if let Some(Have::Raw(early)) = self.peer_mut(slot).map(|peer| &mut peer.have) {
+        let Some((peer, content)) = self.both(slot) else {
+            let Some(peer) = self.peer_mut(slot) else { return };
+            peer.record.hear_noise(LARGE_NOISE);
+            if let Have::Raw(early) = &mut peer.have {
                 early.bits = Some(bytes.clone());
             }
             return;
         };
-        match Bitfield::from_wire(bytes, content.pieces.info.layout.piece_count()) {
-            Some(bits) => {
-                self.take_have(turn, slot, Have::Bits(bits));
-                self.drop_if_useless(turn, hub, slot);
-            }
-            None => self.disconnect(
-                turn,
-                hub,
-                slot,
-                CloseReason::Protocol("its bitfield has the wrong size"),
-            ),
+        let Some(bits) = Bitfield::from_wire(bytes, content.pieces.info.layout.piece_count())
+        else {
+            let reason = CloseReason::Protocol("its bitfield has the wrong size");
+            return self.disconnect(turn, hub, slot, reason);
+        };
+        let known = match &peer.have {
+            Have::Bits(known) => known.clone(),
+            Have::All | Have::Raw(_) => Bitfield::default(),
+        };
+        let news: Vec<u32> = bits.iter().filter(|&piece| !known.get(piece)).collect();
+        let is_shorter = bytes.len() <= news.len() * HAVE_LEN;
+        peer.record.hear_noise(if is_shorter { 0 } else { LARGE_NOISE });
+        if known.ones() > 0 && known.ones() + news.len() as u32 == bits.ones() {
+            news.into_iter().for_each(|piece| self.on_have(turn, hub, slot, piece));
+        } else {
+            self.take_have(turn, slot, Have::Bits(bits));
+            self.drop_if_useless(turn, hub, slot);
         }
     }
     fn on_have_all(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16) {
@@ -461,12 +470,15 @@ impl Swarm {
     }
 }
 
+/// Bytes of a `have`, its length among them (BEP 3).
+const HAVE_LEN: usize = 9;
+
 /// What a message weighs as noise whatever it says: honest peers send these now and then. Others weigh something only when
 /// they tell nothing new.
 fn noise_of(message: &Message) -> u32 {
     match message {
-        // What a peer has is told once.
-        Message::Bitfield(_) | Message::HaveAll | Message::HaveNone => LARGE_NOISE,
+        // What a peer has is told once, or where it is shorter than what is new in it.
+        Message::HaveAll | Message::HaveNone => LARGE_NOISE,
         Message::Choke
         | Message::Unchoke
         | Message::Interested
