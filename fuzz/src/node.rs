@@ -67,7 +67,10 @@ pub fn node_ops(data: &[u8]) {
         match op {
             0..=15 => world.pass(Duration::from_millis(1 << op)),
             16..=31 => world.finish_job(op & 1 == 1),
-            32..=39 => world.give(StackInput::Credit { link: world.link, bytes: 1 << (op - 22) }),
+            32..=39 => {
+                let bytes = 1 << (op - 22);
+                world.give(StackInput::Credit { link: world.link, bytes, passed: bytes / 2 });
+            }
             40 => world.reconnect(),
             _ => {
                 let (said, rest) = ops.split_at(ops.len().min(usize::from(op - 40)));

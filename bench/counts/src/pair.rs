@@ -186,7 +186,7 @@ impl Pair {
                 self.dialed = link;
                 for end in [Side::Seed, Side::Leech] {
                     let (link, remote) = (end.link(link), address(end.other()));
-                    let credit = StackInput::Credit { link, bytes: CREDIT };
+                    let credit = StackInput::Credit { link, bytes: CREDIT, passed: 0 };
                     self.later(TRAVEL, end, Happening::Input(StackInput::LinkUp { link, remote }));
                     self.later(TRAVEL, end, Happening::Input(credit));
                 }
@@ -217,7 +217,7 @@ impl Pair {
         self.input(side, StackInput::Bytes { link: side.link(self.dialed), bytes });
         if film > 0 {
             let link = side.other().link(self.dialed);
-            self.input(side.other(), StackInput::Credit { link, bytes: film });
+            self.input(side.other(), StackInput::Credit { link, bytes: film, passed: film });
         }
     }
     fn work(&self, job: &Job) -> Outcome {

@@ -81,6 +81,8 @@ pub(crate) const OUTBOX_LIMIT_MIN: u32 = 40 << 10;
 pub(crate) const OUTBOX_LIMIT_START: u32 = 64 << 10;
 /// Its largest limit, bytes: beyond it a fast link gains nothing.
 pub(crate) const OUTBOX_LIMIT_MAX: u32 = 1 << 20;
+/// A link is looked at this often while the other end has not acknowledged all film: the system does not tell when it does.
+pub(crate) const TRAVEL_LOOK: Duration = Duration::from_millis(4);
 /// With more than this unsent a link is not read from, bytes: far above what credit and honest questions make.
 pub(crate) const OUTBOX_CLOGGED: usize = 4 << 20;
 /// Credit is given in steps of a block with its header, to keep turns few.

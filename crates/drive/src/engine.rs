@@ -27,12 +27,14 @@ use crate::address::{Allow, Trusted, Zone, zone};
 use crate::clock::NodeClock;
 use crate::config::{
     ACCEPT_PAUSE, ACCEPTED_PER_ADDRESS_MAX, BACKLOG_MAX, BULK_PAUSE, BULK_WAITING_MAX,
-    DATAGRAM_MAX, NETWORK_JOBS_MAX, SLEPT, TRACKER_BODY_MAX, TURNS_MAX, WALL_CLOCK_SLACK,
+    DATAGRAM_MAX, NETWORK_JOBS_MAX, SLEPT, TRACKER_BODY_MAX, TRAVEL_LOOK, TURNS_MAX,
+    WALL_CLOCK_SLACK,
 };
 use crate::fetch::{Fetched, fetch};
 use crate::hub::Hub;
 use crate::inbox::Arrival;
 use crate::link::{Commons, Link, dial};
+use crate::outbox::Grant;
 use crate::pool::{Answered, Pool, Submitted};
 use crate::recording::Recording;
 use crate::resolve::resolve_for_node;
@@ -84,6 +86,9 @@ pub(crate) struct Engine {
     dialing: HashMap<LinkId, tokio::task::AbortHandle>,
     /// Links with something to flush.
     dirty: Vec<Rc<Link>>,
+    /// Links on which film is on its way, and when they are looked at.
+    travelling: Vec<Rc<Link>>,
+    look_at: Option<Clock>,
     udp: Vec<Rc<UdpSocket>>,
     local: Vec<Rc<UdpSocket>>,
     effects: Vec<StackEffect>,
@@ -129,6 +134,8 @@ impl Engine {
             guests: HashMap::new(),
             dialing: HashMap::new(),
             dirty: Vec::new(),
+            travelling: Vec::new(),
+            look_at: None,
             udp,
             local,
             effects: Vec::new(),
@@ -181,7 +188,8 @@ impl Engine {
             .deadline()
             .map(|deadline| tokio::time::Instant::from_std(self.parts.clock.real(deadline)));
         let pause = self.paused_until.map(tokio::time::Instant::from_std);
-        let deadline = deadline.into_iter().chain(pause).min();
+        let look = self.look_at.map(tokio::time::Instant::from_std);
+        let deadline = deadline.into_iter().chain(pause).chain(look).min();
         let timer = async {
             match deadline {
                 Some(at) => tokio::time::sleep_until(at).await,
@@ -242,6 +250,7 @@ impl Engine {
                 self.step(StackInput::Command(Command::Close { reader }));
             }
         }
+        self.look_at_links();
         let now = self.parts.clock.at(Clock::now());
         if self.parts.stack.deadline().is_some_and(|deadline| deadline <= now) {
             turns += 1;
@@ -469,8 +478,26 @@ impl Engine {
     }
 
     fn grant(&mut self, link: &Rc<Link>) {
-        if let Some(bytes) = link.grant() {
-            self.step(StackInput::Credit { link: link.id(), bytes });
+        if let Some(Grant { credit, passed }) = link.grant() {
+            self.step(StackInput::Credit { link: link.id(), bytes: credit, passed });
+        }
+        if link.is_travelling() && !link.watched.replace(true) {
+            self.travelling.push(Rc::clone(link));
+            self.look_at.get_or_insert_with(|| Clock::now() + TRAVEL_LOOK);
+        }
+    }
+
+    /// Tells the node what arrived meanwhile.
+    fn look_at_links(&mut self) {
+        if self.look_at.is_none_or(|at| Clock::now() < at) {
+            return;
+        }
+        self.look_at = None;
+        for link in std::mem::take(&mut self.travelling) {
+            link.watched.set(false);
+            if self.links.contains_key(&link.id()) {
+                self.grant(&link);
+            }
         }
     }
 

@@ -8,7 +8,7 @@
 //! jobs (`pool`): no disk and no hash work ever runs on the network thread, and no lock guards protocol state.
 //!
 //! **Start** at [`handle`] for use, at `engine` for the loop, at [`storage`] and [`resume`] for what touches the disk.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 pub mod address;
 pub mod buffers;
@@ -39,6 +39,7 @@ mod sockets;
 mod testing;
 mod throttle;
 mod troubles;
+mod unacked;
 mod upkeep;
 
 pub use error::DriveError;

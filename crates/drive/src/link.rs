@@ -25,8 +25,9 @@ use crate::config::{
     LINK_ROOM_MIN, LINK_ROOM_SMALL, LINK_UNCONFIRMED, OUTBOX_PARTS_MAX,
 };
 use crate::inbox::{Arrival, Inbox};
-use crate::outbox::Outbox;
+use crate::outbox::{Grant, Outbox};
 use crate::throttle::Throttle;
+use crate::unacked::unacked;
 
 /// What all links of a network thread share.
 #[derive(Debug)]
@@ -53,6 +54,8 @@ pub(crate) struct Link {
     blocked: Cell<bool>,
     /// In the engine's list of links to flush.
     pub(crate) dirty: Cell<bool>,
+    /// In the engine's list of links to look at.
+    pub(crate) watched: Cell<bool>,
     closing: Cell<bool>,
     wake_writer: Notify,
     /// Less is unsent than when the reader task stopped.
@@ -105,6 +108,7 @@ impl Link {
             outbox: RefCell::new(Outbox::new()),
             blocked: Cell::new(false),
             dirty: Cell::new(false),
+            watched: Cell::new(false),
             closing: Cell::new(false),
             wake_writer: Notify::new(),
             drained: Notify::new(),
@@ -179,9 +183,15 @@ impl Link {
         }
         Ok(done)
     }
-    /// Credit to tell the node.
-    pub(crate) fn grant(&self) -> Option<u32> {
-        self.outbox.borrow_mut().grant()
+    /// What to tell the node. Where the system does not say what was acknowledged, what it took has passed.
+    pub(crate) fn grant(&self) -> Option<Grant> {
+        let mut outbox = self.outbox.borrow_mut();
+        let unacked = if outbox.is_travelling() { unacked(self.socket.as_ref()) } else { None };
+        outbox.grant(unacked.unwrap_or(0))
+    }
+    /// Whether film was given to the system that is not known to have arrived.
+    pub(crate) fn is_travelling(&self) -> bool {
+        self.outbox.borrow().is_travelling()
     }
     /// Nothing is read any more; what was written is sent, for a while.
     pub(crate) fn close(&self) {

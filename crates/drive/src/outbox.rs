@@ -22,10 +22,21 @@ pub(crate) struct Outbox {
     limit: u32,
     /// Credit that the node holds.
     promised: u32,
-    /// Film that the kernel took since the node was last told: it counts what it has not been told of as on its way.
-    left: u32,
+    /// Film that the kernel took.
+    taken: u64,
+    /// Film of which the node was told that it passed: what else was taken is on its way.
+    passed: u64,
     /// Since when the kernel takes less than there is, and what it took since.
     blocked: Option<(Instant, u64)>,
+}
+
+/// What the node is told of a link, film bytes.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct Grant {
+    /// So much more may be sent.
+    pub(crate) credit: u32,
+    /// So much arrived since it was last told.
+    pub(crate) passed: u32,
 }
 
 /// Bytes that wait, and whether they spent credit.
@@ -42,7 +53,8 @@ impl Outbox {
             unsent: 0,
             limit: OUTBOX_LIMIT_START,
             promised: 0,
-            left: 0,
+            taken: 0,
+            passed: 0,
             blocked: None,
         }
     }
@@ -80,7 +92,7 @@ impl Outbox {
         while let Some(part) = self.parts.front_mut() {
             let taken = count.min(part.bytes.len());
             if part.film {
-                self.left = self.left.saturating_add(u32::try_from(taken).unwrap_or(u32::MAX));
+                self.taken += taken as u64;
             }
             if taken < part.bytes.len() {
                 part.bytes.advance(taken);
@@ -124,20 +136,27 @@ impl Outbox {
     pub(crate) fn low_water(&self) -> u32 {
         (self.limit / 2).clamp(16 << 10, 256 << 10)
     }
-    /// Credit to tell the node now, if it is worth a turn: all that left, or it would be taken for being on its way, and more
-    /// when the limit has grown. A limit that shrinks takes nothing back: it shows in the kernel's queue alone.
-    pub(crate) fn grant(&mut self) -> Option<u32> {
+    /// Whether film was given to the kernel that is not known to have arrived.
+    pub(crate) fn is_travelling(&self) -> bool {
+        self.passed < self.taken
+    }
+    /// What to tell the node now, if it is worth a turn: as much credit as the limit has room for, and what arrived, when the other end
+    /// has not acknowledged `unacked` bytes, of film or else. A limit that shrinks takes nothing back: it shows in the kernel's queue
+    /// alone.
+    pub(crate) fn grant(&mut self, unacked: u32) -> Option<Grant> {
+        let worth = |bytes, is_waited_for: bool| {
+            if bytes >= OUTBOX_STEP || is_waited_for { bytes } else { 0 }
+        };
+        let arrived = self.taken.saturating_sub(u64::from(unacked));
+        let passed = u32::try_from(arrived.saturating_sub(self.passed)).unwrap_or(u32::MAX);
+        let passed = worth(passed, unacked == 0);
         let unsent = u32::try_from(self.unsent).unwrap_or(u32::MAX);
         let room = self.limit.saturating_sub(self.promised.saturating_add(unsent));
-        let credit = room.max(self.left);
         // An empty link is told at once, however little it is: the node may wait for just that.
-        let waits = self.parts.is_empty() && (self.left > 0 || self.promised < OUTBOX_STEP);
-        if credit == 0 || credit < OUTBOX_STEP && !waits {
-            return None;
-        }
-        self.left = 0;
+        let credit = worth(room, self.parts.is_empty() && self.promised < OUTBOX_STEP);
+        self.passed += u64::from(passed);
         self.promised += credit;
-        Some(credit)
+        (credit > 0 || passed > 0).then_some(Grant { credit, passed })
     }
 }
 
@@ -154,18 +173,24 @@ mod tests {
     #[test]
     fn what_left_is_told_and_small_messages_cost_no_credit() {
         let mut outbox = Outbox::new();
-        assert_eq!(outbox.grant(), Some(OUTBOX_LIMIT_START));
-        assert_eq!(outbox.grant(), None);
+        let told = |credit, passed| Some(Grant { credit, passed });
+        assert_eq!(outbox.grant(0), told(OUTBOX_LIMIT_START, 0));
+        assert_eq!(outbox.grant(0), None);
         for _ in 0..3 {
             outbox.push(Bytes::from_static(&[0; 13]), false);
             outbox.push(block(), true);
         }
-        assert_eq!((outbox.grant(), outbox.unsent), (None, 3 * 16397));
+        assert_eq!((outbox.grant(0), outbox.unsent), (None, 3 * 16397));
         assert_eq!(outbox.promised, OUTBOX_LIMIT_START - 3 * 16384);
+        let left = 16384 + 87;
         outbox.sent(16397 + 100);
-        assert_eq!((outbox.grant(), outbox.unsent), (Some(16384 + 87), 2 * 16397 - 100));
+        assert_eq!(outbox.grant(16397 + 100), told(left - 13, 0), "nothing arrived");
+        assert_eq!((outbox.grant(0), outbox.unsent), (told(0, left), 2 * 16397 - 100));
         outbox.sent(outbox.unsent);
-        assert_eq!(outbox.grant(), Some(2 * 16384 - 87), "to the last byte");
+        assert!(outbox.is_travelling());
+        assert_eq!(outbox.grant(16384), told(3 * 16384 - left + 13, 0), "not worth a turn");
+        assert_eq!(outbox.grant(0), told(0, 3 * 16384 - left), "to the last byte");
+        assert!(!outbox.is_travelling());
     }
 
     #[test]
@@ -184,7 +209,7 @@ mod tests {
         let mut outbox = Outbox::new();
         let start = Instant::now();
         for _ in 0..10 {
-            let Some(credit) = outbox.grant() else { break };
+            let Some(Grant { credit, .. }) = outbox.grant(0) else { break };
             for _ in 0..credit / 16384 {
                 outbox.push(block(), true);
             }
@@ -193,13 +218,14 @@ mod tests {
             outbox.adapt(start);
         }
         assert_eq!(outbox.limit, OUTBOX_LIMIT_MAX);
-        let _ = outbox.grant();
+        outbox.grant(0);
         outbox.push(Bytes::from(vec![0; 1 << 20]), true);
         assert!(!outbox.adapt(start));
         outbox.sent(50_000);
         assert!(outbox.adapt(start + Duration::from_millis(500)), "100 kB/s");
         assert_eq!((outbox.limit, outbox.low_water()), (OUTBOX_LIMIT_MIN, 20 << 10));
-        assert_eq!(outbox.grant(), Some(50_000), "what left, and no more");
-        assert_eq!(outbox.grant(), None);
+        let passed = Grant { credit: 0, passed: 50_000 };
+        assert_eq!(outbox.grant(0), Some(passed), "what left, and no more is taken");
+        assert_eq!(outbox.grant(0), None);
     }
 }

@@ -74,6 +74,8 @@ pub enum Input {
         link: LinkId,
         /// Film bytes, on top of what is left.
         bytes: u32,
+        /// Film bytes of those that it took before that arrived at the other end, since it last told.
+        passed: u32,
     },
     /// A datagram arrived.
     Packet {

@@ -116,7 +116,9 @@ impl Node {
                 }
                 self.swarms.on_message(turn, link, message);
             }
-            Input::Credit { link, bytes } => self.swarms.on_credit(turn, link, bytes),
+            Input::Credit { link, bytes, passed } => {
+                self.swarms.on_credit(turn, link, bytes, passed);
+            }
             Input::Packet { remote, packet } => self.discover.on_packet(turn, remote, packet),
             Input::Done { ticket, outcome } => match turn.tickets.redeem(ticket) {
                 Some(Owner::Swarm(title, task)) => self.swarms.on_done(turn, title, task, outcome),

@@ -80,6 +80,8 @@ pub enum StackInput {
         link: LinkId,
         /// Film bytes, on top of what is left.
         bytes: u32,
+        /// Film bytes that it passed on since it last told.
+        passed: u32,
     },
     /// A datagram arrived.
     Datagram {
@@ -368,7 +370,7 @@ impl Machine for Stack {
             StackInput::Wake => Input::Wake,
             StackInput::Clock { unix_ms } => Input::Clock { unix_ms },
             StackInput::Command(command) => Input::Command(command),
-            StackInput::Credit { link, bytes } => Input::Credit { link, bytes },
+            StackInput::Credit { link, bytes, passed } => Input::Credit { link, bytes, passed },
             StackInput::Done { ticket, outcome } => Input::Done { ticket, outcome },
         };
         self.turn(now, input, effects);

@@ -36,7 +36,7 @@ fn beginner(table: &mut Table, link: u32) {
     table.meet(link, hash, link as u8, true);
     table.say(link, Message::HaveNone);
     table.say(link, Message::Interested);
-    table.give(Input::Credit { link: LinkId(link), bytes: 1 << 24 });
+    table.give(Input::Credit { link: LinkId(link), bytes: 1 << 24, passed: 0 });
 }
 
 fn allowed(table: &Table, link: u32) -> Vec<u32> {
@@ -69,7 +69,7 @@ fn a_choked_beginner_gets_its_canonical_pieces_once_each() {
         for index in 0..BLOCKS {
             table.say(21, Message::Request(block(*piece, index)));
             // The transport has passed it on.
-            table.give(Input::Credit { link: LinkId(21), bytes: BLOCK_LEN });
+            table.give(Input::Credit { link: LinkId(21), bytes: BLOCK_LEN, passed: BLOCK_LEN });
         }
     }
     assert_eq!(answers(&table, 21), ((10 * BLOCKS) as usize, 0));

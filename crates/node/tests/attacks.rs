@@ -161,7 +161,7 @@ fn who_falls_silent_in_the_middle_of_a_trade_is_met_again_at_another_address() {
     table.say(1, Message::Interested);
     table.pass(11);
     let wanted = BlockRequest { piece: 0, offset: 0, length: BLOCK_LEN };
-    table.give(Input::Credit { link: LinkId(1), bytes: 100_000 });
+    table.give(Input::Credit { link: LinkId(1), bytes: 100_000, passed: 0 });
     // It asks, gets, and asks again: whoever comes from elsewhere is a copy.
     table.say(1, Message::Request(wanted));
     table.pass(3);

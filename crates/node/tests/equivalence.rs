@@ -70,7 +70,7 @@ impl Face for Typed {
                 StackInput::Command(command) => Input::Command(command),
                 StackInput::LinkUp { link, remote } => Input::LinkUp { link, remote },
                 StackInput::LinkDown { link, reason } => Input::LinkDown { link, reason },
-                StackInput::Credit { link, bytes } => Input::Credit { link, bytes },
+                StackInput::Credit { link, bytes, passed } => Input::Credit { link, bytes, passed },
                 StackInput::Done { ticket, outcome } => Input::Done { ticket, outcome },
                 other => unreachable!("not in this world: {other:?}"),
             },
@@ -201,7 +201,7 @@ impl<F: Face> World<F> {
                 for (host, delay) in [(0, DELAY), (1, DELAY * 2)] {
                     let (link, remote) = (Self::link_of(host), addr(1 - host));
                     self.later(delay, host, Given::Plain(StackInput::LinkUp { link, remote }));
-                    let credit = StackInput::Credit { link, bytes: 128 * 1024 };
+                    let credit = StackInput::Credit { link, bytes: 128 * 1024, passed: 0 };
                     self.later(delay, host, Given::Plain(credit));
                 }
             }
@@ -215,7 +215,7 @@ impl<F: Face> World<F> {
             }
             Told::Sent(link, parcel, spent) => {
                 if spent > 0 {
-                    let credit = StackInput::Credit { link, bytes: spent };
+                    let credit = StackInput::Credit { link, bytes: spent, passed: spent };
                     self.later(SENT, host, Given::Plain(credit));
                 }
                 let link = Self::link_of(1 - host);

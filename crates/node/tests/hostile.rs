@@ -56,6 +56,7 @@ enum Op {
     Credit {
         link: u8,
         bytes: u32,
+        passed: u32,
     },
     Pass {
         ms: u32,
@@ -126,8 +127,8 @@ fn op() -> impl Strategy<Value = Op> {
         1 => any::<u8>().prop_map(|link| Op::Down { link }),
         8 => (any::<u8>(), say()).prop_map(|(link, what)| Op::Say { link, what }),
         16 => (any::<u8>(), 0u8..12).prop_map(|(link, how)| Op::Answer { link, how }),
-        2 => (any::<u8>(), prop_oneof![Just(32_768u32), any::<u32>()])
-            .prop_map(|(link, bytes)| Op::Credit { link, bytes }),
+        2 => (any::<u8>(), prop_oneof![Just(32_768u32), any::<u32>()], prop_oneof![Just(32_768u32), any::<u32>()])
+            .prop_map(|(link, bytes, passed)| Op::Credit { link, bytes, passed }),
         4 => prop_oneof![Just(1u32), 0u32..300, 0u32..60_000].prop_map(|ms| Op::Pass { ms }),
         12 => (any::<u8>(), 0u8..16).prop_map(|(job, how)| Op::Done { job, how }),
         2 => (any::<u8>(), number(LENGTH)).prop_map(|(what, at)| Op::Owner { what, at }),
@@ -284,9 +285,10 @@ impl Script {
                     self.give(Input::Message { link, message });
                 }
             }
-            Op::Credit { link, bytes } => {
+            Op::Credit { link, bytes, passed } => {
                 let Some(index) = self.remote(*link) else { return };
-                self.give(Input::Credit { link: self.remotes[index].link, bytes: *bytes });
+                let link = self.remotes[index].link;
+                self.give(Input::Credit { link, bytes: *bytes, passed: *passed });
             }
             Op::Pass { ms } => self.pass(Duration::from_millis(u64::from(*ms))),
             Op::Done { job, how } => {
@@ -329,7 +331,7 @@ impl Script {
             }
         };
         self.give(Input::LinkUp { link, remote: addr(kind) });
-        self.give(Input::Credit { link, bytes: 32_768 });
+        self.give(Input::Credit { link, bytes: 32_768, passed: 0 });
         if kind & 2 == 0 {
             self.greet(link, kind, kind & 4 == 0, PeerId([kind >> 3; 20]));
         }

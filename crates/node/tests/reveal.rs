@@ -114,7 +114,7 @@ fn what_was_passed_on_brings_the_next_piece() {
 fn who_asks_is_never_without_something_to_ask_for_while_the_uplink_has_room() {
     let mut table = source();
     come(&mut table, 3);
-    table.give(Input::Credit { link: LinkId(5), bytes: BLOCK_LEN });
+    table.give(Input::Credit { link: LinkId(5), bytes: BLOCK_LEN, passed: BLOCK_LEN });
     // No time passes. Backwards, so that it is not taken for a player.
     let mut done = Vec::new();
     while let Some(piece) = shown(&table, 5).into_iter().rev().find(|piece| !done.contains(piece)) {
@@ -122,7 +122,7 @@ fn who_asks_is_never_without_something_to_ask_for_while_the_uplink_has_room() {
             let request = BlockRequest { piece, offset: block * BLOCK_LEN, length: BLOCK_LEN };
             if table.info.layout.contains(&request).is_some() {
                 table.say(5, Message::Request(request));
-                table.give(Input::Credit { link: LinkId(5), bytes: BLOCK_LEN });
+                table.give(Input::Credit { link: LinkId(5), bytes: BLOCK_LEN, passed: BLOCK_LEN });
             }
         }
         done.push(piece);
@@ -295,7 +295,7 @@ fn swarm(leechers: usize, super_seeding: bool) -> (u64, Duration) {
 fn foreign_leechers_take_fewer_copies_and_no_more_time() {
     let (sent, time) = swarm(6, true);
     let (plain, plain_time) = swarm(6, false);
-    assert!(sent < plain * 17 / 20, "{sent} instead of {plain}");
+    assert!(sent < plain * 19 / 20 && sent < 8_000_000 * 6 / 5, "{sent} instead of {plain}");
     assert!(time <= plain_time + plain_time / 20, "{time:?} instead of {plain_time:?}");
 }
 

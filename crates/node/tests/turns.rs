@@ -176,7 +176,7 @@ fn a_range_over_two_blocks_in_memory_is_not_read_from_a_disk_that_lacks_it() {
     table.say(1, Message::HaveAll);
     table.say(1, Message::Interested);
     table.say(1, Message::Unchoke);
-    table.give(Input::Credit { link: LinkId(1), bytes: 1 << 20 });
+    table.give(Input::Credit { link: LinkId(1), bytes: 1 << 20, passed: 0 });
     let mut given = Vec::new();
     while table.held.is_empty() {
         let asked = table.to(1).into_iter().find_map(|message| match message {

@@ -169,7 +169,7 @@ impl Digest {
                 self.add_two(45, u64::from(link.0));
                 self.add_message(message);
             }
-            Input::Credit { link, bytes } => {
+            Input::Credit { link, bytes, .. } => {
                 self.add_two(46, (u64::from(link.0) << 24) ^ u64::from(*bytes));
             }
             Input::Packet { packet, .. } => self.add_packet(packet),
@@ -356,7 +356,7 @@ mod tests {
     fn the_last_turns_are_kept_in_words() {
         let mut trace = Trace::new(true);
         for turn in 0..1000 {
-            trace.begin(turn, 7, &Input::Credit { link: LinkId(3), bytes: turn as u32 });
+            trace.begin(turn, 7, &Input::Credit { link: LinkId(3), bytes: turn as u32, passed: 0 });
         }
         let text = trace.last_turns(2);
         assert!(text.contains("bytes: 998") && text.contains("bytes: 999"), "{text}");

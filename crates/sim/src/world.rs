@@ -377,7 +377,7 @@ impl World {
                 self.seats[host as usize].links.insert(link.0, ties);
                 self.step(host, Input::LinkUp { link, remote });
                 let bytes = self.network.first_credit();
-                self.step(host, Input::Credit { link, bytes });
+                self.step(host, Input::Credit { link, bytes, passed: 0 });
             }
             Arrival::Down { link, reason } => {
                 self.forget_link(host, link);
@@ -402,7 +402,7 @@ impl World {
             }
             Arrival::Credit { link, bytes } => {
                 if self.seats[host as usize].links.contains_key(&link.0) {
-                    self.step(host, Input::Credit { link, bytes });
+                    self.step(host, Input::Credit { link, bytes, passed: bytes });
                 }
             }
             Arrival::Datagram { from, port, packet } => {

@@ -399,7 +399,7 @@ code_enum! {
         3 => LinkUp { link, remote },
         4 => LinkDown { link, reason },
         5 => Bytes { link, bytes },
-        6 => Credit { link, bytes },
+        6 => Credit { link, bytes, passed },
         7 => Datagram { socket, remote, bytes },
         8 => Done { ticket, outcome },
     }

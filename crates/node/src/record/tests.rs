@@ -163,7 +163,11 @@ fn any_input() -> impl Strategy<Value = StackInput> {
         (link(), addr()).prop_map(|(link, remote)| StackInput::LinkUp { link, remote }),
         (link(), reason()).prop_map(|(link, reason)| StackInput::LinkDown { link, reason }),
         (link(), data()).prop_map(|(link, bytes)| StackInput::Bytes { link, bytes }),
-        (link(), any::<u32>()).prop_map(|(link, bytes)| StackInput::Credit { link, bytes }),
+        (link(), any::<u32>(), any::<u32>()).prop_map(|(link, bytes, passed)| StackInput::Credit {
+            link,
+            bytes,
+            passed
+        }),
         (socket, addr(), data()).prop_map(|(socket, remote, bytes)| StackInput::Datagram {
             socket,
             remote,

@@ -39,6 +39,7 @@ mod serve;
 mod share;
 mod source;
 mod title;
+mod travel;
 mod upkeep;
 mod uplink;
 mod upload;
@@ -329,7 +330,7 @@ impl Swarms {
         self.dial(turn);
         self.drain(turn);
     }
-    pub(crate) fn on_credit(&mut self, turn: &mut Turn<'_>, link: LinkId, bytes: u32) {
+    pub(crate) fn on_credit(&mut self, turn: &mut Turn<'_>, link: LinkId, bytes: u32, passed: u32) {
         match self.hub.links.get_mut(&link) {
             Some(Place::Inbound { credit, .. } | Place::Dialed { credit, .. }) => {
                 *credit = credit.saturating_add(u64::from(bytes));
@@ -337,7 +338,7 @@ impl Swarms {
             Some(Place::Peer { title, slot }) => {
                 let (title, slot) = (*title, *slot);
                 if let Some((swarm, hub)) = self.title(title) {
-                    swarm.on_credit(turn, hub, slot, bytes);
+                    swarm.on_credit(turn, hub, slot, bytes, passed);
                 }
                 self.drain(turn);
             }

@@ -13,15 +13,9 @@
 //!   '-- after a pause, twice as long each time |
 //! yields in vain <-- little passed meanwhile --'
 //! ```
-//!
-//! When bulk goes on, it must not go on with all that the system's queues take at once: that would stand in front of whatever
-//! is needed next. So it goes at the [`Pace`] of the uplink.
 
 use core::time::Duration;
 
-use shoal_wire::peer::BLOCK_LEN;
-
-use super::bucket::Bucket;
 use crate::time::{Instant, bytes_in};
 
 /// Whether bulk is held, and what came of it.
@@ -104,50 +98,6 @@ impl Precedence {
     }
 }
 
-/// Bulk is given no faster than this many quarters of what the uplink showed that it passes on: a faster one must come to light.
-const PACE_QUARTERS: u64 = 5;
-/// After a silence it may be given what passes in this time, and always [`PACE_BLOCKS`] blocks.
-const PACE_BURST: Duration = Duration::from_millis(50);
-const PACE_BLOCKS: u64 = 2;
-/// What is urgent is not paced, but counted: what passes in this time comes before bulk.
-const PACE_DEBT: Duration = Duration::from_millis(250);
-
-/// How much may be given to transports, which swallow more than the uplink passes on.
-#[derive(Debug)]
-pub(super) struct Pace(Bucket);
-
-impl Default for Pace {
-    fn default() -> Self {
-        Self(Bucket::new(Instant::ZERO))
-    }
-}
-
-impl Pace {
-    fn rate(peak: u64) -> u64 {
-        (peak * PACE_QUARTERS / 4).max(1)
-    }
-    fn bytes(of: Duration, peak: u64) -> u64 {
-        bytes_in(of, peak).max(PACE_BLOCKS * u64::from(BLOCK_LEN))
-    }
-    fn fill(&mut self, now: Instant, peak: u64) {
-        self.0.fill(now, Self::rate(peak), Self::bytes(PACE_BURST, peak));
-    }
-    /// `bytes` were given.
-    pub(super) fn spend(&mut self, now: Instant, bytes: u32, peak: u64) {
-        self.fill(now, peak);
-        self.0.spend(bytes, Self::bytes(PACE_DEBT, peak));
-    }
-    /// Whether bulk has to wait now.
-    pub(super) fn holds(&mut self, now: Instant, peak: u64) -> bool {
-        self.fill(now, peak);
-        !self.0.is_open()
-    }
-    /// Until when it waits, if it does since it was last asked.
-    pub(super) fn deadline(&self, peak: u64) -> Option<Instant> {
-        (!self.0.is_open()).then(|| self.0.opens(Self::rate(peak)))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,25 +146,5 @@ mod tests {
             waited += u64::from(precedence.holds(now, 0, PEAK, Duration::ZERO));
         }
         assert!((60..=110).contains(&waited), "{waited}");
-    }
-
-    #[test]
-    fn bulk_goes_at_the_pace_of_the_uplink_and_after_what_is_urgent() {
-        let mut pace = Pace::default();
-        let mut given = 0;
-        for ms in 10_000..20_000 {
-            let now = Instant::from_millis(ms);
-            while !pace.holds(now, PEAK) {
-                pace.spend(now, 16_384, PEAK);
-                given += 16_384;
-            }
-        }
-        let due = 10 * PEAK * 5 / 4;
-        assert!(due.abs_diff(given) <= Pace::bytes(PACE_BURST, PEAK) + 16_384, "{given}");
-        // Much that is urgent comes first, though not all of it.
-        let now = Instant::from_millis(30_000);
-        (0..1000).for_each(|_| pace.spend(now, 16_384, PEAK));
-        let wait = pace.deadline(PEAK).expect("it waits").since(now);
-        assert!(wait > PACE_DEBT / 2 && wait <= PACE_DEBT, "{wait:?}");
     }
 }

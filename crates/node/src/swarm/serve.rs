@@ -118,13 +118,21 @@ impl Swarm {
             self.pump(turn, hub, slot);
         }
     }
-    pub(super) fn on_credit(&mut self, turn: &mut Turn<'_>, hub: &mut Hub, slot: u16, bytes: u32) {
+    pub(super) fn on_credit(
+        &mut self,
+        turn: &mut Turn<'_>,
+        hub: &mut Hub,
+        slot: u16,
+        bytes: u32,
+        passed: u32,
+    ) {
         let now = turn.now;
         if self.content().is_some_and(|content| content.plan.is_live()) {
             hub.uplink.hurry(now);
         }
         if let Some(peer) = self.peer_mut(slot) {
-            hub.uplink.credit(now, bytes, &mut peer.uploads);
+            peer.uploads.open(u64::from(bytes));
+            hub.uplink.pass(now, passed, &mut peer.uploads);
             if peer.uploads.len() > 0 {
                 self.pump(turn, hub, slot);
             }
@@ -160,7 +168,7 @@ impl Swarm {
         let (request, link) = (wanted.request, peer.link);
         let length = request.length;
         let rtt = if peer.service.has_rtt() { peer.service.rtt() } else { Duration::ZERO };
-        hub.uplink.spend(now, length, rtt, &mut peer.uploads);
+        hub.uplink.spend(length, rtt, &mut peer.uploads);
         peer.up.add(now, u64::from(length));
         peer.taken += u64::from(length);
         peer.fed = Some(now);

@@ -1,9 +1,10 @@
 //! Our uplink over all titles: which link may send next, how much is in flight, and whom to turn down.
 //!
 //! What holds the order of links back is the limit that the user set, and how much is *in flight*: given to transports that
-//! have not passed it on. That grows while transports pass a block on within [`PASS_QUICK`] and shrinks when they need more than
-//! [`PASS_SLOW`]: whatever waits behind it (our own requests among them) waits that long, and what is given away can no longer
-//! be cancelled or overtaken.
+//! of which nobody has said that it arrived. That grows while blocks wait on their way for less than [`QUEUE_QUICK`], beyond what the
+//! way itself takes, and shrinks when they wait for more than [`QUEUE_SLOW`]: whatever waits behind it (our own requests among
+//! them) waits that long, what is given away can no longer be cancelled or overtaken, and where the queue is longer than the
+//! router's, packets are lost. The idea is that of LEDBAT (RFC 6817), for the sum of all links instead of each.
 
 use alloc::collections::BTreeSet;
 use alloc::format;
@@ -12,7 +13,8 @@ use core::time::Duration;
 
 use super::audit::equal;
 use super::bucket::Bucket;
-use super::precedence::{Pace, Precedence};
+use super::precedence::Precedence;
+use super::travel::Travel;
 use super::upload::{Class, SOON, URGENT, Uploads};
 use crate::link::TitleId;
 use crate::time::{Instant, bytes_in, time_of};
@@ -30,8 +32,8 @@ pub(crate) struct Uplink {
     clock: u64,
     /// Film bytes in flight on links that are not stuck.
     flying: u64,
-    /// Mean time that transports take to pass a block on.
-    pass: Duration,
+    /// Mean time that a block waits on its way, beyond what the way itself takes.
+    queue: Duration,
     /// When `allowed` was last changed.
     since: Instant,
     /// Links had to wait for what is in flight since then.
@@ -42,8 +44,6 @@ pub(crate) struct Uplink {
     passed: u64,
     /// Since when the rate is measured, and what had passed by then.
     measured: (Instant, u64),
-    /// The rate that was measured last, bytes/s.
-    rate: u64,
     /// Bytes/s that the uplink passes on when it has enough to do.
     peak: u64,
     /// Mean round trip of the links that blocks are given to.
@@ -55,21 +55,21 @@ pub(crate) struct Uplink {
     timed: [u32; 2],
     /// Whether what has time waits for who starves.
     precedence: Precedence,
-    pace: Pace,
 }
 
 /// `allowed` changes at most this often.
 const STEP: Duration = Duration::from_millis(50);
-/// Transports that pass a block on faster than this could take more. On a slow uplink: than two blocks take. A block on a
-/// connection that was idle waits for a round trip in the middle, and with one at a time the uplink would wait with it.
-const PASS_QUICK: (Duration, u32) = (Duration::from_millis(100), 2);
-/// Transports that need longer than this, and longer than four blocks take, have too much.
-const PASS_SLOW: (Duration, u32) = (Duration::from_millis(200), 4);
+/// With a shorter queue transports could take more,
+const QUEUE_QUICK: Duration = Duration::from_millis(30);
+/// and with a longer one they have too much.
+const QUEUE_SLOW: Duration = Duration::from_millis(60);
 /// Bounds of what may be in flight, bytes: one block, and more than any uplink needs.
 const ALLOWED: (u64, u64) = (16 * 1024, 64 << 20);
 /// A link whose transport passes nothing on for this long, and for twice the time that what keeps the uplink busy should take,
-/// is stuck: it must not hold back the others.
+/// is stuck: it must not hold back the others. To both comes twice what its way takes,
 const STUCK_AFTER: (Duration, u32) = (Duration::from_millis(250), 2);
+/// which may be so much where nothing arrived yet.
+const WAY_UNKNOWN: Duration = Duration::from_millis(250);
 /// It is stuck, too, when this many times as much as keeps the uplink busy passed on other links.
 const STUCK_PASSED: u64 = 4;
 /// Rate of an uplink that has shown none, bytes/s: a small home uplink.
@@ -79,8 +79,10 @@ const MEASURE: Duration = Duration::from_millis(500);
 /// The three times above are this many times as long while nobody needs anything by a time. Over a long round trip a link
 /// that gets a block a second finds its window small each time: with little in flight such links leave an uplink idle.
 const PATIENCE: u32 = 4;
-/// Bulk fills one part in this many of what may be in flight while somebody needs something by a time.
+/// Bulk fills one part in this many of what may be in flight while somebody needs something by a time,
 const BULK_PART: u64 = 4;
+/// or what passes in this time: connections that get a block at a time find no rate.
+const BULK_WAIT: Duration = Duration::from_millis(50);
 /// Requests that are needed by a time are turned down while those that wait take longer than this.
 const BOOKED: Duration = Duration::from_millis(1500);
 /// The same for what is due in a moment.
@@ -99,19 +101,17 @@ impl Default for Uplink {
             aging: BTreeSet::new(),
             clock: 0,
             flying: 0,
-            pass: Duration::ZERO,
+            queue: Duration::ZERO,
             since: Instant::ZERO,
             held_back: false,
             allowed: 2 * ALLOWED.0,
             passed: 0,
             measured: (Instant::ZERO, 0),
-            rate: 0,
             peak: PEAK_UNKNOWN,
             rtt: Duration::ZERO,
             hurried: None,
             timed: [0, 0],
             precedence: Precedence::default(),
-            pace: Pace::default(),
         }
     }
 }
@@ -177,7 +177,9 @@ impl Uplink {
     /// The link that may send a block now.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(TitleId, u16)> {
         let &(class, served, title, slot) = self.order.first()?;
-        if class >= Class::Regular && self.gives_way(now) {
+        // What has time waits for who starves.
+        let holds = |own: &mut Self| own.precedence.holds(now, own.passed, own.peak, own.rtt);
+        if class >= Class::Regular && holds(self) {
             return None;
         }
         if self.is_full(now) {
@@ -191,13 +193,6 @@ impl Uplink {
         }
         self.clock = self.clock.max(served);
         Some((title, slot))
-    }
-    /// Whether what has time must wait, be it that others come first or that enough is on its way.
-    fn gives_way(&mut self, now: Instant) -> bool {
-        if self.precedence.holds(now, self.passed, self.peak, self.rtt) {
-            return true;
-        }
-        self.is_hurried(now) && self.pace.holds(now, self.peak)
     }
     /// Counts the requests of a link that are needed by a time, after they changed.
     fn count(&mut self, now: Instant, uploads: &mut Uploads) {
@@ -238,11 +233,14 @@ impl Uplink {
     /// flight when it comes, so bulk may fill only a part.
     fn is_full(&self, now: Instant) -> bool {
         let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
-        let part = if is_bulk && self.is_hurried(now) { BULK_PART } else { 1 };
-        self.flying > 0 && self.flying >= (self.allowed / part).max(ALLOWED.0)
+        let mut most = self.allowed;
+        if is_bulk && self.is_hurried(now) {
+            most = most.min(bytes_in(BULK_WAIT, self.peak)).max(most / BULK_PART);
+        }
+        self.flying > 0 && self.flying >= most.max(ALLOWED.0)
     }
     /// A link with a round trip of `rtt` was given `bytes` to send.
-    pub(crate) fn spend(&mut self, now: Instant, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
+    pub(crate) fn spend(&mut self, bytes: u32, rtt: Duration, uploads: &mut Uploads) {
         self.rtt = self.rtt - self.rtt / 8 + rtt / 8;
         if self.limit.is_some() {
             self.tokens.spend(bytes, u64::MAX);
@@ -253,12 +251,10 @@ impl Uplink {
         }
         if !uploads.stuck {
             self.flying += u64::from(bytes);
-            self.pace.spend(now, bytes, self.peak);
         }
     }
-    /// The transport of a link takes `bytes` more: what was in flight there has left.
-    pub(crate) fn credit(&mut self, now: Instant, bytes: u32, uploads: &mut Uploads) {
-        uploads.credit += u64::from(bytes);
+    /// So much of what was in flight on a link arrived.
+    pub(crate) fn pass(&mut self, now: Instant, bytes: u32, uploads: &mut Uploads) {
         let left = uploads.flying.min(u64::from(bytes));
         if left == 0 {
             return;
@@ -266,17 +262,17 @@ impl Uplink {
         if core::mem::replace(&mut uploads.stuck, false) {
             self.flying += uploads.flying;
         }
-        let took = uploads.progress.replace(now).map_or(Duration::ZERO, |given| now.since(given));
-        // A block given now would wait for all that the link has in flight.
-        let pass =
-            took * u32::try_from(uploads.flying.div_ceil(left)).unwrap_or(u32::MAX).min(1024);
-        self.pass = self.pass - self.pass / 8 + pass / 8;
+        uploads.progress = Some(now);
         self.pass_on(now, left);
         uploads.passed_at = self.passed;
         uploads.flying -= left;
         self.flying -= left;
+        while let Some(waited) = uploads.travel.arrive(now, uploads.flying) {
+            self.queue = self.queue - self.queue / 8 + waited / 8;
+        }
+        let way = uploads.travel.way().unwrap_or_default();
         // No sooner than the last change can have shown.
-        if now.since(self.since) >= STEP.max(self.pass) {
+        if now.since(self.since) >= STEP.max(self.queue + way) {
             self.adjust(self.patience(now));
             self.since = now;
         }
@@ -294,24 +290,16 @@ impl Uplink {
             let nanos = elapsed.as_nanos().max(1);
             let rate = u128::from(self.passed - passed) * 1_000_000_000 / nanos;
             let rate = u64::try_from(rate).unwrap_or(u64::MAX);
-            // What fills empty queues of the system has not passed the uplink: that shows once.
-            let twice = core::mem::replace(&mut self.rate, rate).min(rate);
-            self.peak = twice.max(self.peak - self.peak / 16).max(1024);
+            self.peak = rate.max(self.peak - self.peak / 16).max(1024);
         }
         self.measured = (now, self.passed);
-    }
-    /// A bound in time, no shorter than the uplink needs for some blocks.
-    fn bound(&self, (least, blocks): (Duration, u32), patience: u32) -> Duration {
-        (least * patience).max(time_of(ALLOWED.0, self.peak) * blocks)
     }
     /// Lets more or less be in flight, by how long transports take to pass a block on.
     fn adjust(&mut self, patience: u32) {
         let change = (self.allowed / 4).max(ALLOWED.0);
-        if self.pass > self.bound(PASS_SLOW, patience) {
+        if self.queue > QUEUE_SLOW * patience {
             self.allowed = self.allowed.saturating_sub(change);
-        } else if self.pass < self.bound(PASS_QUICK, patience)
-            && core::mem::take(&mut self.held_back)
-        {
+        } else if self.queue < QUEUE_QUICK * patience && core::mem::take(&mut self.held_back) {
             self.allowed += change;
         }
         self.allowed = self.allowed.clamp(self.least(), ALLOWED.1);
@@ -319,7 +307,7 @@ impl Uplink {
     /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
     /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
     fn least(&self) -> u64 {
-        (bytes_in(self.rtt * 2, self.peak) + ALLOWED.0).clamp(ALLOWED.0, ALLOWED.1)
+        (bytes_in(self.rtt * 2, self.peak) + ALLOWED.0).clamp(2 * ALLOWED.0, ALLOWED.1)
     }
     /// A link is gone with all that was in flight on it.
     pub(crate) fn forget(
@@ -337,6 +325,7 @@ impl Uplink {
             self.flying -= uploads.flying;
         }
         uploads.flying = 0;
+        uploads.travel = Travel::default();
     }
     /// Looks whether a link is stuck. For every link when the uplink is held back by what is in flight.
     pub(crate) fn look(&mut self, now: Instant, uploads: &mut Uploads) {
@@ -345,7 +334,7 @@ impl Uplink {
         }
         // What it was given shares the uplink with what is in flight on the others; a dead end may hold much more.
         let busy = self.flying - uploads.flying + uploads.flying.min(4 * ALLOWED.0);
-        let after = self.stuck_after(now, busy);
+        let after = self.stuck_after(now, busy) + uploads.travel.way().unwrap_or(WAY_UNKNOWN) * 2;
         let passed = self.passed - uploads.passed_at;
         if uploads.progress.is_some_and(|progress| now.since(progress) >= after)
             || passed >= STUCK_PASSED * self.least().max(busy)
@@ -372,10 +361,8 @@ impl Uplink {
         if self.is_full(now) {
             return Some(now + self.stuck_after(now, self.flying.min(self.allowed)));
         }
-        let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
-        let paced = || self.pace.deadline(self.peak).filter(|_| is_bulk && self.is_hurried(now));
         let limited = || self.limit.map(|limit| self.tokens.opens(limit));
-        self.precedence.deadline(now).or_else(paced).or_else(limited)
+        self.precedence.deadline(now).or_else(limited)
     }
     /// The order and what is in flight, against all links.
     pub(super) fn audit<'a>(
@@ -413,6 +400,7 @@ impl Uplink {
 mod tests {
     use super::super::upload::tests::request;
     use super::*;
+    use alloc::collections::VecDeque;
     use alloc::vec::Vec;
     use bytes::Bytes;
 
@@ -439,8 +427,9 @@ mod tests {
                 uplink.leave(TitleId(0), slot, link);
                 while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
                 link.take(now).expect("waits only with something to send");
-                uplink.spend(now, 16384, Duration::ZERO, link);
-                uplink.credit(now, 16384, link);
+                uplink.spend(16384, Duration::ZERO, link);
+                link.open(16384);
+                uplink.pass(now, 16384, link);
                 sent[usize::from(slot)] += 1;
                 first.push(slot);
                 while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
@@ -490,15 +479,65 @@ mod tests {
             assert!(link.push(request(slot as u32, 0), Some(now), false));
             while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
             link.take(now).expect("read");
-            uplink.spend(now, 16384, Duration::ZERO, link);
+            uplink.spend(16384, Duration::ZERO, link);
         }
-        // Twelve blocks at eight a second: each may take twice the second and a half that all take.
+        // Twelve blocks at eight a second: each may take twice the second and a half that all take, and half a second for a way
+        // that nobody knows.
         let passed = |link: &mut Uploads, uplink: &mut Uplink, ms| {
             uplink.look(now + Duration::from_millis(ms), link);
             link.stuck
         };
-        assert!(!passed(&mut links[0], &mut uplink, 2900));
-        assert!(passed(&mut links[0], &mut uplink, 3100));
+        assert!(!passed(&mut links[0], &mut uplink, 3400));
+        assert!(passed(&mut links[0], &mut uplink, 3600));
+    }
+
+    #[test]
+    fn a_long_way_is_no_queue() {
+        // Bytes/s of the uplink, and the round trip in ms.
+        for (rate, way) in [(1_000_000, 300), (1_000_000, 20), (2_000_000, 1), (60_000, 80)] {
+            let (share, queue) = over(rate, way);
+            assert!(share >= 85, "{rate} bytes/s over {way} ms: {share} % in use");
+            let most = (16_384_000 * 3 / rate).max(100);
+            assert!(queue <= most, "{rate} bytes/s over {way} ms: a queue of {queue} ms");
+        }
+    }
+
+    /// How much of an uplink of `rate` bytes/s is used by one link that always has urgent blocks, per cent, and its mean queue in
+    /// ms, when news of an arrival come `way` ms after a block has left.
+    fn over(rate: u64, way: u64) -> (u64, u64) {
+        let mut uplink = Uplink::default();
+        let mut link = Uploads::default();
+        let (mut asked, mut arrivals) = (0, VecDeque::new());
+        // In microseconds: when all that was given has left, and the sums of what was used and waited.
+        let (mut free, mut passed, mut waited, mut looks) = (0, 0, 0, 0);
+        link.open(1 << 40);
+        for ms in 10..20_000u64 {
+            let (now, us) = (Instant::from_millis(ms), ms * 1000);
+            while arrivals.front().is_some_and(|at| *at <= us) {
+                arrivals.pop_front();
+                uplink.pass(now, 16384, &mut link);
+                passed += u64::from(ms >= 10_000) * 16384;
+            }
+            while link.len() < 4 {
+                assert!(link.push(request(asked, 0), Some(now), false));
+                asked += 1;
+            }
+            while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+            uplink.settle(now, TitleId(0), 0, &mut link);
+            while uplink.next(now).is_some() && link.len() > 0 {
+                uplink.leave(TitleId(0), 0, &mut link);
+                link.take(now).expect("ready");
+                uplink.spend(16384, Duration::ZERO, &mut link);
+                uplink.settle(now, TitleId(0), 0, &mut link);
+                free = us.max(free) + 16_384_000_000 / rate;
+                arrivals.push_back(free + way * 1000);
+            }
+            if ms >= 10_000 {
+                waited += free.saturating_sub(us);
+                looks += 1;
+            }
+        }
+        (passed * 100 / (rate * 10), waited / looks / 1000)
     }
 
     #[test]
@@ -538,14 +577,15 @@ mod tests {
                 let link = &mut links[usize::from(slot)];
                 uplink.leave(TitleId(0), slot, link);
                 link.take(now).expect("waits only with something to send");
-                uplink.spend(now, 16384, Duration::ZERO, link);
+                uplink.spend(16384, Duration::ZERO, link);
                 sent[usize::from(slot)] += 1;
                 ready(link);
                 uplink.wait(now, TitleId(0), slot, link);
             }
             now = start + Duration::from_millis(100 * (step + 1));
             if links[1].flying > 0 {
-                uplink.credit(now, 16384, &mut links[1]);
+                links[1].open(16384);
+                uplink.pass(now, 16384, &mut links[1]);
             }
             links.iter_mut().for_each(|link| uplink.look(now, link));
             if step >= 20 {

@@ -19,6 +19,7 @@ use shoal_wire::peer::{BLOCK_LEN, BlockRequest};
 
 use super::audit::equal;
 use super::pieces::BlockKey;
+use super::travel::Travel;
 use crate::config::limits::{READ_AHEAD_MAX, READ_RUN_MAX};
 use crate::time::Instant;
 
@@ -57,6 +58,8 @@ pub(crate) struct Uploads {
     pub(super) stuck: bool,
     /// When the transport last passed something on, or was given something while empty.
     pub(super) progress: Option<Instant>,
+    /// Those blocks.
+    pub(super) travel: Travel,
     /// What the whole uplink had passed on by then.
     pub(super) passed_at: u64,
     /// Fair-queueing clock of this link.
@@ -149,6 +152,7 @@ impl Uploads {
         if self.queue.is_empty() {
             self.queue = VecDeque::new();
         }
+        self.travel.give_back();
     }
     /// Takes out the requests for a piece that we no longer have.
     pub(crate) fn drop_piece(&mut self, piece: u32) -> VecDeque<Wanted> {
@@ -246,7 +250,7 @@ impl Uploads {
             && self.queue.front().is_some_and(takes_none)
             && self.class(now).0 <= Class::Soon
     }
-    /// Credit before the first request, from the link's opening.
+    /// The transport takes so much more.
     pub(crate) fn open(&mut self, credit: u64) {
         self.credit += credit;
     }
@@ -258,6 +262,7 @@ impl Uploads {
         if self.flying == 0 {
             self.progress = Some(now);
         }
+        self.travel.give(now, length, self.flying == 0);
         self.flying += u64::from(length);
         self.ahead -= length;
         let Stage::Ready(data) = &wanted.stage else { return None };

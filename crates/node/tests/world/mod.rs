@@ -325,9 +325,9 @@ impl World {
                 self.wires.insert((other, there), (host, link));
                 let from = SocketAddr::new(self.hosts[host].addr.ip(), 40_000 + there.0 as u16);
                 self.later(DELAY, other, Input::LinkUp { link: there, remote: from });
-                self.later(DELAY, other, Input::Credit { link: there, bytes: CREDIT });
+                self.later(DELAY, other, Input::Credit { link: there, bytes: CREDIT, passed: 0 });
                 self.later(DELAY * 2, host, Input::LinkUp { link, remote });
-                self.later(DELAY * 2, host, Input::Credit { link, bytes: CREDIT });
+                self.later(DELAY * 2, host, Input::Credit { link, bytes: CREDIT, passed: 0 });
             }
             Effect::Close { link, .. } => {
                 if let Some((other, there)) = self.wires.remove(&(host, link)) {
@@ -405,7 +405,7 @@ impl World {
                     self.input(host, *input);
                 }
                 Some(Happening::Left(host, link, bytes)) => {
-                    self.input(host, Input::Credit { link, bytes })
+                    self.input(host, Input::Credit { link, bytes, passed: bytes })
                 }
                 None => {}
             }
