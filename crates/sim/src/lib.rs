@@ -17,6 +17,7 @@ pub mod content;
 pub mod directory;
 pub mod disk;
 pub mod faults;
+pub mod firsts;
 pub mod fluid;
 mod marks;
 pub mod metrics;

@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value};
 
+use crate::firsts::firsts;
 use crate::fluid::Links;
 use crate::network::{Interface, Rates};
 use crate::scenario::Finish;
@@ -81,6 +82,8 @@ pub const PEER_METRICS: &[&str] = &[
 /// Names of the figures that are of a run.
 pub const RUN_METRICS: &[&str] = &[
     "server_copies",
+    "server_copies_least",
+    "server_streams_least",
     "offload",
     "control_overhead",
     "distribution_ratio",
@@ -122,10 +125,17 @@ pub fn read(stage: &Stage, seed: u64, cost: (Option<f64>, Option<f64>)) -> SeedR
     let length = stage.scenario.film_length() as f64;
     let served = sums.server_film as f64;
     let has_server = stage.scenario.server.count > 0;
+    let has_viewers = stage.marks.iter().any(|marks| !marks.stretches.is_empty());
+    let firsts = firsts(stage.marks.iter(), world.now());
     let titles = title_rows(stage);
     let wanted: f64 = titles.iter().map(|title| title.wanted_bytes).sum();
     let values = vec![
         ("server_copies", has_server.then_some(served / length)),
+        (
+            "server_copies_least",
+            has_viewers.then_some(firsts.film_s / stage.scenario.film.duration_s),
+        ),
+        ("server_streams_least", has_viewers.then_some(firsts.peak)),
         ("offload", (has_server && wanted > 0.0).then_some(1.0 - served / wanted)),
         ("control_overhead", ratio(sums.control_out as f64, sums.film_out as f64)),
         ("distribution_ratio", distribution_ratio(stage)),

@@ -192,6 +192,8 @@ const TABLE: &[(&str, &str, &str)] = &[
     ("seek_ms", "p95", "seek p95 ms"),
     ("continuity", "mean", "continuity mean"),
     ("server_copies", "mean", "server copies"),
+    ("server_copies_least", "mean", "server copies, least"),
+    ("server_streams_least", "max", "streams at once, least"),
     ("offload", "mean", "offload"),
     ("data_efficiency", "mean", "data efficiency"),
     ("wire_efficiency", "mean", "wire efficiency"),
