@@ -7,7 +7,7 @@ use std::path::Path;
 const FIXED: [(&str, &str); 2] =
     [("discover/round.rs", "CONNECTION_LIFE"), ("record/mod.rs", "RECORD_MAX")];
 /// Where the scheduler weighs its times against each other: they are read together with it.
-const SCHEDULER: [&str; 7] = [
+const SCHEDULER: [&str; 8] = [
     "swarm/fastest.rs",
     "swarm/fetch.rs",
     "swarm/precedence.rs",
@@ -15,6 +15,7 @@ const SCHEDULER: [&str; 7] = [
     "swarm/source.rs",
     "swarm/uplink.rs",
     "swarm/upload.rs",
+    "swarm/windowed.rs",
 ];
 
 /// Name and type of a constant of a module.

@@ -55,6 +55,21 @@ fn under_client_server_no_peer_ever_sends_film() {
     }
 }
 
+/// Who has some of what is needed and is slow, and a source that is far away: each block was left to the other by both of them.
+#[test]
+fn a_slow_holder_does_not_keep_a_viewer_from_the_source() {
+    let report = play(&options("slow-holder", 1..=3, &[]));
+    for peer in report.seeds.iter().flat_map(|row| &row.peers) {
+        assert!(value(peer, "stalls").is_some_and(|count| count <= 2.0), "{:?}", peer.values);
+        assert!(value(peer, "stall_ratio").is_some_and(|share| share < 0.01), "{:?}", peer.values);
+    }
+    let copies = report.seeds.iter().flat_map(|row| &row.values);
+    for (_, copies) in copies.filter(|entry| entry.0 == "server_copies") {
+        // The holder can bring a third.
+        assert!(copies.is_some_and(|copies| (0.6..0.75).contains(&copies)), "{copies:?}");
+    }
+}
+
 #[test]
 fn browsers_jump_and_land() {
     let set = ["play.manner=browse", "play.jumps=3", "play.jump_every_s=2", "film.duration_s=60"];

@@ -104,6 +104,8 @@ pub(crate) const ZIPF_SCAN_MAX: u32 = 8192;
 pub(crate) const HEDGE_ROUND_MAX: usize = 64;
 /// A late block for which no better peer is free is looked at again after this long.
 pub(crate) const HEDGE_AGAIN: Duration = Duration::from_millis(100);
+/// A player that needs a block within this time waits for it.
+pub(crate) const WAITED_FOR: Duration = Duration::from_millis(300);
 /// Duplicates that are always allowed, bytes: the budget of a short film's start.
 pub(crate) const HEDGE_BUDGET_BASE: u64 = 2 * BLOCK_LEN as u64;
 /// A second peer must be this much earlier than the first to be worth a duplicate in the end game.

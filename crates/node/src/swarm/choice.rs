@@ -7,10 +7,10 @@ use core::cmp::Reverse;
 use core::time::Duration;
 
 use super::audience::short_id;
-use super::fetch::Pick;
 use super::peer::Peer;
 use super::pieces::BlockKey;
 use super::title::Swarm;
+use super::windowed::Pick;
 use crate::config::{Choice, Scheduler, SwarmConfig};
 use crate::rng::mix;
 use crate::time::Instant;

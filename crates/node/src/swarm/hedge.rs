@@ -14,7 +14,7 @@ use super::title::{Content, Swarm};
 use crate::config::Scheduler;
 use crate::config::limits::{
     BROKEN_SNUB, HEDGE_AGAIN, HEDGE_BUDGET_BASE, HEDGE_GAIN, HEDGE_ROUND_MAX, HEDGE_START_DUE,
-    SOURCE_QUICK,
+    SOURCE_QUICK, WAITED_FOR,
 };
 use crate::time::Instant;
 use crate::turn::Turn;
@@ -59,6 +59,10 @@ impl Swarm {
             .collect();
         // Of two that were asked the one that broke its promise makes room for a third.
         let overdue = holders.iter().copied().find(|&slot| self.is_overdue(now, slot, key));
+        // What the player waits for goes to who brings it, as soon as it is late at all.
+        let late = || holders.iter().copied().find(|&slot| self.is_late(now, slot, key));
+        let waited_for = if self.is_waited_for(now, key) { late() } else { None };
+        let overdue = overdue.or(waited_for);
         let budget = self.has_budget(turn);
         let helps = !budget && self.is_start(now, key);
         let is_free = match holders.len() {
@@ -87,7 +91,7 @@ impl Swarm {
         };
         let doubles = holders.len() == 1 && (budget || only_source);
         // What was taken back is no promise: a peer may send all that stands before it, and the block itself.
-        let broke = overdue.filter(|&slot| self.is_promised(slot, key));
+        let broke = overdue.filter(|&slot| self.is_promised(slot, key) && Some(slot) != waited_for);
         if let Some(slot) = overdue.filter(|_| !doubles) {
             self.cancel(turn, slot, key);
         }
@@ -120,6 +124,19 @@ impl Swarm {
             |asked: &Asked| now.since(asked.sent) > peer.service.rtt() * 3 + HEDGE_AGAIN;
         peer.asked.iter().any(|asked| asked.key == key && now.since(asked.sent) > late(asked))
             || peer.withdrawn().iter().any(|asked| asked.key == key && unanswered(asked))
+    }
+    /// Whether a request was not answered when it was predicted to be.
+    fn is_late(&self, now: Instant, slot: u16, key: BlockKey) -> bool {
+        let owed =
+            self.peer(slot).and_then(|peer| peer.asked.iter().find(|asked| asked.key == key));
+        owed.is_some_and(|asked| now > asked.expected + HEDGE_AGAIN)
+    }
+    /// Whether a player stands still for want of a block, or will in a moment.
+    fn is_waited_for(&self, now: Instant, key: BlockKey) -> bool {
+        self.content().is_some_and(|content| {
+            let due = content.plan.due(key);
+            content.plan.is_playing() && due.is_some_and(|due| due <= now + WAITED_FOR)
+        })
     }
     /// Whether nothing plays yet, and this block is one of the first that are needed for it.
     fn is_start(&self, now: Instant, key: BlockKey) -> bool {

@@ -45,6 +45,7 @@ mod uplink;
 mod upload;
 mod verify;
 mod watch;
+mod windowed;
 mod windows;
 
 use alloc::boxed::Box;

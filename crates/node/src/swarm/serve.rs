@@ -65,7 +65,7 @@ impl Swarm {
         let overbooked = |due| !self.source && hub.uplink.is_overbooked(turn.now, due);
         let verdict = match due {
             Some(due) if overbooked(due) => Verdict::TurnDown,
-            _ => self.verdict(turn, slot, key, due),
+            _ => self.verdict(turn, hub, slot, key, due),
         };
         let Some(peer) = self.peer_mut(slot) else { return };
         if verdict == Verdict::TurnDown {

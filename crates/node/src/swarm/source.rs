@@ -16,6 +16,7 @@ use core::time::Duration;
 
 use shoal_wire::peer::{BLOCK_LEN, Extended, Member, Message, ShoalMessage, Stretch};
 
+use super::Hub;
 use super::audience::{Said, short_id};
 use super::audit::equal;
 use super::availability::Availability;
@@ -309,6 +310,7 @@ impl Swarm {
     pub(super) fn verdict(
         &mut self,
         turn: &Turn<'_>,
+        hub: &Hub,
         slot: u16,
         key: BlockKey,
         due: Option<Instant>,
@@ -337,7 +339,7 @@ impl Swarm {
         let [bulk, by_time] = copies.waiting;
         // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
         let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
-        let is_busy = by_time > 0 || (!timed && (bulk > 0 || is_fresh));
+        let is_busy = (by_time > 0 && hub.uplink.is_loaded()) || (!timed && (bulk > 0 || is_fresh));
         if can_wait && ((under_way && !waits_long) || (elsewhere && watches && is_far)) {
             return Verdict::TurnDown;
         }
@@ -506,10 +508,13 @@ impl Gate<'_> {
         if content.plan.is_playing() {
             let answer = source.service.quiet_answer(BLOCK_LEN);
             // One that is busy has nothing to give sooner.
-            let is_quick = source.service.arrival(now, BLOCK_LEN) <= now + SOURCE_QUICK;
+            let is_quick =
+                source.service.arrival(now, BLOCK_LEN) <= now + SOURCE_QUICK + source.service.rtt();
+            // What nobody else has can wait while something is missing that is needed soon: it would come instead of that.
+            let is_thin = content.plan.earliest_missing().is_some_and(|first| first <= now + SOON);
             let early = if is_quick { content.copies.early } else { Duration::ZERO };
             due <= now + answer + LAST_MOMENT + early
-                || (!elsewhere && self.is_ours(content, key))
+                || (!elsewhere && !(is_thin && due > now + FAR) && self.is_ours(content, key))
                 || (elsewhere && self.spreads_slowly(content, key, due))
         } else {
             // Before the first frame a source that has nothing better to do may help.

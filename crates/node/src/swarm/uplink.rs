@@ -87,6 +87,8 @@ const BULK_WAIT: Duration = Duration::from_millis(50);
 const BOOKED: Duration = Duration::from_millis(1500);
 /// The same for what is due in a moment.
 const BOOKED_URGENT: Duration = Duration::from_millis(2000);
+/// An uplink is loaded when what is needed by a time waits longer than this.
+const LOADED: Duration = Duration::from_millis(250);
 /// So many may always wait.
 const BOOKED_LEAST: u32 = 2;
 /// Somebody who needed something by a time is taken to be there for this long.
@@ -214,6 +216,10 @@ impl Uplink {
         let before = if due <= now + SOON { soon } else { all };
         let waiting = time_of(u64::from(before) * ALLOWED.0 + self.flying, self.peak);
         before >= BOOKED_LEAST && waiting > most
+    }
+    /// Whether what is needed by a time and waits keeps the uplink busy for more than a moment.
+    pub(crate) fn is_loaded(&self) -> bool {
+        time_of(u64::from(self.timed[1]) * ALLOWED.0, self.peak) > LOADED
     }
     /// Bytes/s that it passes on when it has enough to do, as far as it has shown.
     pub(crate) fn peak(&self) -> u64 {

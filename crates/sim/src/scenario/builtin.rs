@@ -21,6 +21,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("j-halves", include_str!("../../scenarios/j-halves.toml")),
     ("slots", include_str!("../../scenarios/slots.toml")),
     ("spine-film", include_str!("../../scenarios/spine-film.toml")),
+    ("slow-holder", include_str!("../../scenarios/slow-holder.toml")),
     ("swarm-fresh", include_str!("../../scenarios/swarm-fresh.toml")),
     ("swarm-small", include_str!("../../scenarios/swarm-small.toml")),
 ];
