@@ -512,9 +512,10 @@ impl Gate<'_> {
                 source.service.arrival(now, BLOCK_LEN) <= now + SOURCE_QUICK + source.service.rtt();
             // What nobody else has can wait while something is missing that is needed soon: it would come instead of that.
             let is_thin = content.plan.earliest_missing().is_some_and(|first| first <= now + SOON);
+            let can_wait = is_thin && due > now + FAR;
             let early = if is_quick { content.copies.early } else { Duration::ZERO };
             due <= now + answer + LAST_MOMENT + early
-                || (!elsewhere && !(is_thin && due > now + FAR) && self.is_ours(content, key))
+                || (!elsewhere && !can_wait && self.is_ours(content, key))
                 || (elsewhere && self.spreads_slowly(content, key, due))
         } else {
             // Before the first frame a source that has nothing better to do may help.
