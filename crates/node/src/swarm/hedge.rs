@@ -58,11 +58,10 @@ impl Swarm {
             .filter(|&slot| self.peer(slot).is_some_and(|peer| peer.owes(key)))
             .collect();
         // Of two that were asked the one that broke its promise makes room for a third.
-        let overdue = holders.iter().copied().find(|&slot| self.is_overdue(now, slot, key));
+        let broken = holders.iter().copied().find(|&slot| self.is_overdue(now, slot, key));
         // What the player waits for goes to who brings it, as soon as it is late at all.
         let late = || holders.iter().copied().find(|&slot| self.is_late(now, slot, key));
-        let waited_for = if self.is_waited_for(now, key) { late() } else { None };
-        let overdue = overdue.or(waited_for);
+        let overdue = if self.is_waited_for(now, key) { broken.or_else(late) } else { broken };
         let budget = self.has_budget(turn);
         let helps = !budget && self.is_start(now, key);
         let is_free = match holders.len() {
@@ -91,7 +90,7 @@ impl Swarm {
         };
         let doubles = holders.len() == 1 && (budget || only_source);
         // What was taken back is no promise: a peer may send all that stands before it, and the block itself.
-        let broke = overdue.filter(|&slot| self.is_promised(slot, key) && Some(slot) != waited_for);
+        let broke = broken.filter(|&slot| self.is_promised(slot, key));
         if let Some(slot) = overdue.filter(|_| !doubles) {
             self.cancel(turn, slot, key);
         }

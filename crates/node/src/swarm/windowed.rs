@@ -65,8 +65,7 @@ impl Swarm {
         let arrival = peer.service.arrival(now, BLOCK_LEN);
         let slack = Duration::from_millis(50) + peer.service.deviation();
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
-        let (mut last, mut better) = (None, None);
-        let mut sooner = None;
+        let (mut last, mut better, mut sooner) = (None, None, None);
         for (due, key, theirs) in Offered::new(peer, content, other.unwrap_or(now), step) {
             let is_urgent = due <= now + URGENT;
             // What nobody else has gets no sooner here from anybody: a source serves by due time, so it may wait there.
