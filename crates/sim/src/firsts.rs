@@ -2,7 +2,7 @@
 //!
 //! A bound for on-demand viewing like those of `fluid` for distribution: with ideal viewers, who keep all that they played, pass it on
 //! without delay and have uplinks without end, servers still send this much. It is read off what was played in a run, so it is
-//! exact for a run without stalls and close for one with few.
+//! exact for a run without stalls and close for one with few. Viewers who also keep film that they do not play could do with less.
 
 use std::collections::BTreeMap;
 

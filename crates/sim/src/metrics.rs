@@ -125,17 +125,19 @@ pub fn read(stage: &Stage, seed: u64, cost: (Option<f64>, Option<f64>)) -> SeedR
     let length = stage.scenario.film_length() as f64;
     let served = sums.server_film as f64;
     let has_server = stage.scenario.server.count > 0;
-    let has_viewers = stage.marks.iter().any(|marks| !marks.stretches.is_empty());
-    let firsts = firsts(stage.marks.iter(), world.now());
+    // Who holds film that he does not play could give it as well.
+    let is_watched =
+        stage.marks.iter().all(|marks| matches!(marks.role, Role::Server | Role::Viewer));
+    let firsts = is_watched.then(|| firsts(stage.marks.iter(), world.now()));
     let titles = title_rows(stage);
     let wanted: f64 = titles.iter().map(|title| title.wanted_bytes).sum();
     let values = vec![
         ("server_copies", has_server.then_some(served / length)),
         (
             "server_copies_least",
-            has_viewers.then_some(firsts.film_s / stage.scenario.film.duration_s),
+            firsts.map(|firsts| firsts.film_s / stage.scenario.film.duration_s),
         ),
-        ("server_streams_least", has_viewers.then_some(firsts.peak)),
+        ("server_streams_least", firsts.map(|firsts| firsts.peak)),
         ("offload", (has_server && wanted > 0.0).then_some(1.0 - served / wanted)),
         ("control_overhead", ratio(sums.control_out as f64, sums.film_out as f64)),
         ("distribution_ratio", distribution_ratio(stage)),
