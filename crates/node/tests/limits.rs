@@ -7,12 +7,13 @@ use std::path::Path;
 const FIXED: [(&str, &str); 2] =
     [("discover/round.rs", "CONNECTION_LIFE"), ("record/mod.rs", "RECORD_MAX")];
 /// Where the scheduler weighs its times against each other: they are read together with it.
-const SCHEDULER: [&str; 8] = [
+const SCHEDULER: [&str; 9] = [
     "swarm/fastest.rs",
     "swarm/fetch.rs",
     "swarm/precedence.rs",
     "swarm/reveal.rs",
     "swarm/source.rs",
+    "swarm/spread.rs",
     "swarm/uplink.rs",
     "swarm/upload.rs",
     "swarm/windowed.rs",

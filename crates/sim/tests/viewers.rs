@@ -70,6 +70,32 @@ fn a_slow_holder_does_not_keep_a_viewer_from_the_source() {
     }
 }
 
+/// All begin at once and a server has 3 % of the demand. Where everybody took what is due next, all held the same: they stood still
+/// for a third of the time, and the server sent three copies.
+#[test]
+fn a_crowd_that_begins_at_once_passes_on_what_few_have() {
+    let set = [
+        "peers=100",
+        "viewers=100",
+        "arrival.over_s=6",
+        "film.duration_s=90",
+        "limit_s=200",
+        "server.up_bytes_per_s=400000",
+    ];
+    let report = play(&options("d-1000", 1..=1, &set));
+    for row in &report.seeds {
+        let mean = |name: &str| {
+            let values: Vec<f64> = row.peers.iter().filter_map(|peer| value(peer, name)).collect();
+            assert_eq!(values.len(), 100, "{name}");
+            values.iter().sum::<f64>() / values.len() as f64
+        };
+        assert!(mean("startup_ms") < 10_000.0, "{}", mean("startup_ms"));
+        assert!(mean("stall_ratio") < 0.2, "{}", mean("stall_ratio"));
+        let copies = row.values.iter().find(|entry| entry.0 == "server_copies");
+        assert!(copies.is_some_and(|it| it.1.is_some_and(|it| it < 2.7)), "{copies:?}");
+    }
+}
+
 #[test]
 fn browsers_jump_and_land() {
     let set = ["play.manner=browse", "play.jumps=3", "play.jump_every_s=2", "film.duration_s=60"];

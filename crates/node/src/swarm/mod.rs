@@ -38,6 +38,7 @@ mod select;
 mod serve;
 mod share;
 mod source;
+mod spread;
 mod title;
 mod travel;
 mod upkeep;

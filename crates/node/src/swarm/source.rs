@@ -2,8 +2,9 @@
 //! half of the source's uplink; here is what keeps it from that.
 //!
 //! **At the source**: a block that went to a live peer, or waits for one, is not given to a second one, but where it is due
-//! at once, until it was announced or should have been. Who asks for it is turned down explicitly. What others announced
-//! is given as a repeat: after everything else, and turned down while that waits. So it is never idle.
+//! at once or by who waits for its first frame, until it was announced or should have been. Who asks for it is turned down
+//! explicitly. What others announced is given as a repeat: after everything else, and turned down while that waits. So it is
+//! never idle. And however much is needed at once, half of what it gives is what nobody has, while that is asked for.
 //! **At who asks**: a source is asked for what is due in a [`LAST_MOMENT`] while a playhead moves, else for what nobody else has
 //! and the audience (`audience.rs`) leaves to us. What it turned down is not asked of it again for a while.
 //!
@@ -53,6 +54,11 @@ const ANNOUNCED_AFTER: Duration = Duration::from_millis(1500);
 const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
 /// A source whose leechers asked for what nobody has this lately has better to do than to repeat itself.
 const FRESH_KEPT: Duration = Duration::from_millis(25);
+/// What who waits for its first frame needs within this time a source gives again while it is not hard pressed.
+const START_SOON: Duration = Duration::from_secs(3);
+/// So many repeats may be given in a row while something waits that nobody has; each block that goes out for the first time makes
+/// room for one more.
+const REPEATS_MAX: u32 = 8;
 /// What a source turned down is not asked of it again for this long.
 const BARRED_FOR: Duration = Duration::from_secs(1);
 /// What is not needed within [`FAR`] is not asked of it again for this long.
@@ -91,6 +97,8 @@ pub(super) struct Copies {
     given: BTreeMap<BlockKey, Given>,
     /// At a source: how many of `given` wait, without and with a time.
     waiting: [u32; 2],
+    /// At a source: repeats that may be given while something waits that nobody has. At most [`REPEATS_MAX`].
+    repeats: u32,
     /// At a source: when a block that nobody had was last asked for in bulk.
     fresh: Option<Instant>,
     /// At a source: who was sent to others for a block, until when that is remembered.
@@ -166,7 +174,7 @@ impl Copies {
         holders.and_then(|holders| holders.blocks.get(key.block() as usize)).copied().unwrap_or(0)
     }
     /// How many peers that are no sources are known to have the block.
-    fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
+    pub(super) fn count(&self, key: BlockKey, pieces: &Availability) -> u32 {
         let single = self.announced_by(key);
         u32::from(pieces.count(key.piece())) + u32::from(self.seeds) + u32::from(single)
     }
@@ -230,6 +238,7 @@ impl Copies {
             Some(given) if given.link == link => {
                 self.waiting[usize::from(given.timed)] -= u32::from(given.until.is_none());
                 given.until = Some(until);
+                self.repeats = (self.repeats + 1).min(REPEATS_MAX);
             }
             _ => {}
         }
@@ -320,39 +329,50 @@ impl Swarm {
         }
         let now = turn.now;
         let Some((peer, content)) = self.both(slot) else { return Verdict::Give };
-        if due.is_some_and(|due| due <= now + URGENT) {
-            return Verdict::Give;
-        }
         // A foreign client takes a rejection for a fault; it is given its repeat when nothing else is to be given.
         let can_wait = peer.is_shoal();
         let link = peer.link;
         let copies = &mut content.copies;
-        let elsewhere = copies.is_elsewhere(key, &content.availability);
-        let under_way = !elsewhere && copies.is_under_way(key, link, now, due.is_none());
-        // Who only fetches announces whole pieces: who watches cannot wait for that.
-        let waits_long = due.is_some_and(|due| due <= now + SOON) && copies.is_in_bulk(key);
-        // Who watches has time to get from others what they have and he needs later.
-        let is_far = due.is_none_or(|due| due > now + FAR);
-        let watches = peer.plays.is_some_and(|said| said.stretch.from != said.stretch.until);
-        // Who waits for its first frame goes before bulk, never seen or not.
         let timed = due.is_some();
+        let elsewhere = copies.is_elsewhere(key, &content.availability);
+        let under_way = !elsewhere && copies.is_under_way(key, link, now, !timed);
+        if !elsewhere && !under_way {
+            copies.reserve(key, link, timed);
+            if !timed {
+                copies.fresh = Some(now);
+            }
+            return Verdict::Give;
+        }
+        let is_due = |within| due.is_some_and(|due| due <= now + within);
+        // Who waits for its first frame goes before bulk, never seen or not.
         let [bulk, by_time] = copies.waiting;
-        // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
-        let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
-        let is_busy = (by_time > 0 && hub.uplink.is_loaded()) || (!timed && (bulk > 0 || is_fresh));
-        if can_wait && ((under_way && !waits_long) || (elsewhere && watches && is_far)) {
+        // Else who play furthest on would soon stand still, and with them all.
+        if can_wait && timed && by_time > 0 && copies.repeats == 0 {
             return Verdict::TurnDown;
         }
-        if can_wait && elsewhere && is_busy && !(timed && copies.is_in_vain(key, link, now)) {
-            return Verdict::TurnDown;
+        let watch = peer.plays.map(|said| said.stretch).filter(|it| it.from != it.until);
+        let starts = watch.is_some_and(|stretch| stretch.pace == 0);
+        let helps_start = starts && is_due(START_SOON) && !hub.uplink.is_hard_pressed();
+        if can_wait && !is_due(URGENT) && !helps_start {
+            // Who only fetches announces whole pieces: who watches cannot wait for that.
+            let waits_long = is_due(SOON) && copies.is_in_bulk(key);
+            // Who watches has time to get from others what they have and he needs later.
+            let has_time = elsewhere && watch.is_some() && !is_due(FAR);
+            if (under_way && !waits_long) || has_time {
+                return Verdict::TurnDown;
+            }
+            // Between two requests for what nobody has an uplink that is given to repeats is not there for the second.
+            let is_fresh = copies.fresh.is_some_and(|at| now.since(at) < FRESH_KEPT);
+            let is_busy =
+                (by_time > 0 && hub.uplink.is_loaded()) || (!timed && (bulk > 0 || is_fresh));
+            if elsewhere && is_busy && !(timed && copies.is_in_vain(key, link, now)) {
+                return Verdict::TurnDown;
+            }
         }
-        if elsewhere || under_way {
-            return if timed { Verdict::Give } else { Verdict::Repeat };
-        }
-        copies.reserve(key, link, timed);
         if !timed {
-            copies.fresh = Some(now);
+            return Verdict::Repeat;
         }
+        copies.repeats = copies.repeats.saturating_sub(1);
         Verdict::Give
     }
     /// Until when a block that leaves now counts as sent.

@@ -50,9 +50,8 @@ pub(crate) struct Uplink {
     rtt: Duration,
     /// When somebody, here or at a peer, last needed something by a time.
     hurried: Option<Instant>,
-    /// Requests of all links that are needed by a time and wait.
-    /// Those of them that are needed soon come first.
-    timed: [u32; 2],
+    /// Requests of all links that wait and are needed at once, soon, and by any time.
+    timed: [u32; 3],
     /// Whether what has time waits for who starves.
     precedence: Precedence,
 }
@@ -112,7 +111,7 @@ impl Default for Uplink {
             peak: PEAK_UNKNOWN,
             rtt: Duration::ZERO,
             hurried: None,
-            timed: [0, 0],
+            timed: [0; 3],
             precedence: Precedence::default(),
         }
     }
@@ -212,14 +211,23 @@ impl Uplink {
     pub(crate) fn is_overbooked(&self, now: Instant, due: Instant) -> bool {
         let most = if due <= now + URGENT { BOOKED_URGENT } else { BOOKED };
         // What is needed later waits behind it.
-        let [soon, all] = self.timed;
+        let [_, soon, all] = self.timed;
         let before = if due <= now + SOON { soon } else { all };
         let waiting = time_of(u64::from(before) * ALLOWED.0 + self.flying, self.peak);
         before >= BOOKED_LEAST && waiting > most
     }
     /// Whether what is needed by a time and waits keeps the uplink busy for more than a moment.
     pub(crate) fn is_loaded(&self) -> bool {
-        time_of(u64::from(self.timed[1]) * ALLOWED.0, self.peak) > LOADED
+        let [.., all] = self.timed;
+        self.takes_long(all)
+    }
+    /// Whether what is needed at once does.
+    pub(crate) fn is_hard_pressed(&self) -> bool {
+        let [urgent, ..] = self.timed;
+        self.takes_long(urgent)
+    }
+    fn takes_long(&self, requests: u32) -> bool {
+        time_of(u64::from(requests) * ALLOWED.0, self.peak) > LOADED
     }
     /// Bytes/s that it passes on when it has enough to do, as far as it has shown.
     pub(crate) fn peak(&self) -> u64 {
@@ -375,7 +383,7 @@ impl Uplink {
         &self,
         links: impl Iterator<Item = (TitleId, u16, &'a Uploads)>,
     ) -> Result<(), String> {
-        let (mut flying, mut placed, mut timed, mut starving) = (0, 0, [0, 0], 0);
+        let (mut flying, mut placed, mut timed, mut starving) = (0, 0, [0; 3], 0);
         for (title, slot, uploads) in links {
             timed.iter_mut().zip(uploads.counted).for_each(|(sum, count)| *sum += count);
             starving += u64::from(uploads.starving);
@@ -391,8 +399,10 @@ impl Uplink {
         }
         equal("links that starve", u64::from(self.precedence.starving()), starving)?;
         equal("bytes in flight", self.flying, flying)?;
-        equal("requests that are needed soon", u64::from(self.timed[0]), u64::from(timed[0]))?;
-        equal("requests with a due time", u64::from(self.timed[1]), u64::from(timed[1]))?;
+        for ((what, own), all) in ["at once", "soon", "by a time"].iter().zip(self.timed).zip(timed)
+        {
+            equal(&format!("requests that are needed {what}"), u64::from(own), u64::from(all))?;
+        }
         equal("links in the uplink's order", self.order.len() as u64, placed)
     }
     fn fill(&mut self, now: Instant) {
@@ -466,12 +476,12 @@ mod tests {
         // What nobody needs by a time waits behind all that.
         assert!(link.push(request(900, 0), None, false));
         uplink.count(now, &mut link);
-        assert_eq!(uplink.timed, [13, 13]);
+        assert_eq!(uplink.timed, [0, 13, 13]);
         link.cancel(&request(0, 0));
         uplink.count(now, &mut link);
         assert!(!uplink.is_overbooked(now, soon));
         uplink.forget(now, TitleId(0), 0, &mut link);
-        assert_eq!(uplink.timed, [0, 0]);
+        assert_eq!(uplink.timed, [0; 3]);
     }
 
     #[test]

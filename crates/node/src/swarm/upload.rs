@@ -70,8 +70,8 @@ pub(crate) struct Uploads {
     pub(super) ages: Option<Instant>,
     /// Its transport takes no more of what is needed soon.
     pub(super) starving: bool,
-    /// How many of its requests count among those that wait for the uplink: needed soon, and by any time.
-    pub(super) counted: [u32; 2],
+    /// How many of its requests count among those that wait for the uplink: needed at once, soon, and by any time.
+    pub(super) counted: [u32; 3],
 }
 
 /// A request due within this time is served before all others.
@@ -282,17 +282,19 @@ impl Uploads {
         let ahead = begun.map(|wanted| u64::from(wanted.request.length)).sum();
         equal("bytes read ahead", u64::from(self.ahead), ahead)
     }
-    /// How many requests wait that are needed soon, and by any time.
-    pub(super) fn timed(&self, now: Instant) -> [u32; 2] {
+    /// How many requests wait that are needed at once, soon, and by any time.
+    pub(super) fn timed(&self, now: Instant) -> [u32; 3] {
         let counts = |wanted: &Wanted| !wanted.repeat && wanted.due.is_some();
         // They come first: in bulk there are none.
         if !self.queue.front().is_some_and(counts) {
-            return [0, 0];
+            return [0; 3];
         }
-        let all = self.queue.partition_point(counts);
-        let soon =
-            |wanted: &Wanted| counts(wanted) && wanted.due.is_some_and(|due| due <= now + SOON);
-        [self.queue.partition_point(soon) as u32, all as u32]
+        let within = |span: Duration| {
+            let is =
+                |wanted: &Wanted| counts(wanted) && wanted.due.is_some_and(|due| due <= now + span);
+            self.queue.partition_point(is) as u32
+        };
+        [within(URGENT), within(SOON), self.queue.partition_point(counts) as u32]
     }
     /// Its class, and until when it has that.
     pub(super) fn class(&self, now: Instant) -> (Class, Option<Instant>) {

@@ -1,7 +1,7 @@
 //! The block inside a window that a peer should bring: `fetch` asks for it.
 //!
 //! Each peer with room is offered the free blocks in due order. It takes the first that it brings in time, or before the others get round to
-//! it; what it brings too late it leaves to them, unless they leave it too.
+//! it, and of those that have time the rarest (`spread.rs`); what it brings too late it leaves to them, unless they leave it too.
 
 use core::time::Duration;
 
@@ -12,6 +12,7 @@ use super::ahead::{Ahead, Zone};
 use super::fetch::admits;
 use super::peer::{Holding, Peer};
 use super::pieces::BlockKey;
+use super::spread::{Rarest, Stages, URGENT};
 use super::title::{Content, Swarm};
 use super::windows::Free;
 use crate::config::limits::WINDOW_SCAN_MAX;
@@ -24,10 +25,11 @@ const SPARE_AT_SOURCE: usize = 4;
 /// Where they are urgent they may be worth this much film. What its uplink holds already, bulk for others most of all, comes first, and a queue that
 /// covers only a round trip of a quiet path would bring a quarter of what is needed, for ever.
 const SPARE_TIME: Duration = Duration::from_millis(600);
-/// Blocks due within this time are urgent.
-const URGENT: Duration = Duration::from_secs(3);
 /// Of what is not urgent no more is on its way than this much film: what more peers are asked for waits in their uplinks.
 const AHEAD: Duration = Duration::from_millis(2000);
+/// For who plays and has less film than this, half as much again may be on its way of what is due late: what few have would reach nobody
+/// where everybody is in need of what comes next.
+const THIN: Duration = Duration::from_secs(6);
 /// As many blocks may always be on their way.
 const AHEAD_LEAST: u64 = 4 * BLOCK_LEN as u64;
 /// What is due for so long and was asked of nobody goes to the first peer with room: peers of which each would have to wait for the other
@@ -45,18 +47,10 @@ impl Swarm {
     pub(super) fn pick_windowed(&mut self, turn: &mut Turn<'_>, slot: u16) -> Pick {
         let config = &turn.config.swarm;
         let now = turn.now;
-        if config.scheduler == Scheduler::Ignore
-            || self.content().is_none_or(|content| content.plan.is_assigned())
-        {
-            return Pick::Nothing;
-        }
-        let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
-            return Pick::Nothing;
+        let room = match self.room_at(turn, slot) {
+            Ok(room) => room,
+            Err(pick) => return pick,
         };
-        let room = Room::at(peer, content, self.ahead, config);
-        if peer.is_busy(now) || (!peer.is_source() && room.is_full()) {
-            return Pick::Wait;
-        }
         let (other, total_rate) = self.fastest.other(now, slot, &self.peers);
         let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
             return Pick::Nothing;
@@ -65,6 +59,8 @@ impl Swarm {
         let arrival = peer.service.arrival(now, BLOCK_LEN);
         let slack = Duration::from_millis(50) + peer.service.deviation();
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
+        let stages = Stages::of(now, content);
+        let mut rarest = Rarest::new(gate.me);
         let (mut last, mut better, mut sooner) = (None, None, None);
         for (due, key, theirs) in Offered::new(peer, content, other.unwrap_or(now), step) {
             let is_urgent = due <= now + URGENT;
@@ -76,10 +72,14 @@ impl Swarm {
             if peer.is_source() && !gate.admits_due(content, peer, key, due) {
                 continue;
             }
-            if !room.admits(is_urgent, is_only, Zone::of(now, Some(due))) {
-                return Pick::Wait;
+            let stage = stages.stage(due).filter(|_| !is_only);
+            if rarest.is_settled(stage) {
+                break;
             }
-            if (config.scheduler == Scheduler::OnePeerPerPiece && !may_join(content, slot, key))
+            if !room.admits(is_urgent, is_only, Zone::of(now, Some(due))) {
+                return rarest.block().map_or(Pick::Wait, Pick::Block);
+            }
+            if !may_take(content, slot, key, config)
                 || !admits(content, peer, slot, key.piece())
                 || (!may_redeem(peer, is_urgent) && self.is_left_to_others(slot, key, gate.on))
             {
@@ -88,29 +88,46 @@ impl Swarm {
             if let Some(pick) = self.pick_unpredicted(now, slot, key, config) {
                 return pick;
             }
-            if !is_only
-                && !is_urgent
-                && let Some(index) = sooner
-                    .get_or_insert_with(|| self.sooner(slot, arrival, config.requests_out_start))
-                    .iter()
-                    .copied()
-                    .find(|&index| self.peer(index).is_some_and(|other| other.has_block(key)))
-            {
-                better = better.or(Some(index));
+            let holds = |index: &&u16| self.peer(**index).is_some_and(|other| other.has_block(key));
+            if !is_only && !is_urgent {
+                let start = config.requests_out_start;
+                let sooner = sooner.get_or_insert_with(|| self.sooner(slot, arrival, start));
+                if let Some(&index) = sooner.iter().find(holds) {
+                    better = better.or(Some(index));
+                    continue;
+                }
+            }
+            let is_in_time = is_only || due + LEFT <= now || arrival <= due.max(theirs + slack);
+            if !is_in_time && other.is_some() {
+                last = Some(key);
                 continue;
             }
-            if is_only || other.is_none() || due + LEFT <= now || arrival <= due.max(theirs + slack)
-            {
-                return Pick::Block(key);
+            let Some(stage) = stage else { return Pick::Block(key) };
+            if rarest.offer(stage, key, content.copies.count(key, &content.availability)) {
+                break;
             }
-            last = Some(key);
         }
         // Too slow for everything in sight: what is due last harms least, and idleness helps nobody.
-        match (last, better) {
+        match (rarest.block().or(last), better) {
             (Some(key), _) => Pick::Block(key),
             (None, Some(better)) => Pick::Other(better),
             (None, None) => Pick::Nothing,
         }
+    }
+    /// The room that this peer has, or why nothing is to be asked of it.
+    fn room_at(&self, turn: &Turn<'_>, slot: u16) -> Result<Room, Pick> {
+        let config = &turn.config.swarm;
+        let (Some(peer), Some(content)) = (self.peer(slot), self.content()) else {
+            return Err(Pick::Nothing);
+        };
+        if config.scheduler == Scheduler::Ignore || content.plan.is_assigned() {
+            return Err(Pick::Nothing);
+        }
+        let room = Room::at(turn.now, peer, content, self.ahead, config);
+        if peer.is_busy(turn.now) || (!peer.is_source() && room.is_full()) {
+            return Err(Pick::Wait);
+        }
+        Ok(room)
     }
     /// Whether there is somebody to rely on for a block, instead of one that broke its promises. Where sources are `spared`
     /// they are none: they are not asked for what others have.
@@ -186,21 +203,34 @@ struct Room {
     spare: usize,
     /// What is on its way from all peers together,
     ahead: Ahead,
-    /// and how much of it is enough.
+    /// how much of it is enough,
     enough: u64,
+    /// and how much with what is due late.
+    enough_late: u64,
 }
 
 impl Room {
-    fn at(peer: &Peer, content: &Content, ahead: Ahead, config: &SwarmConfig) -> Self {
-        let film = |time| content.plan.rate().map_or(0, |rate| bytes_in(time, rate));
+    fn at(
+        now: Instant,
+        peer: &Peer,
+        content: &Content,
+        ahead: Ahead,
+        config: &SwarmConfig,
+    ) -> Self {
+        let plan = &content.plan;
+        let is_thin =
+            plan.is_playing() && plan.earliest_missing().is_some_and(|due| due <= now + THIN);
+        let film = |time| plan.rate().map_or(0, |rate| bytes_in(time, rate));
         let shallow = peer.shallow_depth(config.requests_out_start) as usize;
+        let enough = film(AHEAD).max(AHEAD_LEAST);
         Self {
             asked: peer.asked.len(),
             shallow,
             deep: shallow.max(peer.bulk_depth(config) as usize / 2),
             spare: SPARE_AT_SOURCE.max((film(SPARE_TIME) / u64::from(BLOCK_LEN)) as usize),
             ahead,
-            enough: film(AHEAD).max(AHEAD_LEAST),
+            enough,
+            enough_late: if is_thin { enough + enough / 2 } else { enough },
         }
     }
     /// Whether a peer that is no source has so much to do that neither a window nor the rest of the title has anything for it.
@@ -210,11 +240,12 @@ impl Room {
     }
     /// Whether there is room for one more, for a block that is urgent or not, to be had here only or not, due soon or later.
     fn admits(&self, is_urgent: bool, is_only: bool, zone: Zone) -> bool {
+        let enough = if zone == Zone::FIRST { self.enough } else { self.enough_late };
         let depth = match (is_urgent, is_only) {
             (true, true) => self.shallow + self.spare,
             (true, false) => self.shallow,
             (false, true) => self.deep + SPARE_AT_SOURCE,
-            (false, false) if self.ahead.until(zone) >= self.enough => 0,
+            (false, false) if self.ahead.until(zone) >= enough => 0,
             (false, false) => self.deep,
         };
         self.asked < depth
@@ -233,9 +264,8 @@ pub(super) enum Pick {
 }
 
 /// Whether a baseline that gives each piece to one peer lets this one take the block.
-fn may_join(content: &Content, slot: u16, key: BlockKey) -> bool {
-    content
-        .pieces
-        .active(key.piece())
-        .is_none_or(|active| active.owner == slot || active.owner == u16::MAX)
+fn may_take(content: &Content, slot: u16, key: BlockKey, config: &SwarmConfig) -> bool {
+    let is_free = |owner| owner == slot || owner == u16::MAX;
+    config.scheduler != Scheduler::OnePeerPerPiece
+        || content.pieces.active(key.piece()).is_none_or(|active| is_free(active.owner))
 }
