@@ -106,10 +106,10 @@ fn cost() -> Cost {
 
 #[test]
 fn a_viewer_stays_within_its_budget_and_costs_the_same_each_time() {
-    // It takes 95,889 bytes, 65 messages and 569 calls: whoever adds to a link or a title sees it here.
+    // It takes 91,085 bytes, 76 messages (nine for each block of film) and 520 calls: whoever adds to a link or a title sees it here.
     let first = cost();
     assert_eq!(first, cost());
     assert!(first.bytes_per_viewer <= 100_000, "{first:?}");
-    assert!(first.messages_per_viewer_and_s <= 70, "{first:?}");
+    assert!(first.messages_per_viewer_and_s <= 80, "{first:?}");
     assert!(first.allocations <= 630, "{first:?}");
 }

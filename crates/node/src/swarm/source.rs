@@ -344,13 +344,13 @@ impl Swarm {
             return Verdict::Give;
         }
         let is_due = |within| due.is_some_and(|due| due <= now + within);
-        // Who waits for its first frame goes before bulk, never seen or not.
         let [bulk, by_time] = copies.waiting;
-        // Else who play furthest on would soon stand still, and with them all.
+        // A part of the uplink stays for what is new: else who play furthest on would soon stand still, and with them all.
         if can_wait && timed && by_time > 0 && copies.repeats == 0 {
             return Verdict::TurnDown;
         }
         let watch = peer.plays.map(|said| said.stretch).filter(|it| it.from != it.until);
+        // Who waits for its first frame goes before what has time, never seen or not.
         let starts = watch.is_some_and(|stretch| stretch.pace == 0);
         let helps_start = starts && is_due(START_SOON) && !hub.uplink.is_hard_pressed();
         if can_wait && !is_due(URGENT) && !helps_start {
