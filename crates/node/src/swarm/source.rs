@@ -2,7 +2,7 @@
 //! half of the source's uplink; here is what keeps it from that.
 //!
 //! **At the source**: a block that went to a live peer, or waits for one, is not given to a second one, but where it is due
-//! at once or by who waits for its first frame, until it was announced or should have been. Who asks for it is turned down
+//! at once, or soon by who plays nothing yet or stands still, until it was announced or should have been. Who asks for it is turned down
 //! explicitly. What others announced is given as a repeat: after everything else, and turned down while that waits. So it is
 //! never idle. And however much is needed at once, half of what it gives is what nobody has, while that is asked for.
 //! **At who asks**: a source is asked for what is due in a [`LAST_MOMENT`] while a playhead moves, else for what nobody else has
@@ -42,7 +42,8 @@ const EARLY: (Duration, Duration) = (Duration::from_millis(250), Duration::from_
 const THICK: Duration = Duration::from_secs(5);
 /// A request that is due within this time is answered by a source although others have the block.
 pub(super) const URGENT: Duration = Duration::from_secs(1);
-/// What is due within this time cannot wait until a piece is whole at who only fetches.
+/// What is due within this time cannot wait until a piece is whole at who only fetches, and is given again to who plays nothing yet or stands
+/// still while the source is not hard pressed.
 const SOON: Duration = Duration::from_secs(3);
 /// Who has waited this long for its first frame may ask like one that plays.
 const START_PATIENCE: Duration = Duration::from_secs(2);
@@ -54,8 +55,6 @@ const ANNOUNCED_AFTER: Duration = Duration::from_millis(1500);
 const ANNOUNCED_AFTER_BULK: Duration = Duration::from_secs(10);
 /// A source whose leechers asked for what nobody has this lately has better to do than to repeat itself.
 const FRESH_KEPT: Duration = Duration::from_millis(25);
-/// What who waits for its first frame needs within this time a source gives again while it is not hard pressed.
-const START_SOON: Duration = Duration::from_secs(3);
 /// So many repeats may be given in a row while something waits that nobody has; each block that goes out for the first time makes
 /// room for one more.
 const REPEATS_MAX: u32 = 8;
@@ -350,9 +349,9 @@ impl Swarm {
             return Verdict::TurnDown;
         }
         let watch = peer.plays.map(|said| said.stretch).filter(|it| it.from != it.until);
-        // Who waits for its first frame goes before what has time, never seen or not.
+        // Who waits for its first frame or stands still goes before what has time, never seen or not.
         let starts = watch.is_some_and(|stretch| stretch.pace == 0);
-        let helps_start = starts && is_due(START_SOON) && !hub.uplink.is_hard_pressed();
+        let helps_start = starts && is_due(SOON) && !hub.uplink.is_hard_pressed();
         if can_wait && !is_due(URGENT) && !helps_start {
             // Who only fetches announces whole pieces: who watches cannot wait for that.
             let waits_long = is_due(SOON) && copies.is_in_bulk(key);

@@ -16,9 +16,7 @@ use crate::time::{Instant, time_of};
 pub(super) const URGENT: Duration = Duration::from_secs(3);
 /// What is due later than this goes by due time as well.
 const SPREAD_UNTIL: Duration = Duration::from_secs(30);
-/// Before the first frame the film that it takes to start is one stage,
-const FIRST_STAGE: Duration = Duration::from_secs(1);
-/// and what follows until then the next one.
+/// While nothing plays, the film that it takes to start is one stage, and what follows until then the next one.
 const SECOND_STAGE: Duration = Duration::from_secs(3);
 /// What has time is the last one.
 const LAST_STAGE: u8 = 2;
@@ -29,20 +27,22 @@ const COMPARED_MAX: u32 = 32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stages {
     now: Instant,
-    /// Before the first frame: when the film at the player is due.
+    /// While nothing plays: when the film at the player is due.
     first: Option<Instant>,
+    /// Film that it takes to start.
+    preroll: Duration,
 }
 
 impl Stages {
-    pub(super) fn of(now: Instant, content: &Content) -> Self {
-        let first = if content.plan.is_playing() { None } else { start_of(content) };
-        Self { now, first }
+    pub(super) fn of(now: Instant, content: &Content, preroll: Duration) -> Self {
+        let first = if content.plan.is_playing() { None } else { start_of(content, preroll) };
+        Self { now, first, preroll }
     }
     /// The stage of a block, by its due time; `None` for those that go by due time. In the last one many blocks are equally rare.
     pub(super) fn stage(self, due: Instant) -> Option<u8> {
         match self.first {
             _ if due > self.now + SPREAD_UNTIL => None,
-            Some(first) if due <= first + FIRST_STAGE => Some(0),
+            Some(first) if due <= first + self.preroll => Some(0),
             Some(first) if due <= first + SECOND_STAGE => Some(1),
             Some(_) => Some(LAST_STAGE),
             None => (due > self.now + URGENT).then_some(LAST_STAGE),
@@ -52,12 +52,12 @@ impl Stages {
 
 /// When the film is due at which the player that waits stands: what came meanwhile does not move the stages on. Where none stands near what is
 /// missing first, when that is due.
-fn start_of(content: &Content) -> Option<Instant> {
+fn start_of(content: &Content, preroll: Duration) -> Option<Instant> {
     let missing = content.plan.earliest_missing()?;
     let window = content.plan.windows().iter().min_by_key(|window| window.due)?;
     let heads = content.watches.iter().map(Watch::at).filter(|at| *at <= window.start);
     let start = heads.max().map(|at| window.due.back(time_of(window.start - at, window.rate)));
-    let near = start.filter(|start| *start + FIRST_STAGE >= missing);
+    let near = start.filter(|start| *start + preroll >= missing);
     Some(near.map_or(missing, |start| start.min(missing)))
 }
 
@@ -134,10 +134,11 @@ mod tests {
     fn what_is_urgent_goes_by_due_time_while_film_plays() {
         let now = Instant::from_millis(60_000);
         let after = |s: u64| now + Duration::from_secs(s);
-        let playing = Stages { now, first: None };
+        let preroll = Duration::from_secs(1);
+        let playing = Stages { now, first: None, preroll };
         let stages = [0, 3, 4, 30, 31].map(|s| playing.stage(after(s)));
         assert_eq!(stages, [None, None, Some(2), Some(2), None]);
-        let starting = Stages { now, first: Some(now) };
+        let starting = Stages { now, first: Some(now), preroll };
         let stages = [0, 1, 2, 3, 4, 30, 31].map(|s| starting.stage(after(s)));
         assert_eq!(stages, [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), None]);
     }

@@ -59,7 +59,7 @@ impl Swarm {
         let arrival = peer.service.arrival(now, BLOCK_LEN);
         let slack = Duration::from_millis(50) + peer.service.deviation();
         let step = time_of(u64::from(BLOCK_LEN), total_rate);
-        let stages = Stages::of(now, content);
+        let stages = Stages::of(now, content, turn.config.play.preroll);
         let mut rarest = Rarest::new(gate.me);
         let (mut last, mut better, mut sooner) = (None, None, None);
         for (due, key, theirs) in Offered::new(peer, content, other.unwrap_or(now), step) {
