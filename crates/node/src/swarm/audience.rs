@@ -6,6 +6,7 @@
 //! when there are none, everybody. It is a hint: views differ for moments, and who needs a block soon asks anyway.
 
 use alloc::vec::Vec;
+use core::cell::Cell;
 
 use shoal_wire::PeerId;
 use shoal_wire::peer::{MEMBERS_MAX, Member, Stretch};
@@ -58,6 +59,20 @@ impl Said {
 pub(super) struct Audience {
     /// By id. They are looked through far more often than one comes or goes.
     members: Vec<(u64, Said)>,
+    /// By number of a block: the index of who went before us when that was last looked up, if it was. Only where to look first.
+    lasts: Lasts,
+}
+
+/// So many blocks are told apart; it is about the film that a viewer looks ahead.
+const LASTS: usize = 128;
+
+#[derive(Debug)]
+struct Lasts([Cell<u16>; LASTS]);
+
+impl Default for Lasts {
+    fn default() -> Self {
+        Self([const { Cell::new(0) }; LASTS])
+    }
 }
 
 /// The rank of a member for a number: as good as random, the same everywhere.
@@ -94,19 +109,37 @@ impl Audience {
     pub(super) fn clear(&mut self) {
         self.members.clear();
     }
-    /// Whether `me` goes before all others who may fetch a block, as [`Audience::place`] has them. O(members), but most are told
-    /// so by the first few.
+    /// Whether `me` goes before all others who may fetch block `number` of the title, which lies in `piece`. Pieces outside all windows
+    /// go as a whole to one member. O(members), but mostly whoever went before `me` the last time still does.
     pub(super) fn is_first(&self, now: Instant, number: u32, piece: u32, me: u64) -> bool {
-        let covers = |said: &Said| {
-            let stretch = said.now(now);
-            (stretch.from..stretch.until).contains(&number)
+        let covers = |stretch: &Stretch| (stretch.from..stretch.until).contains(&number);
+        let is_whole = |stretch: &Stretch| stretch.from == stretch.until;
+        let Some(mine) = self.get(me).map(|said| said.now(now)) else {
+            return self.members.is_empty();
         };
-        if self.get(me).is_some_and(covers) {
-            let own = rank(me, number);
-            return !self.members.iter().any(|(id, said)| rank(*id, number) > own && covers(said));
+        let (i_cover, i_am_whole) = (covers(&mine), is_whole(&mine));
+        let by = if i_cover { number } else { piece };
+        let own = rank(me, by);
+        let goes_before = |&(id, said): &(u64, Said)| {
+            let theirs = said.now(now);
+            let is_higher = rank(id, by) > own;
+            if i_cover {
+                is_higher && covers(&theirs)
+            } else if i_am_whole {
+                covers(&theirs) || (is_higher && is_whole(&theirs))
+            } else {
+                is_higher || covers(&theirs) || is_whole(&theirs)
+            }
+        };
+        let last = &self.lasts.0[number as usize % LASTS];
+        if self.members.get(usize::from(last.get())).is_some_and(goes_before) {
+            return false;
         }
-        !self.members.iter().any(|(_, said)| covers(said))
-            && self.place(now, number, piece, me).before() == 0
+        let found = self.members.iter().position(goes_before);
+        if let Some(Ok(index)) = found.map(u16::try_from) {
+            last.set(index);
+        }
+        found.is_none()
     }
     /// How many have a window that holds block `number`, and how many of them need it before `me` does, since they play further
     /// on. `None` when they are no more than `many`, or `me` is none of them. O(members).
@@ -137,46 +170,6 @@ impl Audience {
         let stretch = self.get(id)?.now(now);
         (stretch.from != stretch.until).then_some(stretch.from)
     }
-    /// Where `me` stands in the order of those who may fetch block `number` of the title, which lies in `piece`. Pieces outside
-    /// all windows go as a whole to one member. O(members).
-    pub(super) fn place(&self, now: Instant, number: u32, piece: u32, me: u64) -> Place {
-        let mut groups = [Place::default(); 3];
-        for &(id, said) in &self.members {
-            let stretch = said.now(now);
-            let covers = (stretch.from..stretch.until).contains(&number);
-            let is_whole = stretch.from == stretch.until;
-            let [covering, whole, any] = &mut groups;
-            for (group, belongs, by) in
-                [(covering, covers, number), (whole, is_whole, piece), (any, true, piece)]
-            {
-                if belongs {
-                    group.all += 1;
-                    group.is_in |= id == me;
-                    group.higher += u32::from(rank(id, by) > rank(me, by));
-                }
-            }
-        }
-        groups.into_iter().find(|group| group.all > 0).unwrap_or_default()
-    }
-}
-
-/// A member's place among those who may fetch a block: whose windows hold it; when there are none, who fetch the whole
-/// film; when there are none, everybody.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Debug)]
-pub(super) struct Place {
-    /// How many they are.
-    pub(super) all: u32,
-    /// How many of them have a higher rank.
-    higher: u32,
-    /// Whether the member is one of them.
-    is_in: bool,
-}
-
-impl Place {
-    /// How many go before it.
-    pub(super) fn before(self) -> u32 {
-        if self.is_in { self.higher } else { self.all }
-    }
 }
 
 #[cfg(test)]
@@ -196,11 +189,7 @@ mod tests {
 
     /// Who of `ids` fetches a block first, by what each of them believes.
     fn first(audience: &Audience, at: Instant, number: u32, ids: &[u64]) -> Vec<u64> {
-        let is_first = |id: &u64| {
-            let first = audience.place(at, number, 9, *id).before() == 0;
-            assert_eq!(first, audience.is_first(at, number, 9, *id));
-            first
-        };
+        let is_first = |id: &u64| audience.is_first(at, number, 9, *id);
         ids.iter().copied().filter(is_first).collect()
     }
 
@@ -236,17 +225,31 @@ mod tests {
     }
 
     #[test]
-    fn all_agree_on_who_goes_before_whom() {
+    fn who_goes_before_whom_does_not_depend_on_what_was_asked_before() {
         let ids: Vec<u64> = (1..=20).map(|id| id * 0x1234_5678_9abc).collect();
-        let mut members: Vec<_> = ids.iter().map(|&id| member(id, 100, 200, 0)).collect();
-        // Whose window does not hold the block does not count, and comes last.
-        members.push(member(7, 0, 100, 0));
-        let all = audience(&members);
-        let place = |id: u64| all.place(Instant::ZERO, 150, 9, id);
-        let mut before: Vec<_> = ids.iter().map(|&id| place(id).before()).collect();
-        before.sort_unstable();
-        assert_eq!(before, (0..20).collect::<Vec<_>>());
-        assert_eq!((place(7).all, place(7).before()), (20, 20));
+        let playing = |(index, &id)| member(id, 8 * index as u32, 8 * index as u32 + 60, 20_000);
+        let mut members: Vec<_> = (0..).zip(&ids).map(playing).collect();
+        members.extend([member(7, 0, 0, 0), member(9, 0, 0, 0)]);
+        let asked = audience(&members);
+        let mut firsts = BTreeMap::new();
+        for number in 0..400 {
+            // Where they play changes meanwhile, and sometimes one is gone.
+            let at = Instant::from_millis(u64::from(number) * 20);
+            let gone = ids[number as usize % ids.len()];
+            let first = |audience: &Audience| {
+                let all = members.iter().map(|member| member.id);
+                all.filter(|id| audience.is_first(at, number, 9, *id)).collect::<Vec<_>>()
+            };
+            let chosen = first(&asked);
+            assert_eq!(chosen.len(), 1, "{number}");
+            assert_eq!(chosen, first(&audience(&members)), "{number}");
+            let mut without = audience(&members);
+            assert_eq!(chosen, first(&without), "{number}");
+            without.take(at, &Member { id: gone, stretch: None });
+            assert!(chosen == [gone] || chosen == first(&without), "{number}");
+            *firsts.entry(chosen[0]).or_insert(0u32) += 1;
+        }
+        assert!(firsts.len() > 10, "{firsts:?}");
     }
 
     #[test]
