@@ -96,6 +96,26 @@ fn a_crowd_that_begins_at_once_passes_on_what_few_have() {
     }
 }
 
+/// A source has room for 80 links: those who came first had them for the whole film.
+#[test]
+fn a_source_that_turns_viewers_away_makes_room_for_them() {
+    let set = [
+        "peers=120",
+        "viewers=120",
+        "arrival.over_s=20",
+        "film.duration_s=60",
+        "limit_s=120",
+        "server.up_bytes_per_s=1250000",
+    ];
+    let report = play(&options("d-1000", 1..=2, &set));
+    for row in &report.seeds {
+        let is_fed =
+            |peer: &&PeerRow| value(peer, "from_server_bytes").is_some_and(|bytes| bytes > 0.0);
+        let fed = row.peers.iter().filter(is_fed).count();
+        assert!((88..=120).contains(&fed), "{fed}");
+    }
+}
+
 #[test]
 fn browsers_jump_and_land() {
     let set = ["play.manner=browse", "play.jumps=3", "play.jump_every_s=2", "film.duration_s=60"];

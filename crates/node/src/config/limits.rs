@@ -259,3 +259,7 @@ pub(crate) const PARENTS_LOOKED_AT: usize = 4;
 pub(crate) const PARENTS_FEW: usize = 4;
 /// A link that carried nothing for this long may make room.
 pub(crate) const PARENT_IDLE_AFTER: Duration = Duration::from_secs(5);
+/// At a source a link has its place for so long at least; a newcomer has been given a few blocks by then, and has passed them on.
+pub(crate) const PLACE_KEPT: Duration = Duration::from_secs(10);
+/// So many places are made in a second at most: who comes is told of all others, and they of him.
+pub(crate) const PLACES_MADE_MAX: usize = 3;

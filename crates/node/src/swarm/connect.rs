@@ -185,9 +185,11 @@ impl Swarm {
         let config = &turn.config.swarm;
         let same_host =
             self.peers.iter().flatten().filter(|peer| peer.remote().ip() == remote.ip()).count();
-        if self.peer_count() >= config.links_max
-            || (is_public(remote.ip()) && same_host >= config.links_per_ip_max)
-        {
+        if is_public(remote.ip()) && same_host >= config.links_per_ip_max {
+            return Some((CloseReason::Full, Ending::Lost));
+        }
+        if self.peer_count() >= config.links_max {
+            self.turned_away += 1;
             return Some((CloseReason::Full, Ending::Lost));
         }
         None

@@ -31,6 +31,7 @@ mod parents;
 mod parts;
 mod peer;
 mod pieces;
+mod places;
 mod precedence;
 mod rate;
 mod reveal;

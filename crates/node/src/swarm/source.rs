@@ -529,12 +529,9 @@ impl Gate<'_> {
             // One that is busy has nothing to give sooner.
             let is_quick =
                 source.service.arrival(now, BLOCK_LEN) <= now + SOURCE_QUICK + source.service.rtt();
-            // What nobody else has can wait while something is missing that is needed soon: it would come instead of that.
-            let is_thin = content.plan.earliest_missing().is_some_and(|first| first <= now + SOON);
-            let can_wait = is_thin && due > now + FAR;
             let early = if is_quick { content.copies.early } else { Duration::ZERO };
             due <= now + answer + LAST_MOMENT + early
-                || (!elsewhere && !can_wait && self.is_ours(content, key))
+                || (!elsewhere && self.is_ours(content, key) && !self.can_wait(content, key, due))
                 || (elsewhere && self.spreads_slowly(content, key, due))
         } else {
             // Before the first frame a source that has nothing better to do may help.
@@ -570,6 +567,15 @@ impl Gate<'_> {
         };
         (holders <= FEW && sooner <= (all / MANY).ilog2())
             || (due <= now + SPREADS_AT_LAST && sooner <= all / FRONT_PART)
+    }
+    /// Whether what nobody else has is better asked for later: while something is missing here that is needed soon it would come instead
+    /// of that. Not where many need it: in a crowd all miss something, and each block goes through the one to whom it is left.
+    fn can_wait(&self, content: &Content, key: BlockKey, due: Instant) -> bool {
+        let is_thin =
+            || content.plan.earliest_missing().is_some_and(|first| first <= self.now + SOON);
+        due > self.now + FAR
+            && is_thin()
+            && self.audience.order(self.now, number(content, key), self.me, MANY).is_none()
     }
     fn is_ours(&self, content: &Content, key: BlockKey) -> bool {
         self.audience.is_first(self.now, number(content, key), key.piece(), self.me)

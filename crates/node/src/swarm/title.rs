@@ -158,6 +158,8 @@ pub(crate) struct Swarm {
     pub(super) contributors: VecDeque<Contributor>,
     /// Links of ours that are opening or shaking hands.
     pub(super) dialing: usize,
+    /// Who wanted a link since the last look and found no room.
+    pub(super) turned_away: usize,
     /// What was asked for and has not come.
     pub(super) ahead: Ahead,
     pub(super) timers: Timers,
@@ -199,6 +201,7 @@ impl Swarm {
             known: Known::default(),
             contributors: VecDeque::new(),
             dialing: 0,
+            turned_away: 0,
             ahead: Ahead::default(),
             timers: Timers {
                 choke: turn.now + turn.config.swarm.choke_interval,

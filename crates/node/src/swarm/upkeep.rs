@@ -45,6 +45,7 @@ impl Swarm {
             content.copies.sweep(now);
         }
         self.look_after_parents(turn, hub);
+        self.make_places(turn, hub);
         self.sweep_veils(turn, hub);
         self.sweep_hashes(turn);
         self.sweep_checks(turn);

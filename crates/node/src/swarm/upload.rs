@@ -296,6 +296,11 @@ impl Uploads {
         };
         [within(URGENT), within(SOON), self.queue.partition_point(counts) as u32]
     }
+    /// Whether something waits here that is needed within [`SOON`].
+    pub(super) fn is_awaited_soon(&self) -> bool {
+        let [_, soon, _] = self.counted;
+        soon > 0
+    }
     /// Its class, and until when it has that.
     pub(super) fn class(&self, now: Instant) -> (Class, Option<Instant>) {
         let Some(front) = self.queue.front() else { return (Class::Regular, None) };
