@@ -4,6 +4,7 @@ mod common;
 
 use common::{options, play};
 use shoal_sim::metrics::PeerRow;
+use shoal_sim::report::Report;
 
 fn value(peer: &PeerRow, name: &str) -> Option<f64> {
     peer.values.iter().find(|entry| entry.0 == name).and_then(|entry| entry.1)
@@ -70,50 +71,46 @@ fn a_slow_holder_does_not_keep_a_viewer_from_the_source() {
     }
 }
 
+/// So many viewers of `d-1000` within so many seconds, and a server with an uplink of `server` bytes/s.
+fn crowd(viewers: usize, within_s: u32, film_s: u32, server: u32) -> Report {
+    let set = [
+        format!("peers={viewers}"),
+        format!("viewers={viewers}"),
+        format!("arrival.over_s={within_s}"),
+        format!("film.duration_s={film_s}"),
+        format!("server.up_bytes_per_s={server}"),
+        "limit_s=200".to_owned(),
+    ];
+    let report = play(&options("d-1000", 1..=1, &set.each_ref().map(String::as_str)));
+    assert_eq!((report.seeds.len(), report.seeds[0].peers.len()), (1, viewers));
+    report
+}
+
 /// All begin at once and a server has 3 % of the demand. Where everybody took what is due next, all held the same: they stood still
 /// for a third of the time, and the server sent three copies.
 #[test]
 fn a_crowd_that_begins_at_once_passes_on_what_few_have() {
-    let set = [
-        "peers=100",
-        "viewers=100",
-        "arrival.over_s=6",
-        "film.duration_s=90",
-        "limit_s=200",
-        "server.up_bytes_per_s=400000",
-    ];
-    let report = play(&options("d-1000", 1..=1, &set));
-    for row in &report.seeds {
-        let mean = |name: &str| {
-            let values: Vec<f64> = row.peers.iter().filter_map(|peer| value(peer, name)).collect();
-            assert_eq!(values.len(), 100, "{name}");
-            values.iter().sum::<f64>() / values.len() as f64
-        };
-        assert!(mean("startup_ms") < 10_000.0, "{}", mean("startup_ms"));
-        assert!(mean("stall_ratio") < 0.2, "{}", mean("stall_ratio"));
-        let copies = row.values.iter().find(|entry| entry.0 == "server_copies");
-        assert!(copies.is_some_and(|it| it.1.is_some_and(|it| it < 2.7)), "{copies:?}");
-    }
+    let report = crowd(100, 6, 90, 400_000);
+    let row = &report.seeds[0];
+    let mean = |name: &str| {
+        let values: Vec<f64> = row.peers.iter().filter_map(|peer| value(peer, name)).collect();
+        assert_eq!(values.len(), 100, "{name}");
+        values.iter().sum::<f64>() / values.len() as f64
+    };
+    assert!(mean("startup_ms") < 10_000.0, "{}", mean("startup_ms"));
+    assert!(mean("stall_ratio") < 0.2, "{}", mean("stall_ratio"));
+    let copies = row.values.iter().find(|entry| entry.0 == "server_copies");
+    assert!(copies.is_some_and(|it| it.1.is_some_and(|it| it < 2.7)), "{copies:?}");
 }
 
 /// A source has room for 80 links: those who came first had them for the whole film.
 #[test]
 fn a_source_that_turns_viewers_away_makes_room_for_them() {
-    let set = [
-        "peers=120",
-        "viewers=120",
-        "arrival.over_s=20",
-        "film.duration_s=60",
-        "limit_s=120",
-        "server.up_bytes_per_s=1250000",
-    ];
-    let report = play(&options("d-1000", 1..=2, &set));
-    for row in &report.seeds {
-        let is_fed =
-            |peer: &&PeerRow| value(peer, "from_server_bytes").is_some_and(|bytes| bytes > 0.0);
-        let fed = row.peers.iter().filter(is_fed).count();
-        assert!((88..=120).contains(&fed), "{fed}");
-    }
+    let report = crowd(120, 20, 60, 1_250_000);
+    let is_fed =
+        |peer: &&PeerRow| value(peer, "from_server_bytes").is_some_and(|bytes| bytes > 0.0);
+    let fed = report.seeds[0].peers.iter().filter(is_fed).count();
+    assert!(fed >= 88, "{fed}");
 }
 
 #[test]
