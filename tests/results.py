@@ -146,6 +146,7 @@ def measured(name: str, command: str) -> Part:
 ONE_VALUE = [
     "no-hedge", "no-source-rule", "whole-pieces", "slots", "v1", "in-order", "random", "zipf", "portion", "earliest-due",
     "peer-random", "peer-by-rate", "peer-by-position", "peer-by-round-trip",
+    "peer-by-coordinates",
 ]
 BASELINES = [
     "shoal", "plain-deadline", "client-server", "one-peer-per-piece", "bittorrent-in-order", "bittorrent-portion",

@@ -179,8 +179,11 @@ pub enum Choice {
     Rate,
     /// Who plays next after the block, then who plays last before it, as far as sources told where others play; then the rest.
     Position,
-    /// Whose round trip is shortest.
+    /// Whose round trip is shortest, as measured.
     RoundTrip,
+    /// Whose round trip is shortest, as network coordinates predict it (Vivaldi). Only under this choice are they told to others
+    /// and taken from them; of who tells none the measured round trip counts.
+    Coordinates,
 }
 
 impl Default for SwarmConfig {

@@ -102,6 +102,8 @@ pub struct PeerView {
     pub requests: u32,
     /// Smoothed time from a request to its block on an idle link, microseconds; 0 when unknown.
     pub rtt_us: u64,
+    /// The round trip that network coordinates predict, microseconds, where they count and it told its own.
+    pub predicted_us: Option<u64>,
     /// It chokes us.
     pub choking_us: bool,
     /// We choke it.

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::firsts::firsts;
 use crate::fluid::Links;
-use crate::network::{Interface, Rates};
+use crate::network::{Interface, Rates, host_of};
 use crate::scenario::Finish;
 use crate::stage::{Marks, Role, Stage};
 
@@ -78,6 +78,7 @@ pub const PEER_METRICS: &[&str] = &[
     "duplicate_bytes",
     "wasted_bytes",
     "from_server_bytes",
+    "prediction_error",
 ];
 /// Names of the figures that are of a run.
 pub const RUN_METRICS: &[&str] = &[
@@ -221,6 +222,7 @@ fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
         ("duplicate_bytes", Some(sum(|count| count.duplicate))),
         ("wasted_bytes", Some(sum(|count| count.wasted))),
         ("from_server_bytes", Some(sum(|count| count.from_server))),
+        ("prediction_error", prediction_error(stage, host)),
     ]);
     let startups = marks.later_startups_ms.iter();
     PeerRow {
@@ -231,6 +233,22 @@ fn peer_row(stage: &Stage, seed: u64, host: u32, marks: &Marks) -> PeerRow {
         seeks_ms: seeks(stage, marks),
         later_startups_ms: startups.map(|ms| ms.map_or(f64::INFINITY, |ms| ms as f64)).collect(),
     }
+}
+
+/// By which part of the true round trip its coordinates mistake that to a peer, the median of those it has at the end.
+fn prediction_error(stage: &Stage, host: u32) -> Option<f64> {
+    let views = stage.world.seat(host).actor()?.views();
+    let mut errors: Vec<f64> = views
+        .iter()
+        .flat_map(|view| &view.peers)
+        .filter_map(|peer| {
+            let predicted = peer.predicted_us? as f64 * 1e3;
+            let real = stage.world.network.round_trip_ns(host, host_of(peer.remote)?) as f64;
+            Some((predicted - real).abs() / real.max(1.0))
+        })
+        .collect();
+    errors.sort_by(f64::total_cmp);
+    errors.get(errors.len() / 2).copied()
 }
 
 /// All seeks; one that was asked for five seconds before the end or earlier and never landed is infinite, unless another

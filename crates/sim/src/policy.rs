@@ -165,6 +165,11 @@ pub const POLICIES: &[Policy] = &[
         "shoal that asks the peer with room that is nearest",
         |config| config.swarm.choice = Choice::RoundTrip,
     ),
+    with(
+        "shoal-peer-by-coordinates",
+        "shoal that asks the peer with room that network coordinates say is nearest",
+        |config| config.swarm.choice = Choice::Coordinates,
+    ),
 ];
 
 /// A policy by name.

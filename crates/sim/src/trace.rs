@@ -108,6 +108,11 @@ impl Digest {
                     self.add_two(35, member.id);
                 }
             }
+            Extended::Shoal(ShoalMessage::Coordinates(place)) => {
+                let [a, b, c] = place.at.map(|part| u64::from(part.cast_unsigned()));
+                self.add_two(36, (a << 32) ^ b);
+                self.add_two(36, (c << 32) ^ u64::from(place.height_us));
+            }
             Extended::Pex(pex) => {
                 self.add_two(22, ((pex.added.len() as u64) << 32) ^ pex.dropped.len() as u64);
             }

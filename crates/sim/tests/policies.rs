@@ -90,3 +90,23 @@ fn a_viewer_of_whole_pieces_starts_the_later_the_less_its_order_looks_at_the_pla
     assert!(means.is_sorted(), "{orders:?}: {means:?}");
     assert!(means[1] * 2.0 < means[3] && means[2] < means[3] * 0.8, "{orders:?}: {means:?}");
 }
+
+/// The coordinates that a node settles at must say how far others are, or a choice by them is one by chance.
+#[test]
+fn coordinates_predict_the_round_trips_of_a_plane() {
+    let set =
+        ["peers=24", "viewers=20", "film.duration_s=60", "play.jumps=0"];
+    let errors = |policy: &str| -> Vec<f64> {
+        let report = run(policy, 1..=2, &set);
+        let named = |row: &shoal_sim::metrics::PeerRow| {
+            row.values.iter().find(|entry| entry.0 == "prediction_error").and_then(|entry| entry.1)
+        };
+        report.seeds.iter().flat_map(|row| &row.peers).filter_map(named).collect()
+    };
+    assert!(errors("shoal").is_empty(), "nobody tells coordinates unless they count");
+    let mut errors = errors("shoal-peer-by-coordinates");
+    errors.sort_by(f64::total_cmp);
+    assert!(errors.len() >= 40, "{} peers had neighbours", errors.len());
+    let (median, nine_of_ten) = (errors[errors.len() / 2], errors[errors.len() * 9 / 10]);
+    assert!(median < 0.1 && nine_of_ten < 0.2, "median {median}, nine of ten {nine_of_ten}");
+}

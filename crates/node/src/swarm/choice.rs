@@ -28,6 +28,7 @@ enum Rank {
     Rate(Reverse<u64>),
     /// Whether it is not known to play at or after the block, whether it is not known to play, blocks between.
     Position(bool, bool, u32),
+    /// Measured or predicted.
     RoundTrip(Duration),
 }
 
@@ -83,6 +84,10 @@ impl Swarm {
             Choice::Arrival | Choice::Random => Rank::Random(mixed(slot, key)),
             Choice::Rate => Rank::Rate(Reverse(peer.service.rate())),
             Choice::RoundTrip => Rank::RoundTrip(peer.service.rtt()),
+            Choice::Coordinates => Rank::RoundTrip(peer.rare().neighbour.map_or_else(
+                || peer.service.rtt(),
+                |neighbour| Duration::from_micros(neighbour.predicted_us()),
+            )),
             Choice::Position => {
                 let per_piece = self
                     .content()

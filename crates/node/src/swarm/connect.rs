@@ -299,6 +299,7 @@ impl Swarm {
             self.introduce_withdrawals(turn, slot);
             self.count_seeds();
             self.tell_playhead(turn, Some(slot));
+            self.tell_coordinates(turn, hub, slot);
         }
         if self.describes_another(slot) {
             let rule = "it describes another title";

@@ -112,6 +112,9 @@ impl Swarm {
             Extended::Shoal(ShoalMessage::Audience(members)) => {
                 self.on_audience(turn, slot, &members);
             }
+            Extended::Shoal(ShoalMessage::Coordinates(place)) => {
+                self.on_coordinates(turn, hub, slot, &place);
+            }
             // PEX is read by `discover`; hole punching has no room yet; what we do not know, we do not answer.
             Extended::Pex(_) | Extended::HolePunch(_) | Extended::Unknown { .. } => {}
         }
@@ -493,7 +496,11 @@ fn noise_of(message: &Message) -> u32 {
             Extended::Handshake(_) => LARGE_NOISE / 10,
             Extended::UploadOnly(_)
             | Extended::HolePunch(_)
-            | Extended::Shoal(ShoalMessage::Playhead(_) | ShoalMessage::Audience(_))
+            | Extended::Shoal(
+                ShoalMessage::Playhead(_)
+                | ShoalMessage::Audience(_)
+                | ShoalMessage::Coordinates(_),
+            )
             | Extended::Unknown { .. } => 1,
             Extended::DontHave { .. } | Extended::Metadata(_) | Extended::Shoal(_) => 0,
         },

@@ -18,6 +18,7 @@ mod cache;
 mod choice;
 mod choke;
 mod connect;
+mod coordinates;
 mod fastest;
 mod fetch;
 mod hashes;
@@ -115,6 +116,8 @@ pub(crate) enum Place {
 pub(crate) struct Hub {
     links: HashMap<LinkId, Place, BuildHash>,
     uplink: Uplink,
+    /// Where we lie among others, where that is asked for.
+    spot: coordinates::Spot,
     next_dial: u32,
     /// When a link that waits for the uplink should be looked at.
     held_until: Option<Instant>,

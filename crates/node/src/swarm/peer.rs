@@ -16,6 +16,7 @@ use shoal_wire::peer::{BLOCK_LEN, ExtensionIds, ShoalHello};
 use super::ahead::Zone;
 use super::allowed::Grant;
 use super::audience::Said;
+use super::coordinates::Neighbour;
 use super::parts::{Part, Parts};
 use super::pieces::BlockKey;
 use super::rate::{Meter, Service};
@@ -63,6 +64,8 @@ pub(crate) struct Rare {
     pub(super) granted: Vec<Grant>,
     /// Pieces that it gives us while it chokes us (BEP 6).
     pub(super) allowed: Vec<u32>,
+    /// Where it lies, if it says so and that counts.
+    pub(super) neighbour: Option<Neighbour>,
 }
 
 impl Rare {
@@ -71,6 +74,7 @@ impl Rare {
             && self.cancelled.is_empty()
             && self.granted.is_empty()
             && self.allowed.is_empty()
+            && self.neighbour.is_none()
     }
 }
 
@@ -80,6 +84,7 @@ static NOTHING: Rare = Rare {
     cancelled: VecDeque::new(),
     granted: Vec::new(),
     allowed: Vec::new(),
+    neighbour: None,
 };
 
 /// A request of ours that is not answered.

@@ -563,6 +563,7 @@ fn peer_view(peer: &Peer, pieces: u32) -> PeerView {
         } else {
             0
         },
+        predicted_us: peer.rare().neighbour.map(|neighbour| neighbour.predicted_us()),
         choking_us: peer.chokes_us,
         choked: peer.choked,
         shoal: peer.is_shoal(),

@@ -46,6 +46,7 @@ impl Swarm {
         }
         self.look_after_parents(turn, hub);
         self.make_places(turn, hub);
+        self.find_place(turn, hub);
         self.sweep_veils(turn, hub);
         self.sweep_hashes(turn);
         self.sweep_checks(turn);

@@ -161,6 +161,7 @@ impl Library for Shared {
             sent: 4,
             requests: 5,
             rtt_us: 6,
+            predicted_us: None,
             choking_us: false,
             choked: true,
             shoal: true,

@@ -169,6 +169,25 @@ pub struct Member {
     pub stretch: Option<Stretch>,
 }
 
+/// Where a node lies among others: the round trip between two is about the distance of `at`, and both heights on top
+/// (docs/protocol.md). Nothing is checked.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Coordinates {
+    /// Microseconds.
+    pub at: [i32; 3],
+    /// The way from the node to where distances begin, microseconds.
+    pub height_us: u32,
+    /// How wrong predictions are, per mille of what is measured; 1,000 for who knows nothing.
+    pub error_permille: u16,
+}
+
+/// In the middle, and sure of nothing.
+impl Default for Coordinates {
+    fn default() -> Self {
+        Self { at: [0; 3], height_us: 100, error_permille: 1000 }
+    }
+}
+
 /// Messages of our own extension between Shoal peers.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum ShoalMessage {
@@ -182,4 +201,6 @@ pub enum ShoalMessage {
     Playhead(Stretch),
     /// From a source: what changed among those whom it feeds.
     Audience(Vec<Member>),
+    /// Where the sender lies. Replaces what it said before.
+    Coordinates(Coordinates),
 }

@@ -21,8 +21,8 @@ pub use codec::{
     HASHES_MAX, Prefix, decode, encode_prefix, encoded_len, whole_frames,
 };
 pub use extension::{
-    BlockSpan, DueRequest, Extended, ExtensionHandshake, HolePunch, Member, MetadataMessage,
-    PexMessage, PexPeer, ShoalHello, ShoalMessage, Stretch,
+    BlockSpan, Coordinates, DueRequest, Extended, ExtensionHandshake, HolePunch, Member,
+    MetadataMessage, PexMessage, PexPeer, ShoalHello, ShoalMessage, Stretch,
 };
 pub use handshake::{HANDSHAKE_LEN, Handshake};
 pub use payload::{

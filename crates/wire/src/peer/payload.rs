@@ -9,8 +9,8 @@ use alloc::vec::Vec;
 use bytes::{Buf, BufMut, Bytes};
 
 use super::extension::{
-    BlockSpan, DueRequest, Extended, ExtensionHandshake, HolePunch, Member, MetadataMessage,
-    PexMessage, PexPeer, ShoalHello, ShoalMessage, Stretch,
+    BlockSpan, Coordinates, DueRequest, Extended, ExtensionHandshake, HolePunch, Member,
+    MetadataMessage, PexMessage, PexPeer, ShoalHello, ShoalMessage, Stretch,
 };
 use super::{BlockRequest, ExtensionIds, Prefix};
 use crate::bencode::{Document, Encoder, Limits, Value};
@@ -41,6 +41,8 @@ const SHOAL_HURRY: u8 = 3;
 const SHOAL_PLAYHEAD: u8 = 4;
 /// First byte of [`ShoalMessage::Audience`].
 const SHOAL_AUDIENCE: u8 = 5;
+/// First byte of [`ShoalMessage::Coordinates`].
+const SHOAL_COORDINATES: u8 = 6;
 /// Bytes of one [`DueRequest`].
 const DUE_REQUEST_LEN: usize = 14;
 /// Bytes of one [`BlockSpan`].
@@ -49,6 +51,8 @@ const SPAN_LEN: usize = 8;
 const STRETCH_LEN: usize = 12;
 /// Bytes of one [`Member`].
 const MEMBER_LEN: usize = 8 + STRETCH_LEN;
+/// Bytes of [`Coordinates`].
+const COORDINATES_LEN: usize = 18;
 /// The stretch of a member that has gone.
 const GONE: Stretch = Stretch { from: u32::MAX, until: 0, pace: 0 };
 
@@ -153,6 +157,7 @@ impl Extended {
             Self::Shoal(ShoalMessage::HaveBlocks(list)) => 1 + list.len() * SPAN_LEN,
             Self::Shoal(ShoalMessage::Playhead(_)) => 1 + STRETCH_LEN,
             Self::Shoal(ShoalMessage::Audience(list)) => 1 + list.len() * MEMBER_LEN,
+            Self::Shoal(ShoalMessage::Coordinates(_)) => 1 + COORDINATES_LEN,
             Self::Unknown { .. } => return None,
         })
     }
@@ -409,11 +414,8 @@ fn decode_shoal(payload: &[u8]) -> Result<Option<ShoalMessage>, DecodeError> {
             Some(ShoalMessage::HaveBlocks(spans.collect()))
         }
         SHOAL_PLAYHEAD => {
-            check_entries("shoal playhead", entries, STRETCH_LEN, 1)?;
-            if entries.is_empty() {
-                return Err(truncated("shoal playhead", payload));
-            }
-            Some(ShoalMessage::Playhead(get_stretch(&mut { entries })))
+            let mut entry = the_entry("shoal playhead", entries, STRETCH_LEN)?;
+            Some(ShoalMessage::Playhead(get_stretch(&mut entry)))
         }
         SHOAL_AUDIENCE => {
             check_entries("shoal audience", entries, MEMBER_LEN, MEMBERS_MAX)?;
@@ -422,6 +424,14 @@ fn decode_shoal(payload: &[u8]) -> Result<Option<ShoalMessage>, DecodeError> {
                 stretch: Some(get_stretch(&mut entry)).filter(|stretch| *stretch != GONE),
             });
             Some(ShoalMessage::Audience(members.collect()))
+        }
+        SHOAL_COORDINATES => {
+            let mut entry = the_entry("shoal coordinates", entries, COORDINATES_LEN)?;
+            Some(ShoalMessage::Coordinates(Coordinates {
+                at: core::array::from_fn(|_| entry.get_i32()),
+                height_us: entry.get_u32(),
+                error_permille: entry.get_u16(),
+            }))
         }
         _ => None,
     })
@@ -468,6 +478,20 @@ fn check_entries(
     Ok(())
 }
 
+/// The one entry of `size` bytes that a message of one has.
+fn the_entry<'a>(
+    what: &'static str,
+    entries: &'a [u8],
+    size: usize,
+) -> Result<&'a [u8], DecodeError> {
+    check_entries(what, entries, size, 1)?;
+    if entries.is_empty() {
+        Err(DecodeError::new(what, 1, ErrorKind::Truncated))
+    } else {
+        Ok(entries)
+    }
+}
+
 fn encode_due(kind: u8, requests: &[DueRequest], out: &mut Prefix) {
     out.reserve(1 + requests.len() * DUE_REQUEST_LEN);
     out.put_u8(kind);
@@ -504,6 +528,13 @@ fn encode_shoal(message: &ShoalMessage, out: &mut Prefix) {
                 out.put_u64(member.id);
                 put_stretch(&member.stretch.unwrap_or(GONE), out);
             }
+        }
+        ShoalMessage::Coordinates(place) => {
+            out.reserve(1 + COORDINATES_LEN);
+            out.put_u8(SHOAL_COORDINATES);
+            place.at.iter().for_each(|part| out.put_i32(*part));
+            out.put_u32(place.height_us);
+            out.put_u16(place.error_permille);
         }
     }
 }

@@ -138,7 +138,12 @@ fn our_own_messages_have_the_bytes_of_docs_protocol() {
     let playhead = ShoalMessage::Playhead(stretch);
     let member = Member { id: 0x0102_0304_0506_0708, stretch: Some(stretch) };
     let audience = ShoalMessage::Audience(vec![member, Member { stretch: None, ..member }]);
-    let examples: [(&[u8], ShoalMessage); 5] = [
+    let place = Coordinates { at: [258, -2, 4098], height_us: 15_258, error_permille: 80 };
+    let examples: [(&[u8], ShoalMessage); 6] = [
+        (
+            b"\0\0\0\x15\x14\x06\x06\0\0\x01\x02\xff\xff\xff\xfe\0\0\x10\x02\0\0\x3b\x9a\0\x50",
+            ShoalMessage::Coordinates(place),
+        ),
         (b"\0\0\0\x0f\x14\x06\x04\0\0\x01\x02\0\0\x10\x02\0\0\x3b\x9a", playhead),
         (
             b"\0\0\0\x2b\x14\x06\x05\
@@ -340,6 +345,12 @@ fn any_extended() -> impl Strategy<Value = Extended> {
         proptest::collection::vec(span, 0..20)
             .prop_map(|spans| Extended::Shoal(ShoalMessage::HaveBlocks(spans))),
         any_stretch().prop_map(|stretch| Extended::Shoal(ShoalMessage::Playhead(stretch))),
+        (any::<[i32; 3]>(), any::<u32>(), any::<u16>()).prop_map(
+            |(at, height_us, error_permille)| {
+                let place = Coordinates { at, height_us, error_permille };
+                Extended::Shoal(ShoalMessage::Coordinates(place))
+            }
+        ),
         proptest::collection::vec((any::<u64>(), proptest::option::of(any_stretch())), 0..20)
             .prop_map(|members| {
                 let members = members.into_iter().map(|(id, stretch)| Member { id, stretch });
