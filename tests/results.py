@@ -144,7 +144,7 @@ def measured(name: str, command: str) -> Part:
 
 
 ONE_VALUE = [
-    "no-hedge", "no-source-rule", "whole-pieces", "slots", "v1", "in-order", "random", "zipf", "portion", "earliest-due",
+    "no-hedge", "no-source-rule", "whole-pieces", "slots", "unpaced", "v1", "in-order", "random", "zipf", "portion", "earliest-due",
     "peer-random", "peer-by-rate", "peer-by-position", "peer-by-round-trip",
     "peer-by-coordinates",
 ]

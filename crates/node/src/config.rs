@@ -133,6 +133,9 @@ pub struct SwarmConfig {
     /// Whether a source shows foreign clients few pieces at a time (BEP 16), so that each piece leaves it once before any leaves
     /// it twice.
     pub super_seeding: bool,
+    /// Whether transports are given little more than what the uplink passes on; else all that they take, as other clients do: what lies
+    /// there can be neither overtaken nor taken back.
+    pub paced: bool,
     /// Whether our own extension is spoken. Without it a node is a foreign client to all others.
     pub speak_shoal: bool,
 }
@@ -240,6 +243,7 @@ impl Default for SwarmConfig {
             block_sharing: true,
             admit_shoal: true,
             super_seeding: true,
+            paced: true,
             speak_shoal: true,
         }
     }

@@ -133,6 +133,8 @@ pub(crate) struct Window {
     pub(crate) rate: u64,
     /// A playhead is moving here: due times are strict. False while start-buffering.
     pub(crate) playing: bool,
+    /// The rate is a guess, and so are the due times: nobody knows how long the film takes.
+    pub(crate) guessed: bool,
 }
 
 /// The only language between rooms. Who writes and who reads is said at each; `Node::route` is the switchboard.

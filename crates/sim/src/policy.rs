@@ -50,6 +50,7 @@ fn bittorrent(config: &mut Config, order: Order, scheduler: Scheduler) {
     swarm.super_seeding = false;
     swarm.hedge_permille = 0;
     swarm.announce_delay = Duration::ZERO;
+    swarm.paced = false;
     config.discover.slots = false;
     // They dial for as long as there is room.
     swarm.links_wanted = swarm.links_max;
@@ -128,6 +129,9 @@ pub const POLICIES: &[Policy] = &[
     ),
     with("shoal-whole-pieces", "shoal that announces and passes on whole pieces only", |config| {
         config.swarm.block_sharing = false
+    }),
+    with("shoal-unpaced", "shoal that gives transports all that they take", |config| {
+        config.swarm.paced = false;
     }),
     with("shoal-slots", "shoal that serves by slots", |config| config.swarm.admit_shoal = false),
     with("shoal-no-rendezvous", "shoal whose viewers do not meet by time slots", |config| {
@@ -212,7 +216,8 @@ impl Policy {
             // A server turns nobody away for want of a connection.
             config.swarm.links_max = scenario.peers as usize + SPARE_LINKS;
         }
-        if scenario.node.upload_slots > 0 && scenario.foreign.is_empty() {
+        let all_alike = scenario.foreign.is_empty() && scenario.foreign_seeds.is_empty();
+        if scenario.node.upload_slots > 0 && all_alike {
             config.swarm.upload_slots = scenario.node.upload_slots as usize;
         }
         if scenario.node.queue_s > 0.0 {
@@ -220,15 +225,15 @@ impl Policy {
         }
         config
     }
-    /// The settings of the ordinary peers: the same, unless they are foreign clients.
+    /// The settings of peers, or of seeds, that the scenario may make `foreign` clients: the same unless it names a policy.
     ///
     /// # Errors
-    /// A sentence when there is no policy of the name that the scenario gives.
-    pub fn peer_config(&self, scenario: &Scenario) -> Result<Arc<Config>, String> {
-        if scenario.foreign.is_empty() {
+    /// A sentence when there is no policy of that name.
+    pub fn config_of(&self, foreign: &str, scenario: &Scenario) -> Result<Arc<Config>, String> {
+        if foreign.is_empty() {
             return Ok(Arc::new(self.config(scenario)));
         }
-        let mut config = find(&scenario.foreign)?.config(scenario);
+        let mut config = find(foreign)?.config(scenario);
         config.swarm.speak_shoal = false;
         if scenario.node.upload_slots > 0 {
             config.swarm.upload_slots = scenario.node.upload_slots as usize;

@@ -68,6 +68,8 @@ pub struct Stage {
     config: Arc<Config>,
     /// Of the ordinary peers.
     peer_config: Arc<Config>,
+    /// Of the seeds.
+    seed_config: Arc<Config>,
     /// Peers are told of the servers alone.
     server_only: bool,
     seed: Seed,
@@ -159,7 +161,8 @@ impl Stage {
             marks: Vec::new(),
             catalogue,
             server_film: Vec::new(),
-            peer_config: options.policy.peer_config(scenario)?,
+            peer_config: options.policy.config_of(&scenario.foreign, scenario)?,
+            seed_config: options.policy.config_of(&scenario.foreign_seeds, scenario)?,
             config: Arc::new(options.policy.config(scenario)),
             server_only: options.policy.server_only,
             seed,
@@ -440,8 +443,11 @@ impl Stage {
 
     /// Settings of a host's node.
     fn config_of(&self, role: Role) -> &Arc<Config> {
-        let is_peer = matches!(role, Role::Fetcher | Role::Viewer);
-        if is_peer { &self.peer_config } else { &self.config }
+        match role {
+            Role::Fetcher | Role::Viewer => &self.peer_config,
+            Role::Seed => &self.seed_config,
+            Role::Server | Role::Half => &self.config,
+        }
     }
 
     /// What a viewer may keep of all its titles, and by how much it may exceed that while it makes room, bytes: two batches, what is

@@ -94,8 +94,7 @@ fn a_viewer_of_whole_pieces_starts_the_later_the_less_its_order_looks_at_the_pla
 /// The coordinates that a node settles at must say how far others are, or a choice by them is one by chance.
 #[test]
 fn coordinates_predict_the_round_trips_of_a_plane() {
-    let set =
-        ["peers=24", "viewers=20", "film.duration_s=60", "play.jumps=0"];
+    let set = ["peers=24", "viewers=20", "film.duration_s=60", "play.jumps=0"];
     let errors = |policy: &str| -> Vec<f64> {
         let report = run(policy, 1..=2, &set);
         let named = |row: &shoal_sim::metrics::PeerRow| {

@@ -70,3 +70,19 @@ fn a_viewer_among_downloads_plays_a_film_of_four_fifths_of_the_uplink() {
     let ratio = mean(&report, "distribution_ratio");
     assert!(ratio <= 1.25, "{ratio} times the fluid bound");
 }
+
+/// Seeds that are told no due times and send in the order in which they were asked, with a quarter more than the film needs.
+#[test]
+fn a_viewer_among_foreign_seeds_starts_and_jumps_within_a_second_and_a_half_and_never_stalls() {
+    for format in ["v1", "hybrid"] {
+        let report = play(&options("foreign-seeds", 1..=5, &[&format!("film.format={format}")]));
+        assert_eq!(worst(&report, "stalls"), 0.0, "{format}");
+        assert!(worst(&report, "startup_ms") <= 1500.0, "{format}");
+        let peers = report.seeds.iter().flat_map(|row| &row.peers);
+        let seeks: Vec<f64> = peers.flat_map(|peer| peer.seeks_ms.clone()).collect();
+        assert!(seeks.len() == 5 && seeks.iter().all(|ms| *ms <= 1500.0), "{format}: {seeks:?}");
+        let own = ["foreign_seeds=", &format!("film.format={format}")];
+        let own = play(&options("foreign-seeds", 1..=5, &own));
+        assert_ne!(own.trace_hash(), report.trace_hash(), "{format}: foreign seeds are as ours");
+    }
+}

@@ -78,7 +78,7 @@ impl IndexFetch {
     /// What it needs.
     pub(crate) fn window(&self, now: Instant) -> Window {
         let (start, end) = (self.start, self.start + self.length);
-        Window { start, end, due: now, rate: self.length, playing: false }
+        Window { start, end, due: now, rate: self.length, playing: false, guessed: false }
     }
     /// Bytes below `until` of piece space are here.
     pub(crate) fn on_reaches(&mut self, turn: &mut Turn<'_>, until: u64) {

@@ -347,7 +347,8 @@ impl Reader {
         let rate = if line.is_exact() { mean_rate(line) } else { self.rate };
         let first = kept.first().map_or(last, |window| window.start);
         if from < first {
-            windows.push(Window { start: from, end: first, due, rate, playing });
+            let guessed = !line.is_exact();
+            windows.push(Window { start: from, end: first, due, rate, playing, guessed });
         }
         windows.extend(kept);
     }

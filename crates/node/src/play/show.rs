@@ -182,6 +182,7 @@ impl Show {
             due,
             rate: end - first,
             playing: false,
+            guessed: false,
         }));
         let from = position.max(playback.reach());
         stage.line.film_windows(

@@ -424,6 +424,18 @@ fn who_jumps_away_from_a_reader_that_waits_does_not_stall_there() {
 }
 
 #[test]
+fn due_times_are_a_guess_where_no_index_tells_how_long_the_film_takes() {
+    for (file, is_guess) in [(0, false), (1, true)] {
+        let mut stage = Stage::ready();
+        let reader = ReaderId(1);
+        stage.command(Command::Open { reader, title: TITLE, file, start: 0, end: u64::MAX });
+        stage.command(Command::Read { reader, max: 65_536 });
+        assert!(!stage.windows.is_empty());
+        assert!(stage.windows.iter().all(|window| window.guessed == is_guess), "file {file}");
+    }
+}
+
+#[test]
 fn a_film_of_unknown_rate_stalls_only_when_the_slowest_one_would() {
     let mut stage = Stage::ready();
     // The second file has no index: 625 kB/s are assumed, 78 kB/s are certain.

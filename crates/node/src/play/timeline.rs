@@ -105,6 +105,7 @@ impl Timeline {
             due,
             rate,
             playing: false,
+            guessed: !self.is_exact(),
         }));
     }
     /// Appends windows for the film from `from` to `to` (clamped), `from` being needed at `due`: stretches of constant
@@ -130,6 +131,7 @@ impl Timeline {
                     due: due + (time - from),
                     rate: self.rate_of(start, end, next - time),
                     playing,
+                    guessed: !self.is_exact(),
                 };
                 let merged = windows[first_own..].last().and_then(|last| merge(last, &window));
                 match merged {

@@ -189,6 +189,7 @@ impl Swarms {
                 }
                 self.leaving.retain(|left| *left != title);
                 turn.counters.titles.insert(title, Counters::default());
+                self.hub.uplink.pace(turn.config.swarm.paced);
                 let swarm = Swarm::new(turn, &mut self.hub, *setup);
                 self.titles.insert(title, Box::new(swarm));
                 self.name(title);

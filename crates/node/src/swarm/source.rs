@@ -652,6 +652,7 @@ mod tests {
                 due: Instant::ZERO,
                 rate: block,
                 playing: true,
+                guessed: false,
             };
             let windows: Vec<_> = windows.iter().map(window).collect();
             let reader = |&(at, until): &(u64, u64)| Watch::at_place(at * block, until * block);

@@ -3,7 +3,8 @@
 //! Viewers who all take what is due next all hold the same: they have nothing for each other but what is due in a moment, and the
 //! few who are ahead are asked by everybody while the uplinks of the others are idle (docs/decisions/0035). So a window falls into
 //! stages. Inside one the rarest block goes first, and of equally rare ones that have time each peer prefers others. Not where only
-//! whole pieces can be proven: a block of each of many pieces is of no use to anybody.
+//! whole pieces can be proven: a block of each of many pieces is of no use to anybody. Nor where the film's rate is a guess: what seems to
+//! have time may be needed next.
 
 use core::time::Duration;
 
@@ -28,8 +29,8 @@ const COMPARED_MAX: u32 = 32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Stages {
     now: Instant,
-    /// Whether a block can be played and passed on before its piece is whole.
-    by_block: bool,
+    /// Whether it does: where a block can be played and passed on before its piece is whole, and due times are known.
+    apply: bool,
     /// While nothing plays: when the film at the player is due.
     first: Option<Instant>,
     /// Film that it takes to start.
@@ -39,12 +40,12 @@ pub(super) struct Stages {
 impl Stages {
     pub(super) fn of(now: Instant, content: &Content, preroll: Duration) -> Self {
         let first = if content.plan.is_playing() { None } else { start_of(content, preroll) };
-        Self { now, by_block: content.hashes.has_leaves(), first, preroll }
+        Self { now, apply: content.hashes.has_leaves() && content.plan.is_exact(), first, preroll }
     }
     /// The stage of a block, by its due time; `None` for those that go by due time. In the last one many blocks are equally rare.
     pub(super) fn stage(self, due: Instant) -> Option<u8> {
         match self.first {
-            _ if !self.by_block || due > self.now + SPREAD_UNTIL => None,
+            _ if !self.apply || due > self.now + SPREAD_UNTIL => None,
             Some(first) if due <= first + self.preroll => Some(0),
             Some(first) if due <= first + SECOND_STAGE => Some(1),
             Some(_) => Some(LAST_STAGE),
@@ -138,13 +139,13 @@ mod tests {
         let now = Instant::from_millis(60_000);
         let after = |s: u64| now + Duration::from_secs(s);
         let preroll = Duration::from_secs(1);
-        let playing = Stages { now, by_block: true, first: None, preroll };
+        let playing = Stages { now, apply: true, first: None, preroll };
         let stages = [0, 3, 4, 30, 31].map(|s| playing.stage(after(s)));
         assert_eq!(stages, [None, None, Some(2), Some(2), None]);
-        let starting = Stages { now, by_block: true, first: Some(now), preroll };
+        let starting = Stages { now, apply: true, first: Some(now), preroll };
         let stages = [0, 1, 2, 3, 4, 30, 31].map(|s| starting.stage(after(s)));
         assert_eq!(stages, [Some(0), Some(0), Some(1), Some(1), Some(2), Some(2), None]);
-        let whole = Stages { by_block: false, ..playing };
-        assert_eq!([0, 4, 30].map(|s| whole.stage(after(s))), [None; 3], "only whole pieces count");
+        let whole = Stages { apply: false, ..playing };
+        assert_eq!([0, 4, 30].map(|s| whole.stage(after(s))), [None; 3], "nothing is spread");
     }
 }

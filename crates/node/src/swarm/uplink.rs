@@ -23,6 +23,8 @@ use crate::time::{Instant, bytes_in, time_of};
 #[derive(Debug)]
 pub(crate) struct Uplink {
     limit: Option<u64>,
+    /// Whether transports are given all that they take.
+    unpaced: bool,
     /// Film bytes that the limit lets leave now.
     tokens: Bucket,
     order: BTreeSet<(Class, u64, TitleId, u16)>,
@@ -97,6 +99,7 @@ impl Default for Uplink {
     fn default() -> Self {
         Self {
             limit: None,
+            unpaced: false,
             tokens: Bucket::new(Instant::ZERO),
             order: BTreeSet::new(),
             aging: BTreeSet::new(),
@@ -122,6 +125,10 @@ impl Uplink {
     pub(crate) fn set_limit(&mut self, now: Instant, limit: Option<u64>) {
         self.limit = limit.map(|limit| limit.max(1));
         self.tokens = Bucket::new(now);
+    }
+    /// Says whether what is in flight counts ([`crate::config::SwarmConfig::paced`]).
+    pub(crate) fn pace(&mut self, paced: bool) {
+        self.unpaced = !paced;
     }
     /// Finds the place of a link in the order after its requests or its credit changed.
     pub(crate) fn settle(
@@ -246,6 +253,9 @@ impl Uplink {
     /// Whether what is in flight leaves no room for the first in the order. A request of who watches waits for all that is in
     /// flight when it comes, so bulk may fill only a part.
     fn is_full(&self, now: Instant) -> bool {
+        if self.unpaced {
+            return false;
+        }
         let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
         let mut most = self.allowed;
         if is_bulk && self.is_hurried(now) {

@@ -155,6 +155,10 @@ impl Plan {
     pub(crate) fn is_playing(&self) -> bool {
         self.windows.iter().any(|window| window.playing)
     }
+    /// Whether all due times follow from what is known of the film.
+    pub(crate) fn is_exact(&self) -> bool {
+        self.windows.iter().all(|window| !window.guessed)
+    }
     /// The rate of the window that plays fastest, bytes/s; `None` when nobody needs anything by a time.
     pub(crate) fn rate(&self) -> Option<u64> {
         self.windows.iter().map(|window| window.rate.max(1)).max()
@@ -458,7 +462,8 @@ mod tests {
     fn blocks_are_due_when_they_play_or_with_the_first_of_a_piece_that_is_proven_whole() {
         let now = Instant::from_millis(1000);
         let rate = u64::from(BLOCK_LEN);
-        let window = Window { start: 0, end: 32 * rate, due: now, rate, playing: true };
+        let window =
+            Window { start: 0, end: 32 * rate, due: now, rate, playing: true, guessed: false };
         let hybrid = info(&[32 * rate], false);
         let mut v1 = (*hybrid).clone();
         v1.hashes.v2 = None;
@@ -488,6 +493,7 @@ mod tests {
                     due: Instant::from_millis(due_ms),
                     rate: rate * block,
                     playing: false,
+                    guessed: false,
                 })
                 .collect();
             let mut model: BTreeMap<BlockKey, Instant> = BTreeMap::new();
@@ -545,7 +551,7 @@ mod tests {
         let now = Instant::from_millis(1000);
         let block = u64::from(BLOCK_LEN);
         let (start, end) = (20 * block, 40 * block);
-        let window = Window { start, end, due: now, rate: block, playing: true };
+        let window = Window { start, end, due: now, rate: block, playing: true, guessed: false };
         let mut v1 = (*info(&[64 * block], false)).clone();
         v1.hashes.v2 = None;
         let mut plan = Plan::default();

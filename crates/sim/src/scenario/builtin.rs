@@ -16,6 +16,7 @@ pub const BUILTIN: &[(&str, &str)] = &[
     ("e-mixed", include_str!("../../scenarios/e-mixed.toml")),
     ("e-us-u", include_str!("../../scenarios/e-us-u.toml")),
     ("foreign", include_str!("../../scenarios/foreign.toml")),
+    ("foreign-seeds", include_str!("../../scenarios/foreign-seeds.toml")),
     ("faults", include_str!("../../scenarios/faults.toml")),
     ("j", include_str!("../../scenarios/j.toml")),
     ("j-halves", include_str!("../../scenarios/j-halves.toml")),

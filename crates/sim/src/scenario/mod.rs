@@ -28,6 +28,8 @@ pub struct Scenario {
     /// Policy of the ordinary peers, which then are foreign clients: they do not speak Shoal's extension. Empty makes them like
     /// everybody else.
     pub foreign: String,
+    /// The same for seeds: they get no due times and serve what they are asked for in the order in which it was asked.
+    pub foreign_seeds: String,
     /// Virtual seconds after which the run ends in any case.
     pub limit_s: f64,
     /// What ends the run earlier: `complete` (every ordinary peer holds everything), `play` (every viewer has seen the
@@ -310,7 +312,7 @@ pub struct NodeLimits {
     pub links_wanted: u32,
     /// Peers of a title from which on viewers look for each other by virtual time slots; 0 leaves the node's own number.
     pub slots_from: u32,
-    /// Unchoke slots; 0 leaves the policy's number. Of the peers alone where they are foreign clients.
+    /// Unchoke slots; 0 leaves the policy's number. Of the foreign clients alone, where there are any.
     pub upload_slots: u32,
     /// Seconds of a peer's rate that may be asked of it in bulk; 0 leaves the policy's number.
     pub queue_s: f64,
@@ -365,6 +367,7 @@ impl Default for Scenario {
             about: String::new(),
             policy: "shoal".into(),
             foreign: String::new(),
+            foreign_seeds: String::new(),
             limit_s: 600.0,
             finish: Finish::Both,
             peers: 1,

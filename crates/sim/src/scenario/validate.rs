@@ -50,7 +50,12 @@ impl Scenario {
             policy::find(name).map(|_| ()).map_err(fault)
         };
         named("policy", &self.policy)?;
-        if self.foreign.is_empty() { Ok(()) } else { named("foreign", &self.foreign) }
+        for (key, name) in [("foreign", &self.foreign), ("foreign_seeds", &self.foreign_seeds)] {
+            if !name.is_empty() {
+                named(key, name)?;
+            }
+        }
+        Ok(())
     }
 
     fn validate_hosts(&self) -> Result<(), Fault> {
@@ -373,6 +378,7 @@ mod tests {
             ("[faults]\nliar_percent = 101", "`faults.liar_percent`: it must be at most 100"),
             ("policy = \"magic\"", "bittorrent-rarest"),
             ("foreign = \"magic\"", "bittorrent-rarest"),
+            ("foreign_seeds = \"magic\"", "`foreign_seeds`: there is no policy `magic`"),
             ("limit_s = 5.0\n[faults]\nmust_finish = true", "`faults.heal_s`"),
         ] {
             let refused = refusal(text, &[]);
