@@ -144,9 +144,8 @@ def measured(name: str, command: str) -> Part:
 
 
 ONE_VALUE = [
-    "no-hedge", "no-source-rule", "whole-pieces", "slots", "unpaced", "v1", "in-order", "random", "zipf", "portion", "earliest-due",
-    "peer-random", "peer-by-rate", "peer-by-position", "peer-by-round-trip",
-    "peer-by-coordinates",
+    "no-hedge", "no-source-rule", "whole-pieces", "slots", "unpaced", "v1", "in-order", "random", "zipf", "portion",
+    "earliest-due", "peer-random", "peer-by-rate", "peer-by-position", "peer-by-round-trip", "peer-by-coordinates",
 ]
 BASELINES = [
     "shoal", "plain-deadline", "client-server", "one-peer-per-piece", "bittorrent-in-order", "bittorrent-portion",
@@ -199,6 +198,11 @@ def all_parts() -> Iterator[Part]:
     yield simulated(
         "sim.bulk", "sim run e-equal --seeds 1..3 --set peers={N} --policy {policy}",
         [{"N": str(peers), "policy": policy} for peers, policy in bulk], [BOUND, COPIES, CONTROL],
+    )
+    shapes = [(scenario, peers) for scenario in ("e-us-u", "e-mixed") for peers in (10, 30, 100)]
+    yield simulated(
+        "sim.distribution", "sim run {scenario} --seeds 1..1 --set peers={N}",
+        [{"scenario": scenario, "N": str(peers)} for scenario, peers in shapes], [BOUND, COPIES, CONTROL],
     )
     yield simulated(
         "sim.calibration", "sim run e-calibration --seeds 1..10 --set peers={N} --policy bittorrent-rarest",
