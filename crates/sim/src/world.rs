@@ -402,7 +402,12 @@ impl World {
             }
             Arrival::Credit { link, bytes } => {
                 if self.seats[host as usize].links.contains_key(&link.0) {
-                    self.step(host, Input::Credit { link, bytes, passed: bytes });
+                    self.step(host, Input::Credit { link, bytes, passed: 0 });
+                }
+            }
+            Arrival::Passed { link, bytes } => {
+                if self.seats[host as usize].links.contains_key(&link.0) {
+                    self.step(host, Input::Credit { link, bytes: 0, passed: bytes });
                 }
             }
             Arrival::Datagram { from, port, packet } => {

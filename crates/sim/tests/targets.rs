@@ -71,6 +71,15 @@ fn a_viewer_among_downloads_plays_a_film_of_four_fifths_of_the_uplink() {
     assert!(ratio <= 1.25, "{ratio} times the fluid bound");
 }
 
+/// Over a long way one block at a time shows no rate: the viewer's uplink must not stay at that.
+#[test]
+fn downloads_beside_a_viewer_share_what_it_has_over_a_long_way_too() {
+    let report = play(&options("swarm-fresh", 1..=2, &["network.rtt_ms=80"]));
+    assert_eq!(worst(&report, "stalls"), 0.0);
+    let (ratio, copies) = (mean(&report, "distribution_ratio"), mean(&report, "server_copies"));
+    assert!(ratio <= 1.2 && copies <= 1.2, "{ratio} times the fluid bound, {copies} copies");
+}
+
 /// Seeds that are told no due times and send in the order in which they were asked, with a quarter more than the film needs.
 #[test]
 fn a_viewer_among_foreign_seeds_starts_and_jumps_within_a_second_and_a_half_and_never_stalls() {

@@ -266,7 +266,7 @@ mod tests {
     fn nothing_is_said_again_while_we_stay() {
         let mut spot = Spot::default();
         assert!(spot.is_news() && !spot.is_news());
-        spot.own.at[0] = 5_000;
+        spot.own.at[0] = 15_000;
         assert!(spot.is_news() && !spot.is_news());
     }
 }

@@ -42,6 +42,11 @@ pub(crate) struct Uplink {
     held_back: bool,
     /// Film bytes that may be in flight.
     allowed: u64,
+    /// The same for bulk while somebody needs something by a time, where the rate that the uplink has shown allows no more: over a long way
+    /// one block at a time shows none.
+    bulk: u64,
+    /// Bulk had to wait for what is in flight since `allowed` was last changed.
+    bulk_held: bool,
     /// Film bytes that transports passed on, all links together.
     passed: u64,
     /// Since when the rate is measured, and what had passed by then.
@@ -109,6 +114,8 @@ impl Default for Uplink {
             since: Instant::ZERO,
             held_back: false,
             allowed: 2 * ALLOWED.0,
+            bulk: ALLOWED.0,
+            bulk_held: false,
             passed: 0,
             measured: (Instant::ZERO, 0),
             peak: PEAK_UNKNOWN,
@@ -192,7 +199,9 @@ impl Uplink {
         }
         if self.is_full(now) {
             // Where bulk leaves room for who watches, more in flight is not what is missing.
-            self.held_back |= self.flying >= self.allowed;
+            let is_all = self.flying >= self.allowed;
+            self.held_back |= is_all;
+            self.bulk_held |= !is_all;
             return None;
         }
         self.fill(now);
@@ -259,7 +268,8 @@ impl Uplink {
         let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);
         let mut most = self.allowed;
         if is_bulk && self.is_hurried(now) {
-            most = most.min(bytes_in(BULK_WAIT, self.peak)).max(most / BULK_PART);
+            let quick = bytes_in(BULK_WAIT + self.rtt, self.peak);
+            most = most.min(quick.max(self.bulk)).max(most / BULK_PART);
         }
         self.flying > 0 && self.flying >= most.max(ALLOWED.0)
     }
@@ -327,6 +337,13 @@ impl Uplink {
             self.allowed += change;
         }
         self.allowed = self.allowed.clamp(self.least(), ALLOWED.1);
+        let change = (self.bulk / 4).max(ALLOWED.0);
+        if self.queue > QUEUE_SLOW {
+            self.bulk = self.bulk.saturating_sub(change);
+        } else if self.queue < QUEUE_QUICK && core::mem::take(&mut self.bulk_held) {
+            self.bulk += change;
+        }
+        self.bulk = self.bulk.clamp(ALLOWED.0, self.allowed);
     }
     /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
     /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
@@ -521,16 +538,27 @@ mod tests {
     fn a_long_way_is_no_queue() {
         // Bytes/s of the uplink, and the round trip in ms.
         for (rate, way) in [(1_000_000, 300), (1_000_000, 20), (2_000_000, 1), (60_000, 80)] {
-            let (share, queue) = over(rate, way);
+            let (share, queue) = over(rate, way, true);
             assert!(share >= 85, "{rate} bytes/s over {way} ms: {share} % in use");
             let most = (16_384_000 * 3 / rate).max(100);
             assert!(queue <= most, "{rate} bytes/s over {way} ms: a queue of {queue} ms");
         }
     }
 
-    /// How much of an uplink of `rate` bytes/s is used by one link that always has urgent blocks, per cent, and its mean queue in
-    /// ms, when news of an arrival come `way` ms after a block has left.
-    fn over(rate: u64, way: u64) -> (u64, u64) {
+    #[test]
+    fn bulk_fills_an_uplink_over_a_long_way_though_somebody_watches() {
+        // With 50 ms of a rate that one block at a time had shown it was a block per round trip for ever, a tenth of the first.
+        for (rate, way) in [(2_000_000, 80), (2_000_000, 1), (1_000_000, 200), (60_000, 80)] {
+            let (share, queue) = over(rate, way, false);
+            assert!(share >= 60, "{rate} bytes/s over {way} ms: {share} % in use");
+            let most = (16_384_000 * 2 / rate).max(100);
+            assert!(queue <= most, "{rate} bytes/s over {way} ms: a queue of {queue} ms");
+        }
+    }
+
+    /// How much of an uplink of `rate` bytes/s is used by one link that always has blocks to send, urgent ones or bulk while somebody
+    /// watches, per cent, and its mean queue in ms, when news of an arrival come `way` ms after a block has left.
+    fn over(rate: u64, way: u64, urgent: bool) -> (u64, u64) {
         let mut uplink = Uplink::default();
         let mut link = Uploads::default();
         let (mut asked, mut arrivals) = (0, VecDeque::new());
@@ -545,15 +573,20 @@ mod tests {
                 passed += u64::from(ms >= 10_000) * 16384;
             }
             while link.len() < 4 {
-                assert!(link.push(request(asked, 0), Some(now), false));
+                assert!(link.push(request(asked, 0), urgent.then_some(now), false));
                 asked += 1;
             }
             while link.next_read(|_| Some(Bytes::from_static(&[0; 16384]))).is_some() {}
+            uplink.hurry(now);
             uplink.settle(now, TitleId(0), 0, &mut link);
             while uplink.next(now).is_some() && link.len() > 0 {
                 uplink.leave(TitleId(0), 0, &mut link);
                 link.take(now).expect("ready");
-                uplink.spend(16384, Duration::ZERO, &mut link);
+                uplink.spend(
+                    16384,
+                    if urgent { Duration::ZERO } else { Duration::from_millis(way) },
+                    &mut link,
+                );
                 uplink.settle(now, TitleId(0), 0, &mut link);
                 free = us.max(free) + 16_384_000_000 / rate;
                 arrivals.push_back(free + way * 1000);

@@ -71,6 +71,15 @@ pub enum NetEvent {
         /// Generation.
         generation: u32,
     },
+    /// The sender hears that film arrived.
+    Passed {
+        /// Flow.
+        flow: u32,
+        /// Generation.
+        generation: u32,
+        /// Film bytes.
+        bytes: u32,
+    },
     /// An end of a connection is open.
     Opened {
         /// The end.
@@ -129,6 +138,13 @@ pub enum Arrival {
         /// The link.
         link: LinkId,
         /// Bytes.
+        bytes: u32,
+    },
+    /// The other end has so much more of what was sent.
+    Passed {
+        /// The link.
+        link: LinkId,
+        /// Film bytes.
         bytes: u32,
     },
     /// A datagram, to this port.

@@ -59,6 +59,12 @@ impl Network {
                     self.wake_flow(now, flow, queue, out);
                 }
             }
+            NetEvent::Passed { flow, generation, bytes } if self.is_current(flow, generation) => {
+                let end = self.end(flow);
+                if !end.closed {
+                    out.push((end.host, Arrival::Passed { link: end.link, bytes }));
+                }
+            }
             NetEvent::Opened { end, generation } if self.is_current(end, generation) => {
                 self.on_opened(now, end, queue, out);
             }
@@ -69,6 +75,7 @@ impl Network {
             NetEvent::Datagram(slot) => self.on_datagram(now, slot, out),
             NetEvent::Chunk { .. }
             | NetEvent::Ready { .. }
+            | NetEvent::Passed { .. }
             | NetEvent::Opened { .. }
             | NetEvent::Finished { .. } => {}
         }
@@ -344,13 +351,21 @@ impl Network {
         let end = self.end(flow ^ 1);
         let (link, closed, finish) = (end.link, end.closed, end.finish_pending);
         let state = self.flow_mut(flow);
+        let mut film = 0;
         while let Some(message) = state.take_arrived() {
+            if let Message::Piece { data, .. } = &message {
+                film += data.len() as u32;
+            }
             if !closed {
                 out.push((receiver, Arrival::Message { link, message, peer: sender }));
             }
         }
         if finish && state.delivered == state.launched {
             self.on_finished(flow ^ 1, out);
+        }
+        if film > 0 {
+            let passed = NetEvent::Passed { flow, generation, bytes: film };
+            queue.push(now + back, Event::Net(passed));
         }
     }
 }
