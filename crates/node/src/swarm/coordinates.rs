@@ -23,9 +23,9 @@ const REACH_US: i64 = 2_000_000;
 /// The least height: where two lie on one spot something must push them apart.
 const HEIGHT_MIN_US: i64 = 100;
 /// An error of everything: of who was never measured.
-const ERROR_MAX: u64 = 1000;
+const UNSURE: u64 = 1000;
 /// An error below which nobody is taken to be: else who claims none would be believed against everything known.
-const ERROR_MIN: u64 = 20;
+const SURE: u64 = 20;
 /// Part of a correction that is made at once, and part of an error that a new sample replaces: the paper's `c_c` and `c_e`.
 const GAIN_INVERSE: u64 = 4;
 /// One measurement moves us by no more, microseconds: a liar needs many.
@@ -69,7 +69,7 @@ fn sane(place: &Coordinates) -> Coordinates {
     Coordinates {
         at: place.at.map(|part| part.clamp(-reach, reach)),
         height_us: place.height_us.min(reach as u32),
-        error_permille: place.error_permille.clamp(ERROR_MIN as u16, ERROR_MAX as u16),
+        error_permille: place.error_permille.clamp(SURE as u16, UNSURE as u16),
     }
 }
 
@@ -89,11 +89,11 @@ impl Spot {
         let measured_us = i64::try_from(measured.as_micros()).unwrap_or(REACH_US);
         let measured_us = measured_us.clamp(1, REACH_US);
         let predicted = distance(&own, theirs).max(1) as i64;
-        let own_error = u64::from(own.error_permille).clamp(ERROR_MIN, ERROR_MAX);
+        let own_error = u64::from(own.error_permille).clamp(SURE, UNSURE);
         let weight = own_error * 1000 / (own_error + u64::from(theirs.error_permille));
         let off = predicted.abs_diff(measured_us) * 1000 / measured_us.unsigned_abs();
         let part = weight / GAIN_INVERSE;
-        let error = (off.min(ERROR_MAX) * part + own_error * (1000 - part)) / 1000;
+        let error = (off.min(UNSURE) * part + own_error * (1000 - part)) / 1000;
         let step = (measured_us - predicted) * part as i64 / 1000;
         let step = step.clamp(-STEP_MAX_US, STEP_MAX_US);
         let mut apart = between(&own, theirs);
@@ -111,7 +111,7 @@ impl Spot {
                 clamped(moved(i64::from(own.at[axis]), apart[axis]), -REACH_US) as i32
             }),
             height_us: clamped(moved(i64::from(own.height_us), heights), HEIGHT_MIN_US) as u32,
-            error_permille: error.clamp(ERROR_MIN, ERROR_MAX) as u16,
+            error_permille: error.clamp(SURE, UNSURE) as u16,
         };
     }
     /// Whether what we said is no longer true. Then it counts as said again.

@@ -340,10 +340,15 @@ impl Uplink {
         let change = (self.bulk / 4).max(ALLOWED.0);
         if self.queue > QUEUE_SLOW {
             self.bulk = self.bulk.saturating_sub(change);
-        } else if self.queue < QUEUE_QUICK && core::mem::take(&mut self.bulk_held) {
+        } else if self.queue < QUEUE_QUICK && core::mem::take(&mut self.bulk_held) && self.is_far()
+        {
             self.bulk += change;
         }
         self.bulk = self.bulk.clamp(ALLOWED.0, self.allowed);
+    }
+    /// Whether the rate that was shown may be one of a block per round trip: a block that takes longer is that of a slow uplink.
+    fn is_far(&self) -> bool {
+        time_of(ALLOWED.0, self.peak) < BULK_WAIT + self.rtt * 2
     }
     /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
     /// middle (its first window is smaller than a block), and meanwhile others must be on their way.

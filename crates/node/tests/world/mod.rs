@@ -405,7 +405,9 @@ impl World {
                     self.input(host, *input);
                 }
                 Some(Happening::Left(host, link, bytes)) => {
-                    self.input(host, Input::Credit { link, bytes, passed: bytes })
+                    // It arrives after a way, and the news of it come after another one.
+                    self.later(DELAY * 2, host, Input::Credit { link, bytes: 0, passed: bytes });
+                    self.input(host, Input::Credit { link, bytes, passed: 0 })
                 }
                 None => {}
             }
