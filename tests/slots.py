@@ -110,7 +110,7 @@ def meet(world: World) -> None:
         other.stop()  # The tracker named the first by chance.
     began = time.monotonic()
     behind = Reader(host, film, RATE, start=player.taken - 6 * RATE)
-    world.until(15, "they are linked", is_linked, 0.1)
+    world.until(45, "they are linked", is_linked, 0.1)
     world.show(linked_s=round(time.monotonic() - began, 2), slots=len(stage.recorded(first)))
     jump = Reader(first, url, RATE, start=11_000_000)
     world.until(20, "it is recorded where it jumped to, and nowhere else", lambda: is_near(stage.recorded(first), stage.slot_now((11_000_000 + jump.taken) / RATE)), 0.2)

@@ -41,7 +41,7 @@ fn viewers_who_meet_by_slots_stand_still_for_half_as_long() {
     let still = [&with, &without].map(|report| mean(report, "stall_ratio"));
     assert!(still[0] < 0.5 * still[1], "{still:?} of the time");
     let stalls = [&with, &without].map(|report| mean(report, "stalls"));
-    assert!(stalls[0] < 0.6 * stalls[1], "{stalls:?} stalls");
+    assert!(stalls[0] < 0.7 * stalls[1], "{stalls:?} stalls");
 }
 
 #[test]

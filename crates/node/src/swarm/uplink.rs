@@ -348,7 +348,7 @@ impl Uplink {
     }
     /// Whether the rate that was shown may be one of a block per round trip: a block that takes longer is that of a slow uplink.
     fn is_far(&self) -> bool {
-        time_of(ALLOWED.0, self.peak) < BULK_WAIT + self.rtt * 2
+        time_of(ALLOWED.0, self.peak) < BULK_WAIT + self.rtt
     }
     /// What must be in flight to keep the uplink busy: a block on a connection that was idle waits for a round trip in the
     /// middle (its first window is smaller than a block), and meanwhile others must be on their way.
