@@ -34,11 +34,10 @@ const STEP_MAX_US: i64 = 50_000;
 /// for half as much control traffic again.
 const TOLD_AGAIN_US: u64 = 10_000;
 
-/// Our own place, and where we last said that we are.
+/// Our own place: that of all titles.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Spot {
     own: Coordinates,
-    told: Option<Coordinates>,
 }
 
 /// Where a peer says that it is, and what follows for the round trip to it.
@@ -114,16 +113,16 @@ impl Spot {
             error_permille: error.clamp(SURE, UNSURE) as u16,
         };
     }
-    /// Whether what we said is no longer true. Then it counts as said again.
-    fn is_news(&mut self) -> bool {
+    /// Whether what was `told` is no longer true. Then it counts as told again.
+    fn is_news(&self, told: &mut Option<Coordinates>) -> bool {
         let own = self.own;
-        let is_news = self.told.is_none_or(|told| {
+        let is_news = told.is_none_or(|told| {
             let heights = u64::from(told.height_us.abs_diff(own.height_us));
             magnitude(between(&told, &own)) + heights > TOLD_AGAIN_US
                 || told.error_permille.abs_diff(own.error_permille) > told.error_permille / 4
         });
         if is_news {
-            self.told = Some(own);
+            *told = Some(own);
         }
         is_news
     }
@@ -166,7 +165,7 @@ impl Swarm {
         for slot in self.slots() {
             self.observe_neighbour(turn, hub, slot);
         }
-        if hub.spot.is_news() {
+        if hub.spot.is_news(&mut self.told_place) {
             for slot in self.slots() {
                 self.tell_coordinates(turn, hub, slot);
             }
@@ -177,8 +176,9 @@ impl Swarm {
         let Some(peer) = self.peer_mut(slot) else { return };
         let (service, their_id) = (peer.service, short_id(&peer.id));
         let Some(neighbour) = peer.rare().neighbour else { return };
-        let least = neighbour.least.min(service.rtt());
+        let mut least = neighbour.least;
         if service.has_rtt() {
+            least = least.min(service.rtt());
             hub.spot.observe(&neighbour.at, least, mix(own_id ^ mix(their_id)));
         }
         let predicted = distance(&hub.spot.own, &neighbour.at);
@@ -265,8 +265,11 @@ mod tests {
     #[test]
     fn nothing_is_said_again_while_we_stay() {
         let mut spot = Spot::default();
-        assert!(spot.is_news() && !spot.is_news());
+        // Each title has peers of its own to tell.
+        let mut told = [None; 2];
+        assert!(told.iter_mut().all(|told| spot.is_news(told)));
+        assert!(!told.iter_mut().any(|told| spot.is_news(told)));
         spot.own.at[0] = 15_000;
-        assert!(spot.is_news() && !spot.is_news());
+        assert!(told.iter_mut().all(|told| spot.is_news(told)));
     }
 }

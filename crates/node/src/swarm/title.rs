@@ -173,6 +173,8 @@ pub(crate) struct Swarm {
     pub(super) audience: Audience,
     /// Where we play, as our sources were told.
     pub(super) said: Option<Said>,
+    /// Where peers were last told that we lie, where coordinates count.
+    pub(super) told_place: Option<shoal_wire::peer::Coordinates>,
     /// At a source: who left and was not taken leave of.
     pub(super) departed: Vec<Member>,
     /// Scratch of the scheduler: who would deliver soonest, as of when.
@@ -219,6 +221,7 @@ impl Swarm {
             up: Meter::default(),
             audience: Audience::default(),
             said: None,
+            told_place: None,
             departed: Vec::new(),
             fastest: super::fastest::Fastest::default(),
             layers: setup.piece_layers,
