@@ -110,6 +110,40 @@ fn a_verdict_is_about_the_bytes_that_were_looked_at() {
     assert!(!table.banned.is_empty());
 }
 
+/// Who brings a piece alone, because it was wrong before, and takes it back in between leaves it to the next one.
+#[test]
+fn who_withdraws_a_piece_that_it_brings_alone_leaves_it_to_others() {
+    let (meta, content) = title(PIECE as usize, PIECE, Version::V1);
+    let mut table = Table::with(meta, content.clone(), false);
+    let hash = table.hash();
+    for link in [1, 3] {
+        table.meet(link, hash, link as u8, true);
+        offer(&mut table, link);
+    }
+    let mut brought: BTreeSet<(u32, u32)> = BTreeSet::new();
+    while brought.len() < 4 {
+        let asked = table.asked();
+        assert!(!asked.is_empty());
+        for (link, request) in asked {
+            brought.insert((request.offset, link));
+            table.say(link, block(&content, &request, link == 1));
+        }
+    }
+    assert!([1, 3].iter().all(|link| brought.iter().any(|entry| entry.1 == *link)), "both gave");
+    let asked = table.asked();
+    let alone = asked.first().expect("it is fetched again").0;
+    table.say(alone, block(&content, &asked[0].1, true));
+    table.say(alone, Message::Extended(Extended::DontHave { piece: 0 }.into()));
+    for _ in 0..3 {
+        for (link, request) in table.asked() {
+            assert_eq!(link, 4 - alone, "who has it");
+            table.say(link, block(&content, &request, true));
+        }
+        table.pass(1);
+    }
+    assert!(table.disk == content, "it is whole");
+}
+
 #[test]
 fn who_copies_a_name_shuts_out_himself_and_not_its_owner() {
     let mut table = Table::new(Version::V1, false);

@@ -485,7 +485,7 @@ impl Swarm {
         reason: CloseReason,
     ) {
         self.release_all(turn, slot);
-        self.leave_alone(turn, slot);
+        self.leave_alone(turn, slot, None);
         let Some(mut peer) = self.peers.get_mut(usize::from(slot)).and_then(Option::take) else {
             return;
         };

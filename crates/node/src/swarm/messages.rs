@@ -247,12 +247,13 @@ impl Swarm {
         if blocks.is_some() && !ours {
             self.introduce_piece(turn, slot, piece);
         }
+        let left_alone = self.leave_alone(turn, slot, Some(piece));
         if had_all {
             self.count_seeds();
         }
         let failed = failed.into_iter().filter(|key| key.piece() == piece);
         let released = failed.filter(|&key| self.release(turn, slot, key)).count();
-        if released > 0 {
+        if released > 0 || left_alone {
             self.fill_others(turn, slot);
         }
     }
@@ -319,7 +320,7 @@ impl Swarm {
             let keys: Vec<BlockKey> = peer.asked.iter().map(|asked| asked.key).collect();
             keys.into_iter().for_each(|key| peer.remember_cancelled(key));
             self.release_all(turn, slot);
-            self.leave_alone(turn, slot);
+            self.leave_alone(turn, slot, None);
             self.fill_all(turn);
         }
         self.fastest.forget();
@@ -361,7 +362,7 @@ impl Swarm {
         if self.peer(slot).is_some_and(|peer| peer.record.refusals >= REFUSALS_MAX) {
             self.on_dont_have(turn, slot, key.piece());
         }
-        self.leave_alone(turn, slot);
+        self.leave_alone(turn, slot, None);
         if !chokes {
             self.judge(turn, hub, slot);
         }

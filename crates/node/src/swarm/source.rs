@@ -403,7 +403,7 @@ impl Swarm {
             content.copies.barred.insert(key, Bar { until, far });
         }
         self.release(turn, slot, key);
-        self.leave_alone(turn, slot);
+        self.leave_alone(turn, slot, None);
         self.fill_holders(turn, slot, key);
         self.fill(turn, slot);
     }

@@ -156,7 +156,7 @@ impl Swarm {
         for key in keys {
             self.cancel(turn, slot, key);
         }
-        self.leave_alone(turn, slot);
+        self.leave_alone(turn, slot, None);
         self.fastest.forget();
         self.fill_others(turn, slot);
     }

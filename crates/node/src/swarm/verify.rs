@@ -429,16 +429,23 @@ impl Swarm {
         }
         self.fill_all(turn);
     }
-    /// The peer in `slot` will not finish what it brings alone: the next one begins anew, so that nobody shares its blame.
-    pub(super) fn leave_alone(&mut self, turn: &mut Turn<'_>, slot: u16) {
-        let Some(content) = self.content_mut() else { return };
+    /// The peer in `slot` will not finish what it brings alone, all of it or `only` one piece: the next one begins anew, so that
+    /// nobody shares its blame. Whether there was any.
+    pub(super) fn leave_alone(
+        &mut self,
+        turn: &mut Turn<'_>,
+        slot: u16,
+        only: Option<u32>,
+    ) -> bool {
+        let Some(content) = self.content_mut() else { return false };
         let begun: Vec<(u32, u32)> = content
             .pieces
             .actives()
             .filter(|active| active.alone && active.owner == slot && !active.checking)
             .map(|active| (active.piece.get(), active.blocks.len() as u32))
+            .filter(|(piece, _)| only.is_none_or(|only| only == *piece))
             .collect();
-        for (piece, count) in begun {
+        for &(piece, count) in &begun {
             let asked = self.peer(slot).map_or_else(Vec::new, |peer| {
                 let keys = peer.asked.iter().map(|asked| asked.key);
                 keys.filter(|key| key.piece() == piece).collect()
@@ -455,6 +462,7 @@ impl Swarm {
                 self.refuse(turn, BlockKey::new(piece, block));
             });
         }
+        !begun.is_empty()
     }
     /// A piece that failed before is right now: those whose bytes differ lied.
     fn unmask(&mut self, piece: u32) -> Vec<LinkId> {
