@@ -261,6 +261,38 @@ fn a_peer_that_has_no_time_is_left_and_not_shut_out() {
     }
 }
 
+/// A Shoal peer has room for three requests that are needed by a time, and sends a block every other millisecond. It is asked for as many as
+/// it takes and one more for each block, and not for as many as its rate would allow, each time anew.
+#[test]
+fn a_peer_that_takes_few_requests_is_asked_for_few() {
+    let (meta, content) = title(6_000_000, PIECE, Version::Hybrid);
+    let mut table = Table::with(meta, content.clone(), false);
+    let hash = table.hash();
+    table.meet_kin(1, hash, 1);
+    offer(&mut table, 1);
+    let reader = shoal_node::link::ReaderId(1);
+    table.give(Input::Command(Command::Play { reader, title: world::TITLE, file: 0, at_ms: 0 }));
+    let (mut queue, mut blocks, mut refused) = (std::collections::VecDeque::new(), 0, 0);
+    for _ in 0..150 {
+        for request in asked_kin(&mut table) {
+            if queue.len() < 3 {
+                queue.push_back(request);
+            } else {
+                refused += 1;
+                table.say(1, Message::Reject(request));
+            }
+        }
+        if let Some(request) = queue.pop_front() {
+            blocks += 1;
+            table.say(1, block(&content, &request, true));
+        }
+        table.pass_ms(2);
+    }
+    assert!(table.banned.is_empty(), "it was shut out");
+    assert!(blocks > 100, "{blocks} blocks came");
+    assert!(refused < blocks + 30, "{refused} requests were turned down for {blocks} blocks");
+}
+
 #[test]
 fn a_host_is_shut_out_after_several_liars_and_not_after_one() {
     let mut table = Table::new(Version::V1, false);

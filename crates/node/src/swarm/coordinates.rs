@@ -141,11 +141,11 @@ impl Swarm {
             self.send(turn, slot, Message::Extended(message.into()));
         }
     }
-    /// A peer tells where it is.
+    /// A peer tells where it is. It pulls at us once a second, however often it says so.
     pub(super) fn on_coordinates(
         &mut self,
         turn: &Turn<'_>,
-        hub: &mut Hub,
+        hub: &Hub,
         slot: u16,
         place: &Coordinates,
     ) {
@@ -153,9 +153,10 @@ impl Swarm {
             return;
         }
         let Some(peer) = self.peer_mut(slot) else { return };
+        let at = sane(place);
         let least = peer.rare().neighbour.map_or(Duration::MAX, |neighbour| neighbour.least);
-        peer.rare_mut().neighbour = Some(Neighbour { at: sane(place), least, predicted: 0 });
-        self.observe_neighbour(turn, hub, slot);
+        let predicted = distance(&hub.spot.own, &at);
+        peer.rare_mut().neighbour = Some(Neighbour { at, least, predicted });
     }
     /// Once a second: each neighbour pulls at us, and who thinks us elsewhere is told. O(links), where coordinates count.
     pub(super) fn find_place(&mut self, turn: &mut Turn<'_>, hub: &mut Hub) {

@@ -340,7 +340,8 @@ impl Swarm {
         if !chokes && peer.is_source() && peer.asked.iter().any(|asked| asked.key == key) {
             return self.on_turned_down(turn, slot, key);
         }
-        peer.record.hear_noise(1);
+        // An answer is no noise, whatever it says.
+        peer.hear(peer.asked.iter().any(|asked| asked.key == key));
         if chokes {
             peer.disallow(key.piece());
         } else if peer.is_shoal() && content.plan.due(key).is_some() {

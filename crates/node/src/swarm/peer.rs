@@ -224,7 +224,10 @@ pub(crate) struct Peer {
     pub(crate) fed: Option<Instant>,
     pub(crate) first_asked: Option<Instant>,
     /// It turned us down: until when it is asked for nothing that is needed by a time, and how often since its last block.
-    pub(crate) busy: Option<(Instant, u32)>,
+    busy: Option<(Instant, u32)>,
+    /// Requests that it had taken when it turned us down, and one more for each block since: further ones would be turned down
+    /// again, a round trip later.
+    takes: u32,
     pub(crate) record: Record,
 }
 
@@ -280,6 +283,7 @@ impl Peer {
             fed: None,
             first_asked: None,
             busy: None,
+            takes: u32::MAX,
             record: Record::default(),
         }
     }
@@ -466,17 +470,28 @@ impl Peer {
     pub(crate) fn owed_for(&self, now: Instant) -> Duration {
         self.first_asked.map_or(Duration::ZERO, |since| now.since(since))
     }
-    /// It has no room for what we need by a time. Requests that were turned down together count once.
+    /// It has no room for a request that we need by a time, which is still among those it was asked. Requests that were turned down
+    /// together count once.
     pub(crate) fn turn_away(&mut self, now: Instant) {
+        self.takes = self.asked.len().saturating_sub(1) as u32;
         if !self.is_busy(now) {
             let times = self.busy.map_or(0, |(_, times)| times);
             let pause = TURNED_DOWN_FOR * (1 << times.min(TURNED_DOWN_DOUBLINGS));
             self.busy = Some((now + pause, times + 1));
         }
     }
+    /// A block came that it was asked for.
+    pub(crate) fn make_room(&mut self) {
+        self.busy = None;
+        self.takes = self.takes.saturating_add(1);
+    }
     /// Whether it turned us down a moment ago.
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.busy.is_some_and(|(until, _)| until > now)
+    }
+    /// Whether it has as many requests of ours as it took before. One it may always have.
+    pub(crate) fn is_taken_up(&self) -> bool {
+        self.asked.len() >= self.takes.max(1) as usize
     }
     /// Whether it fell silent where it should not: it owes us blocks, or does not ask for more after those that it was given.
     pub(crate) fn is_lost(&self, now: Instant) -> bool {

@@ -23,8 +23,8 @@ use crate::time::{Instant, bytes_in, time_of};
 #[derive(Debug)]
 pub(crate) struct Uplink {
     limit: Option<u64>,
-    /// Whether transports are given all that they take.
-    unpaced: bool,
+    /// Whether transports are given little more than the uplink passes on, and not all that they take.
+    paced: bool,
     /// Film bytes that the limit lets leave now.
     tokens: Bucket,
     order: BTreeSet<(Class, u64, TitleId, u16)>,
@@ -104,7 +104,7 @@ impl Default for Uplink {
     fn default() -> Self {
         Self {
             limit: None,
-            unpaced: false,
+            paced: true,
             tokens: Bucket::new(Instant::ZERO),
             order: BTreeSet::new(),
             aging: BTreeSet::new(),
@@ -135,7 +135,7 @@ impl Uplink {
     }
     /// Says whether what is in flight counts ([`crate::config::SwarmConfig::paced`]).
     pub(crate) fn pace(&mut self, paced: bool) {
-        self.unpaced = !paced;
+        self.paced = paced;
     }
     /// Finds the place of a link in the order after its requests or its credit changed.
     pub(crate) fn settle(
@@ -262,7 +262,7 @@ impl Uplink {
     /// Whether what is in flight leaves no room for the first in the order. A request of who watches waits for all that is in
     /// flight when it comes, so bulk may fill only a part.
     fn is_full(&self, now: Instant) -> bool {
-        if self.unpaced {
+        if !self.paced {
             return false;
         }
         let is_bulk = self.order.first().is_some_and(|first| first.0 >= Class::Regular);

@@ -92,7 +92,7 @@ impl Swarm {
                 peer.service.on_round_trip(now.since(asked.sent));
             }
             peer.service.on_block(now, length, asked.expected, peer.asked_bytes);
-            peer.busy = None;
+            peer.make_room();
             peer.record.refusals = 0;
             if !peer.service.is_measured() {
                 peer.earned = (peer.earned + 1).min(64);

@@ -124,7 +124,8 @@ impl Swarm {
             return Err(Pick::Nothing);
         }
         let room = Room::at(turn.now, peer, content, self.ahead, config);
-        if peer.is_busy(turn.now) || (!peer.is_source() && room.is_full()) {
+        let is_full = peer.is_taken_up() || room.is_full();
+        if peer.is_busy(turn.now) || (!peer.is_source() && is_full) {
             return Err(Pick::Wait);
         }
         Ok(room)
