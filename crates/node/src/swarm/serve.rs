@@ -61,11 +61,12 @@ impl Swarm {
             return;
         }
         let key = key_of(&request);
+        let is_overbooked =
+            due.is_some_and(|due| hub.uplink.is_overbooked(turn.now, due, &peer.uploads));
         // A source turns down by its own rule.
-        let overbooked = |due| !self.source && hub.uplink.is_overbooked(turn.now, due);
-        let verdict = match due {
-            Some(due) if overbooked(due) => Verdict::TurnDown,
-            _ => self.verdict(turn, hub, slot, key, due),
+        let verdict = match is_overbooked && !self.source {
+            true => Verdict::TurnDown,
+            false => self.verdict(turn, hub, slot, key, due),
         };
         let Some(peer) = self.peer_mut(slot) else { return };
         if verdict == Verdict::TurnDown {

@@ -89,8 +89,10 @@ const PATIENCE: u32 = 4;
 const BULK_PART: u64 = 4;
 /// or what passes in this time: connections that get a block at a time find no rate.
 const BULK_WAIT: Duration = Duration::from_millis(50);
-/// Requests that are needed by a time are turned down while those that wait take longer than this.
-const BOOKED: Duration = Duration::from_millis(1500);
+/// Requests that are needed by a time are turned down while those that wait take longer than this,
+const BOOKED: Duration = Duration::from_millis(2500);
+/// or those of the same asker longer than this: what others hold too is asked of them as well then.
+const BOOKED_BY_ONE: Duration = Duration::from_millis(1500);
 /// The same for what is due in a moment.
 const BOOKED_URGENT: Duration = Duration::from_millis(2000);
 /// An uplink is loaded when what is needed by a time waits longer than this.
@@ -222,15 +224,18 @@ impl Uplink {
             *sum = *sum + new - old;
         }
     }
-    /// Whether what is needed by a time and waits already keeps the uplink busy for so long that one more request, `due` then,
-    /// had better be made elsewhere.
-    pub(crate) fn is_overbooked(&self, now: Instant, due: Instant) -> bool {
-        let most = if due <= now + URGENT { BOOKED_URGENT } else { BOOKED };
-        // What is needed later waits behind it.
-        let [_, soon, all] = self.timed;
-        let before = if due <= now + SOON { soon } else { all };
-        let waiting = time_of(u64::from(before) * ALLOWED.0 + self.flying, self.peak);
-        before >= BOOKED_LEAST && waiting > most
+    /// Whether what is needed by a time and waits already, for all or on the link of the asker, keeps the uplink busy for so long that
+    /// one more request, `due` then, had better be made elsewhere.
+    pub(super) fn is_overbooked(&self, now: Instant, due: Instant, asker: &Uploads) -> bool {
+        let takes_longer = |[_, soon, all]: [u32; 3], most: Duration| {
+            // What is needed later waits behind it.
+            let before = if due <= now + SOON { soon } else { all };
+            let waiting = time_of(u64::from(before) * ALLOWED.0 + self.flying, self.peak);
+            before >= BOOKED_LEAST && waiting > most
+        };
+        let is_urgent = due <= now + URGENT;
+        let [most, by_one] = if is_urgent { [BOOKED_URGENT; 2] } else { [BOOKED, BOOKED_BY_ONE] };
+        takes_longer(self.timed, most) || takes_longer(asker.counted, by_one)
     }
     /// Whether what is needed by a time and waits keeps the uplink busy for more than a moment.
     pub(crate) fn is_loaded(&self) -> bool {
