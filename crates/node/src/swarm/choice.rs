@@ -71,7 +71,7 @@ impl Swarm {
             let is_able = index != slot
                 && other.is_reliable()
                 && !other.is_source()
-                && !other.is_busy(now)
+                && other.has_time(now)
                 && other.interested
                 && other.asked.len() < other.shallow_depth(config.requests_out_start) as usize
                 && other.has_block(key);

@@ -489,9 +489,10 @@ impl Peer {
     pub(crate) fn is_busy(&self, now: Instant) -> bool {
         self.busy.is_some_and(|(until, _)| until > now)
     }
-    /// Whether it has as many requests of ours as it took before. One it may always have.
-    pub(crate) fn is_taken_up(&self) -> bool {
-        self.asked.len() >= self.takes.max(1) as usize
+    /// Whether it has time for a request that is needed by a time: it did not turn us down a moment ago, and has fewer of ours than it
+    /// took then. One it may always have.
+    pub(crate) fn has_time(&self, now: Instant) -> bool {
+        !self.is_busy(now) && self.asked.len() < self.takes.max(1) as usize
     }
     /// Whether it fell silent where it should not: it owes us blocks, or does not ask for more after those that it was given.
     pub(crate) fn is_lost(&self, now: Instant) -> bool {

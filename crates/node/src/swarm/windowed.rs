@@ -91,7 +91,7 @@ impl Swarm {
             let holds = |index: &&u16| self.peer(**index).is_some_and(|other| other.has_block(key));
             if !is_only && !is_urgent {
                 let start = config.requests_out_start;
-                let sooner = sooner.get_or_insert_with(|| self.sooner(slot, arrival, start));
+                let sooner = sooner.get_or_insert_with(|| self.sooner(now, slot, arrival, start));
                 if let Some(&index) = sooner.iter().find(holds) {
                     better = better.or(Some(index));
                     continue;
@@ -124,8 +124,7 @@ impl Swarm {
             return Err(Pick::Nothing);
         }
         let room = Room::at(turn.now, peer, content, self.ahead, config);
-        let is_full = peer.is_taken_up() || room.is_full();
-        if peer.is_busy(turn.now) || (!peer.is_source() && is_full) {
+        if !peer.has_time(turn.now) || (!peer.is_source() && room.is_full()) {
             return Err(Pick::Wait);
         }
         Ok(room)
@@ -141,10 +140,12 @@ impl Swarm {
             .any(|(index, other)| index != slot && other.as_deref().is_some_and(helps))
     }
     /// Peers with room that would bring a block well before `arrival`, the soonest first. At most `FASTEST_TOP`.
-    fn sooner(&self, slot: u16, arrival: Instant, start: u32) -> Vec<u16> {
+    fn sooner(&self, now: Instant, slot: u16, arrival: Instant, start: u32) -> Vec<u16> {
         let has_room = |index: &u16| {
             self.peer(*index).is_some_and(|other| {
-                !other.is_source() && other.asked.len() < other.shallow_depth(start) as usize
+                !other.is_source()
+                    && other.has_time(now)
+                    && other.asked.len() < other.shallow_depth(start) as usize
             })
         };
         let before = self.fastest.before(arrival);
