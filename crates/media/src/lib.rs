@@ -3,6 +3,8 @@
 //! **Does**: finds out what a film is (container, tracks, codecs, duration) and where each second of it lies, by asking
 //! for byte ranges: [`Prober`]. MP4 with the index at either end and in fragments (`sidx`, `mfra`, or a walk over the
 //! fragments), Matroska and WebM by their cues.
+//! Of an MP4 it tells each frame ([`Presentation`]), cuts the film into segments, and makes fragmented MP4 ([`cmaf`]), HLS playlists ([`hls`])
+//! and DASH manifests ([`dash`]) of them.
 //! **Refuses**: sockets, files, time; decoding; reading a file through. A container it does not know is no error: such a
 //! film plays without a time index.
 //! **Start** at [`Prober`].
@@ -13,13 +15,20 @@
 #![forbid(unsafe_code)]
 
 mod bytes;
+pub mod cmaf;
+pub mod codec;
+pub mod dash;
+pub mod hls;
+pub mod manifest;
 mod matroska;
 mod mp4;
+pub mod presentation;
 mod probe;
 
 use core::fmt;
 use core::ops::Range;
 
+pub use presentation::Presentation;
 pub use probe::{ProbeError, Prober};
 use shoal_wire::time_index::TimeIndex;
 
@@ -33,6 +42,8 @@ pub mod limits {
     pub const BOXES_MAX: u32 = 400_000;
     /// Tracks that are looked at.
     pub const TRACKS_MAX: usize = 64;
+    /// Frames of all streams of a presentation: sixteen hours of a usual film.
+    pub const SAMPLES_MAX: usize = 4 << 20;
     /// Points of a time index.
     pub const KEYS_MAX: usize = 262_144;
     /// Points of a time index are at least this far apart, ms: finer ones lie in the same piece.
@@ -56,6 +67,8 @@ pub struct Film {
     /// Time to byte: exact where the container has an index, of constant rate where only the duration is known, absent
     /// where not even that is.
     pub index: Option<TimeIndex>,
+    /// Its streams, frame by frame: where that was asked for ([`Prober::of_frames`]) and the container tells before its frames.
+    pub presentation: Option<Presentation>,
 }
 
 /// Containers that are told apart.

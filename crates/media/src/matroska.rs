@@ -132,7 +132,7 @@ impl Walk {
             match self.visit(window) {
                 Ok(None) => {}
                 Ok(Some(step)) => return step,
-                Err(error) => return Step::Done(Err(error)),
+                Err(error) => return Step::Done(Box::new(Err(error))),
             }
         }
     }
@@ -268,7 +268,8 @@ impl Walk {
         };
         let tracks = core::mem::take(&mut self.tracks);
         let duration_ms = (duration_ms > 0).then_some(duration_ms);
-        Step::Done(Ok(Film { container: Container::Matroska, duration_ms, tracks, index }))
+        let container = Container::Matroska;
+        Step::Done(Box::new(Ok(Film { container, duration_ms, tracks, index, presentation: None })))
     }
 }
 

@@ -26,7 +26,7 @@ pub(crate) enum Step {
     /// These bytes.
     Need(Range<u64>),
     /// Nothing: it is done.
-    Done(Result<Film, MediaError>),
+    Done(Box<Result<Film, MediaError>>),
 }
 
 /// The stretch of the file that is at hand.
@@ -67,6 +67,8 @@ enum Walk {
 #[derive(Debug)]
 pub struct Prober {
     length: u64,
+    /// Whether each frame is wanted.
+    frames: bool,
     walk: Walk,
     window: Window,
     /// End of what is wanted; it begins at the end of the window.
@@ -80,6 +82,7 @@ impl Prober {
     pub fn new(length: u64) -> Self {
         let mut prober = Self {
             length,
+            frames: false,
             walk: Walk::Start,
             window: Window::default(),
             want_end: length.min(HEAD_BYTES),
@@ -89,6 +92,11 @@ impl Prober {
             prober.result = Some(Ok(unknown(Container::Unknown)));
         }
         prober
+    }
+    /// The same, and it finds out where each frame of the film lies.
+    #[must_use]
+    pub fn of_frames(length: u64) -> Self {
+        Self { frames: true, ..Self::new(length) }
     }
     /// Byte ranges that are needed next, at present one; empty when there is nothing more to read.
     #[must_use]
@@ -112,7 +120,7 @@ impl Prober {
                 Step::Need(range) => self.want(range),
                 Step::Done(result) => {
                     self.window = Window::default();
-                    self.result = Some(result);
+                    self.result = Some(*result);
                 }
             }
         }
@@ -152,13 +160,13 @@ impl Prober {
             Walk::Start => {
                 let head = self.window.data.as_slice();
                 if mp4::recognises(head) {
-                    self.walk = Walk::Mp4(mp4::Walk::new(self.length));
+                    self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.frames));
                 } else if matroska::recognises(head) {
                     self.walk = Walk::Matroska(matroska::Walk::new(self.length));
                 } else if looks_like_ts(head) {
-                    return Step::Done(Ok(unknown(Container::MpegTs)));
+                    return Step::Done(Box::new(Ok(unknown(Container::MpegTs))));
                 } else {
-                    return Step::Done(Ok(unknown(Container::Unknown)));
+                    return Step::Done(Box::new(Ok(unknown(Container::Unknown))));
                 }
                 self.step()
             }
@@ -186,7 +194,7 @@ fn looks_like_ts(head: &[u8]) -> bool {
 }
 
 fn unknown(container: Container) -> Film {
-    Film { container, duration_ms: None, tracks: Vec::new(), index: None }
+    Film { container, duration_ms: None, tracks: Vec::new(), index: None, presentation: None }
 }
 
 /// Why [`Prober::run`] ended without a film.

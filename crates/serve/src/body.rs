@@ -14,6 +14,7 @@ use tokio::sync::{OwnedSemaphorePermit, broadcast};
 
 use crate::library::{BoxFuture, Reader};
 use crate::limits::{CHUNK_BYTES, SIGN_OF_LIFE};
+use crate::pieces::Pieces;
 
 /// Why a body ended early; the connection is closed, so that the player sees a film that is cut off, not one that is
 /// over.
@@ -69,6 +70,12 @@ impl Body {
         let source = Film { reader, sent };
         Self(Kind::Source { state: State::Idle(Box::new(source)), left: Some(length) })
     }
+    /// `head`, and then what `film` brings, `length` bytes in all.
+    #[must_use]
+    pub(crate) fn segment(head: Vec<u8>, film: Pieces, length: u64) -> Self {
+        let source = Segment { head: head.into(), film };
+        Self(Kind::Source { state: State::Idle(Box::new(source)), left: Some(length) })
+    }
     /// Lines as server-sent events: first those of the past, then what `live` brings, with a sign of life in between.
     /// `permit` is held as long as somebody listens.
     #[must_use]
@@ -96,6 +103,23 @@ impl Source for Film {
                 self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
             }
             Some(chunk.map_err(BodyError))
+        })
+    }
+}
+
+struct Segment {
+    head: Bytes,
+    film: Pieces,
+}
+
+impl Source for Segment {
+    fn next(&mut self, max: u32) -> BoxFuture<'_, Chunk> {
+        Box::pin(async move {
+            if !self.head.is_empty() {
+                let length = self.head.len().min(max as usize);
+                return Some(Ok(self.head.split_to(length)));
+            }
+            self.film.next(max).await.map(|chunk| chunk.map_err(BodyError))
         })
     }
 }

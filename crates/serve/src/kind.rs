@@ -59,6 +59,12 @@ pub fn is_film(name: &str) -> bool {
     of(name).0.starts_with("video/")
 }
 
+/// Whether a file's name is that of an MP4, whose frames can be told apart.
+#[must_use]
+pub(crate) fn has_frames(name: &str) -> bool {
+    matches!(of(name).0, "video/mp4" | "audio/mp4" | "video/quicktime" | "video/3gpp")
+}
+
 /// Whether a player can be given the file, by its name: a film or sound.
 #[must_use]
 pub fn is_playable(name: &str) -> bool {

@@ -27,5 +27,7 @@ pub mod viewer;
 mod answer;
 mod durations;
 mod limits;
+mod packages;
+mod pieces;
 
 pub use server::{Limits, Server};

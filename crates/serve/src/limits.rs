@@ -27,3 +27,8 @@ pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) const RANGE_VALUE_MAX: usize = 1024;
 /// Longest `Host` that is looked at, bytes: a DNS name and a port.
 pub(crate) const HOST_MAX: usize = 262;
+/// Films whose frames are kept in memory, the last ones that were asked for: some 6 MB for each hour of film.
+pub(crate) const PACKAGES_MAX: usize = 4;
+/// Byte ranges of a segment with gaps below this are read in one go: what lies between, most often sound beside pictures, is
+/// needed at the same time.
+pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;

@@ -144,6 +144,8 @@ pub struct FileReport {
     pub length: u64,
     /// Where it is served, when it is.
     pub url: Option<String>,
+    /// Where it is served in segments, if it may be: all addresses there begin so.
+    pub segments: Option<String>,
 }
 
 /// The object of INTERFACE for `report`, `t_ms` after the start. `infohash` names the title it is about. Absent values have
@@ -181,6 +183,10 @@ fn fields(report: &Report) -> (&'static str, Value) {
                 .iter()
                 .map(|file| {
                     let mut value = json!({ "path": file.path, "length": file.length });
+                    if let Some(base) = &file.segments {
+                        value["hls"] = json!(format!("{base}/main.m3u8"));
+                        value["dash"] = json!(format!("{base}/manifest.mpd"));
+                    }
                     if let Some(url) = &file.url {
                         value["url"] = json!(url);
                     }
@@ -439,6 +445,9 @@ pub fn title_report(entry: &Entry, base: Option<&str>) -> Option<Report> {
             let name = file.path.last().map_or("", String::as_str);
             format!("{base}/stream/{hash}/{number}/{}", crate::kind::percent(name))
         }),
+        segments: base
+            .filter(|_| file.path.last().is_some_and(|name| crate::kind::has_frames(name)))
+            .map(|base| format!("{base}/adaptive/{hash}/{number}")),
     });
     Some(Report::Title {
         name: info.name.clone(),
@@ -501,7 +510,12 @@ mod tests {
         let title = Report::Title {
             name: "Film".to_owned(),
             length: 5,
-            files: vec![FileReport { path: "a/b.mp4".to_owned(), length: 5, url: None }],
+            files: vec![FileReport {
+                path: "a/b.mp4".to_owned(),
+                length: 5,
+                url: None,
+                segments: None,
+            }],
             duration_ms: None,
             again: false,
         };

@@ -2,6 +2,7 @@
 //!
 //! Every request passes the same gates in the same order: host, other sites, token of the address; then its path decides.
 
+mod adaptive;
 mod api;
 mod metrics;
 mod page;
@@ -21,6 +22,7 @@ use crate::answer::{answer, refused, text, wrong_method};
 use crate::body::Body;
 use crate::guard::{Guard, Refusal, Token};
 use crate::library::Library;
+use crate::packages::Packages;
 use crate::reports::Reports;
 use crate::server::{Limits, Server, Site};
 
@@ -99,6 +101,7 @@ impl Viewer {
             library,
             reports,
             listeners: Arc::new(Semaphore::new(options.limits.listeners_max)),
+            packages: Packages::default(),
             limits: options.limits.clone(),
             served: Served::default(),
         };
@@ -143,6 +146,7 @@ struct Face {
     library: Arc<dyn Library>,
     reports: Arc<Reports>,
     listeners: Arc<Semaphore>,
+    packages: Packages,
     limits: Limits,
     served: Served,
 }
@@ -183,6 +187,9 @@ impl Face {
             ["stream", hash, file] | ["stream", hash, file, _] if read => {
                 self.stream(&request, hash, file).await
             }
+            ["adaptive", hash, file, name] if read => {
+                self.adaptive(request.method(), hash, file, name).await
+            }
             ["api", "v1", "limits"] if *request.method() == Method::POST => {
                 self.set_limits(request).await
             }
@@ -198,7 +205,7 @@ impl Face {
             ["api", "v1", "events"] if read => self.events(request.method()),
             ["metrics"] if read => self.metrics().await,
             [""]
-            | ["stream", ..]
+            | ["stream" | "adaptive", ..]
             | ["api", "v1", "titles" | "events" | "cache", ..]
             | ["metrics"] => wrong_method("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "There is nothing at this address."),

@@ -51,6 +51,16 @@ pub(crate) fn child<'a>(data: &'a [u8], name: &Name) -> Option<&'a [u8]> {
     children(data).find(|(found, _)| found == name).map(|(_, body)| body)
 }
 
+/// The first box of `data` with its header; empty when there is none that is whole.
+pub(crate) fn first(data: &[u8]) -> &[u8] {
+    header(data)
+        .and_then(|head| {
+            head.length.map_or(Some(data.len()), |length| usize::try_from(length).ok())
+        })
+        .and_then(|length| data.get(..length))
+        .unwrap_or(&[])
+}
+
 /// Version and flags of a full box.
 pub(crate) fn version_flags(body: &[u8]) -> Option<(u8, u32)> {
     let word = u32_at(body, 0)?;

@@ -99,8 +99,8 @@ fn descriptor(data: &[u8]) -> Option<(u8, &[u8])> {
     None
 }
 
-/// Object type, and for MPEG-4 sound its own kind, from an elementary stream descriptor.
-fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
+/// Object type and decoder-specific part of an elementary stream descriptor.
+fn decoder_config(data: &[u8]) -> Option<(u8, Option<&[u8]>)> {
     let (3, stream) = descriptor(data)? else { return None };
     let flags = u8_at(stream, 2)?;
     let mut at = 3;
@@ -115,13 +115,25 @@ fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
     }
     let (4, config) = descriptor(stream.get(at..)?)? else { return None };
     let object = u8_at(config, 0)?;
-    let audio = config.get(13..).and_then(descriptor).and_then(|(tag, specific)| {
+    let specific = config.get(13..).and_then(descriptor).filter(|(tag, _)| *tag == 5);
+    Some((object, specific.map(|(_, body)| body)))
+}
+
+/// Object type, and for MPEG-4 sound its own kind, from an elementary stream descriptor.
+fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
+    let (object, specific) = decoder_config(data)?;
+    let audio = specific.and_then(|specific| {
         let (first, second) = (u8_at(specific, 0)?, u8_at(specific, 1)?);
-        let kind = match first >> 3 {
+        Some(match first >> 3 {
             31 => 32 + ((first & 7) << 3 | second >> 5),
             kind => kind,
-        };
-        (tag == 5).then_some(kind)
+        })
     });
     Some((object, audio))
+}
+
+/// The `AudioSpecificConfig` of MPEG-4 sound, from the boxes of its sample entry.
+pub(crate) fn audio_config(boxes: &[u8]) -> Option<Vec<u8>> {
+    let (object, specific) = decoder_config(child(boxes, b"esds")?.get(4..)?)?;
+    specific.filter(|_| object == 0x40).map(<[u8]>::to_vec)
 }

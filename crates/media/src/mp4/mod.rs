@@ -4,7 +4,7 @@
 //! film in fragments is known from a `sidx` that covers it, else from the `mfra` at its end, else by visiting each
 //! `moof`.
 
-mod boxes;
+pub(crate) mod boxes;
 mod codec;
 mod fragment;
 mod index;
@@ -16,12 +16,14 @@ use core::ops::Range;
 use shoal_wire::time_index::TimeIndex;
 
 use self::boxes::{HEADER_MAX, Header, child};
+pub(crate) use self::codec::audio_config;
 use self::fragment::{Point, Reference, Segments};
 use self::index::Keys;
-use self::track::Movie;
+pub(crate) use self::tables::{Places, Shifts, Times, sync_samples};
+pub(crate) use self::track::{Movie, TrackTables};
 use crate::limits::{BOXES_MAX, DURATION_MS_MAX, FRAGMENT_BYTES_MAX, INDEX_BYTES_MAX};
 use crate::probe::{Step, Window};
-use crate::{Container, Film, MediaError, Track};
+use crate::{Container, Film, MediaError, Presentation, Track};
 
 /// A film index that begins this near to the start of the file is read together with what stands before it, bytes.
 const HEAD_BYTES: u64 = 64 << 10;
@@ -59,6 +61,8 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Walk {
     length: u64,
+    frames: bool,
+    presentation: Option<Presentation>,
     stage: Stage,
     at: u64,
     visited: u32,
@@ -73,10 +77,12 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// At the start of a file of `length` bytes.
-    pub(crate) fn new(length: u64) -> Self {
+    /// At the start of a file of `length` bytes; `frames` says whether each is wanted.
+    pub(crate) fn new(length: u64, frames: bool) -> Self {
         Self {
             length,
+            frames,
+            presentation: None,
             stage: Stage::Box,
             at: 0,
             visited: 0,
@@ -102,7 +108,7 @@ impl Walk {
             match step {
                 Ok(None) => {}
                 Ok(Some(step)) => return step,
-                Err(error) => return Step::Done(Err(error)),
+                Err(error) => return Step::Done(Box::new(Err(error))),
             }
         }
     }
@@ -127,6 +133,13 @@ impl Walk {
                     Ok(body) => body,
                     Err(need) => return Ok(Some(need)),
                 };
+                if self.frames {
+                    // A film in fragments has none of them here.
+                    self.presentation = match Presentation::of_moov(body, self.length) {
+                        Err(MediaError::NoIndex) => None,
+                        found => Some(found?),
+                    };
+                }
                 self.read_moov(body, next);
                 if self.known.as_ref().is_some_and(|known| !known.fragmented) {
                     return self.finish().map(Some);
@@ -312,6 +325,9 @@ impl Walk {
         };
         let container = if known.fragmented { Container::FragmentedMp4 } else { Container::Mp4 };
         let duration_ms = (duration_ms > 0).then_some(duration_ms);
-        Ok(Step::Done(Ok(Film { container, duration_ms, tracks: known.tracks, index })))
+        let presentation = self.presentation.take();
+        let tracks = known.tracks;
+        let film = Film { container, duration_ms, tracks, index, presentation };
+        Ok(Step::Done(Box::new(Ok(film))))
     }
 }

@@ -57,6 +57,10 @@ impl<'a> Times<'a> {
         let inside = sample.saturating_sub(self.first_sample);
         Some(self.first_time.saturating_add(inside * self.delta))
     }
+    /// How long the sample lasts that was asked for last.
+    pub(crate) fn delta(&self) -> u64 {
+        self.delta
+    }
     /// The sample that is decoded at `time`: the last one at or before it.
     pub(crate) fn sample_at(&mut self, time: u64) -> u64 {
         while time >= self.first_time.saturating_add(self.count * self.delta) {
@@ -225,6 +229,10 @@ impl<'a> Places<'a> {
         } else {
             u32_at(self.offsets, chunk.checked_mul(4)?).map(u64::from)
         }
+    }
+    /// Bytes of `sample`. `None` when the table ends before.
+    pub(crate) fn size_of(&self, sample: u64) -> Option<u64> {
+        self.sizes.get(sample)
     }
     /// Byte offset of `sample`; of a sample behind the cursor, where it stands. `None` when the tables end before.
     pub(crate) fn offset_of(&mut self, sample: u64) -> Option<u64> {

@@ -1,6 +1,6 @@
 //! `moov`: the tracks of a film and where their tables lie.
 
-use super::boxes::{child, children, version_flags};
+use super::boxes::{self, child, children, version_flags};
 use super::codec::describe;
 use super::tables::{PlaceTables, Times};
 use crate::bytes::{array, to_ms, u16_at, u32_at, wide_at};
@@ -23,6 +23,8 @@ pub(crate) struct Movie<'a> {
 pub(crate) struct TrackTables<'a> {
     pub(crate) track: Track,
     pub(crate) timing: Timing,
+    /// The first sample entry, a whole box; empty when there is none.
+    pub(crate) entry: &'a [u8],
     pub(crate) stts: &'a [u8],
     pub(crate) ctts: &'a [u8],
     pub(crate) stss: Option<&'a [u8]>,
@@ -46,6 +48,11 @@ impl Timing {
     /// Film time of presentation time `units`, ms; before the film's start is at its start.
     pub(crate) fn film_ms(&self, units: u64) -> u64 {
         to_ms(units.saturating_sub(self.media_time), self.timescale).saturating_add(self.delay_ms)
+    }
+    /// Film time before the track begins, in its units.
+    pub(crate) fn delay(&self) -> u64 {
+        let units = u128::from(self.delay_ms) * u128::from(self.timescale) / 1000;
+        u64::try_from(units).unwrap_or(u64::MAX)
     }
     /// The track's time at film time `ms`.
     pub(crate) fn units(&self, ms: u64) -> u64 {
@@ -123,8 +130,9 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
         _ => TrackKind::Other,
     };
     let stbl = child(child(mdia, b"minf")?, b"stbl")?;
-    let (codec, size) = child(stbl, b"stsd")
-        .and_then(|stsd| children(stsd.get(8..)?).next())
+    let stsd = child(stbl, b"stsd").and_then(|stsd| stsd.get(8..)).unwrap_or(&[]);
+    let (codec, size) = children(stsd)
+        .next()
         .map(|(name, entry)| describe(&name, entry, kind == TrackKind::Video))
         .unwrap_or_default();
     let elst = child(trak, b"edts").and_then(|edts| child(edts, b"elst")).unwrap_or(&[]);
@@ -136,6 +144,7 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
     Some(TrackTables {
         track: Track { id, kind, codec, duration_ms, size, language: language(mdhd) },
         timing,
+        entry: boxes::first(stsd),
         stts,
         ctts: child(stbl, b"ctts").unwrap_or(&[]),
         stss: child(stbl, b"stss"),

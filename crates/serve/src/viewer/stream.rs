@@ -35,17 +35,11 @@ impl Face {
         hash: &str,
         file: &str,
     ) -> Response<Body> {
-        let digits = (1..=9).contains(&file.len()) && file.bytes().all(|b| b.is_ascii_digit());
-        let Some(number) = digits.then(|| file.parse::<u32>().ok()).flatten() else {
-            return text(StatusCode::NOT_FOUND, "The file is not given by its number.");
-        };
-        let (title, info) = match self.metadata(hash).await {
+        let (title, info, number) = match self.file(hash, file).await {
             Ok(found) => found,
             Err(response) => return response,
         };
-        let Some(entry) = info.files.get(number as usize) else {
-            return text(StatusCode::NOT_FOUND, "The title has no file of that number.");
-        };
+        let Some(entry) = info.files.get(number as usize) else { return no_file() };
         let name = entry.path.last().map_or("", String::as_str);
         let etag = etag(&info, number);
         let verdict = weigh(request.method(), request.headers(), &etag, entry.length);
@@ -84,6 +78,23 @@ impl Face {
         response
     }
 
+    /// A title and one of its files.
+    pub(super) async fn file(
+        &self,
+        hash: &str,
+        file: &str,
+    ) -> Result<(TitleId, Arc<Info>, u32), Response<Body>> {
+        let digits = (1..=9).contains(&file.len()) && file.bytes().all(|b| b.is_ascii_digit());
+        let Some(number) = digits.then(|| file.parse::<u32>().ok()).flatten() else {
+            return Err(text(StatusCode::NOT_FOUND, "The file is not given by its number."));
+        };
+        let (title, info) = self.metadata(hash).await?;
+        if info.files.get(number as usize).is_none() {
+            return Err(no_file());
+        }
+        Ok((title, info, number))
+    }
+
     /// The metadata of a title, waited for if it is on its way.
     async fn metadata(&self, hash: &str) -> Result<(TitleId, Arc<Info>), Response<Body>> {
         let deadline = Instant::now() + self.limits.metadata_wait;
@@ -118,6 +129,10 @@ impl Face {
             }
         }
     }
+}
+
+fn no_file() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "The title has no file of that number.")
 }
 
 /// A strong tag: the file's own hash where there is one, else the title's name and the file's number, which say as much.

@@ -1,0 +1,104 @@
+//! Playlists of HTTP Live Streaming (RFC 8216): one that lists the streams, and one for each of them.
+
+use core::fmt::Write as _;
+
+use crate::TrackKind;
+use crate::manifest::{Address, Rate, language_tag, rate_of, seconds};
+use crate::presentation::{Presentation, Stream};
+
+/// The playlist of playlists. Sound that stands beside pictures is a group of its own; players choose by language.
+#[must_use]
+pub fn main(presentation: &Presentation, address: &impl Fn(Address) -> String) -> String {
+    let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
+    let of = |kind: TrackKind| {
+        let streams = presentation.streams().iter().enumerate();
+        streams.filter(move |(_, stream)| stream.track.kind == kind)
+    };
+    let has_pictures = of(TrackKind::Video).next().is_some();
+    let sounds: Vec<_> = of(TrackKind::Audio).collect();
+    let loudest = sounds.iter().map(|(number, _)| rate_of(presentation, *number));
+    let loudest = loudest.fold(Rate::default(), Rate::max);
+    if !has_pictures {
+        for (number, stream) in sounds {
+            variant(&mut text, stream, rate_of(presentation, number), None, &[]);
+            let _ = writeln!(text, "{}", address(Address::Playlist(number)));
+        }
+        return text;
+    }
+    for (place, (number, stream)) in sounds.iter().enumerate() {
+        let tag = language_tag(stream);
+        let language = tag.map_or_else(String::new, |tag| format!(",LANGUAGE=\"{tag}\""));
+        let first = if place == 0 { "YES" } else { "NO" };
+        let _ = writeln!(
+            text,
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"sound\",NAME=\"{}\"{language},DEFAULT={first},AUTOSELECT=YES,CHANNELS=\"{}\",URI=\"{}\"",
+            named(tag, place),
+            stream.codec.channels.max(1),
+            address(Address::Playlist(*number)),
+        );
+    }
+    let codecs: Vec<&str> = sounds.iter().map(|(_, stream)| stream.track.codec.as_str()).collect();
+    for (number, stream) in of(TrackKind::Video) {
+        let rate = rate_of(presentation, number).plus(loudest);
+        let group = (!sounds.is_empty()).then_some("sound");
+        variant(&mut text, stream, rate, group, &codecs);
+        let _ = writeln!(text, "{}", address(Address::Playlist(number)));
+    }
+    text
+}
+
+fn named(tag: Option<&str>, place: usize) -> String {
+    match tag {
+        Some(tag) => format!("{} ({tag})", place + 1),
+        None => format!("{}", place + 1),
+    }
+}
+
+fn variant(text: &mut String, stream: &Stream, rate: Rate, group: Option<&str>, others: &[&str]) {
+    let mut codecs = vec![stream.track.codec.as_str()];
+    for codec in others {
+        if !codecs.contains(codec) {
+            codecs.push(codec);
+        }
+    }
+    codecs.retain(|codec| !codec.is_empty());
+    let _ = write!(
+        text,
+        "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"",
+        rate.most,
+        rate.mean,
+        codecs.join(",")
+    );
+    if let Some((width, height)) = stream.track.size {
+        let _ = write!(text, ",RESOLUTION={width}x{height}");
+    }
+    if let Some(group) = group {
+        let _ = write!(text, ",AUDIO=\"{group}\"");
+    }
+    text.push('\n');
+}
+
+/// The playlist of one stream.
+#[must_use]
+pub fn stream(
+    presentation: &Presentation,
+    number: usize,
+    address: &impl Fn(Address) -> String,
+) -> Option<String> {
+    let stream = presentation.streams().get(number)?;
+    let spans = || presentation.segments().iter().filter_map(|segment| segment.spans.get(number));
+    let length = |span: &crate::presentation::Span| span.end - span.start;
+    let longest = spans().map(length).max().unwrap_or(0);
+    let mut text = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MAP:URI=\"{}\"\n",
+        stream.rescaled(longest.saturating_add(u64::from(stream.timescale) / 2), 1).max(1),
+        address(Address::Header(number)),
+    );
+    for span in spans().filter(|span| !span.samples.is_empty()) {
+        let time = seconds(length(span), stream.timescale);
+        let name = address(Address::Segment(number, span.start));
+        let _ = writeln!(text, "#EXTINF:{time},\n{name}");
+    }
+    text.push_str("#EXT-X-ENDLIST\n");
+    Some(text)
+}

@@ -1,0 +1,134 @@
+//! `/adaptive/{infohash}/{file index}/{name}`: a film in segments, for players that fetch it piece by piece.
+//!
+//! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. All of it
+//! is made of the film's own index, so that every peer gives the same bytes, and none of it is kept.
+
+use std::sync::Arc;
+
+use hyper::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER};
+use hyper::{Method, Response, StatusCode};
+use shoal_media::manifest::Address;
+use shoal_media::{Presentation, cmaf, dash, hls};
+
+use super::Face;
+use crate::answer::{answer, text};
+use crate::body::Body;
+use crate::limits::RETRY_S;
+use crate::packages::NoFrames;
+use crate::pieces::Pieces;
+
+/// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
+const PLAYLIST: &str = "application/vnd.apple.mpegurl";
+const MANIFEST: &str = "application/dash+xml";
+const SEGMENT: &str = "video/mp4";
+
+/// What is asked for.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+enum Asked {
+    Main,
+    Manifest,
+    Playlist(usize),
+    Header(usize),
+    Segment(usize, u64),
+}
+
+impl Asked {
+    fn read(name: &str) -> Option<Self> {
+        let number = |text: &str| {
+            let is_number =
+                (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
+            is_number.then(|| text.parse::<u64>().ok()).flatten()
+        };
+        let stream = |text: &str| usize::try_from(number(text)?).ok();
+        match name {
+            "main.m3u8" => return Some(Self::Main),
+            "manifest.mpd" => return Some(Self::Manifest),
+            _ => {}
+        }
+        if let Some(name) = name.strip_suffix(".m3u8") {
+            return Some(Self::Playlist(stream(name)?));
+        }
+        if let Some(name) = name.strip_suffix("-header.mp4") {
+            return Some(Self::Header(stream(name)?));
+        }
+        let (name, time) = name.strip_suffix(".m4s")?.split_once('-')?;
+        Some(Self::Segment(stream(name)?, number(time)?))
+    }
+}
+
+/// The name of something, beside the name of what names it.
+fn name_of(address: Address) -> String {
+    match address {
+        Address::Playlist(stream) => format!("{stream}.m3u8"),
+        Address::Header(stream) => format!("{stream}-header.mp4"),
+        Address::Segment(stream, time) => format!("{stream}-{time}.m4s"),
+    }
+}
+
+impl Face {
+    /// Answers GET and HEAD of what a film in segments is made of.
+    pub(super) async fn adaptive(
+        &self,
+        method: &Method,
+        hash: &str,
+        file: &str,
+        name: &str,
+    ) -> Response<Body> {
+        let Some(asked) = Asked::read(name) else { return nothing() };
+        let (title, info, number) = match self.file(hash, file).await {
+            Ok(found) => found,
+            Err(response) => return response,
+        };
+        let length = info.files.get(number as usize).map_or(0, |file| file.length);
+        let film = self.packages.get(&*self.library, title, number, length).await;
+        let film = match film {
+            Ok(film) => film,
+            Err(NoFrames::Unknown(sentence)) => {
+                return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence);
+            }
+            Err(NoFrames::Unread(sentence)) => {
+                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &sentence);
+                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_S));
+                return response;
+            }
+        };
+        let is_head = *method == Method::HEAD;
+        if let Asked::Segment(stream, time) = asked {
+            let segment = film.segment_at(stream, time);
+            let Some(segment) = segment.and_then(|number| cmaf::segment(&film, stream, number))
+            else {
+                return nothing();
+            };
+            let length = segment.length();
+            let library = Arc::clone(&self.library);
+            let pieces = Pieces::new(library, title, number, segment.body);
+            let body =
+                if is_head { Body::empty() } else { Body::segment(segment.head, pieces, length) };
+            return sized(SEGMENT, body, length);
+        }
+        let Some((kind, bytes)) = made(&film, asked) else { return nothing() };
+        let length = bytes.len() as u64;
+        sized(kind, if is_head { Body::empty() } else { Body::full(bytes) }, length)
+    }
+}
+
+/// What follows from the frames alone.
+fn made(film: &Presentation, asked: Asked) -> Option<(&'static str, Vec<u8>)> {
+    Some(match asked {
+        Asked::Main => (PLAYLIST, hls::main(film, &name_of).into_bytes()),
+        Asked::Manifest => (MANIFEST, dash::manifest(film, &name_of).into_bytes()),
+        Asked::Playlist(stream) => (PLAYLIST, hls::stream(film, stream, &name_of)?.into_bytes()),
+        Asked::Header(stream) => (SEGMENT, cmaf::header(film, stream)?),
+        Asked::Segment(..) => return None,
+    })
+}
+
+fn sized(kind: &'static str, body: Body, length: u64) -> Response<Body> {
+    let mut response = answer(StatusCode::OK, kind, body);
+    response.headers_mut().insert(CONTENT_LENGTH, HeaderValue::from(length));
+    response
+}
+
+fn nothing() -> Response<Body> {
+    text(StatusCode::NOT_FOUND, "The film has nothing of that name.")
+}

@@ -1,0 +1,97 @@
+"""A film in segments (HLS and DASH) while it arrives from a thin swarm: ffmpeg gets the very frames of the film, at their own times.
+
+Frames are compared undecoded, as ffmpeg's hashes of them with their times: those of the film on the disk, and those that came over
+`/adaptive/`. What of the sound lies before the film warms a decoder up and is left out.
+"""
+
+from __future__ import annotations
+
+from kit import content
+from kit.player import request
+from kit.world import Host, World, trial
+from playback import start_swarm, start_watch
+
+Frames = dict[str, list[tuple[int, int, str]]]
+# Frames of the last third of a second may be left out by a demuxer that trusts the length that is told.
+TAIL_MS = 300
+
+
+def frames(world: World, host: Host, source: object, *before: object, seconds: float = 60) -> Frames:
+    """Frames of pictures and sound, in the order of their times: ms, bytes, hash."""
+    argv = ["ffmpeg", "-nostdin", "-v", "error", "-copyts", *before, "-i", source, "-map", "0:v:0", "-map", "0:a:0", "-c", "copy", "-f", "framemd5", "pipe:1"]
+    program = world.start(host, *argv, name="ffmpeg")
+    status = program.wait(seconds)
+    world.check(status == 0 and not program.stderr().strip(), f"ffmpeg complained: {program.stderr()[-300:]}")
+    bases, found = {}, {"0": [], "1": []}
+    for line in program.raw_stdout().splitlines():
+        if line.startswith("#tb "):
+            stream, base = line[4:].split(":")
+            bases[stream.strip()] = [int(part) for part in base.strip().split("/")]
+        elif not line.startswith("#"):
+            stream, _, time, _, size, digest = [part.strip() for part in line.split(",")][:6]
+            up, down = bases[stream]
+            found[stream].append((round(int(time) * up * 1000 / down), int(size), digest))
+    return {stream: sorted(entry for entry in all if entry[0] >= 0) for stream, all in found.items()}
+
+
+def same(world: World, expected: Frames, found: Frames, since_ms: int = 0) -> None:
+    """The same frames at the same times, from one time on and but for the very end."""
+    for stream, what in (("0", "pictures"), ("1", "sound")):
+        end = expected[stream][-1][0] - TAIL_MS
+        wanted = [entry for entry in expected[stream] if since_ms <= entry[0] <= end]
+        got = [entry for entry in found[stream] if since_ms <= entry[0] <= end]
+        world.check(len(wanted) > 100, f"the film has {len(wanted)} frames of {what}")
+        world.check([entry[1:] for entry in wanted] == [entry[1:] for entry in got], f"other {what}: {len(wanted)} frames, and {len(got)} came")
+        off = max(abs(a[0] - b[0]) for a, b in zip(wanted, got))
+        world.check(off <= 1, f"{what} come {off} ms too early or late")
+
+
+def play_case(index: str):
+    """All frames, by either kind of list; then a jump."""
+
+    def run(world: World) -> None:
+        torrent, addresses = start_swarm(world, index, "shoal")
+        us, watch, url = start_watch(world, torrent, addresses)
+        base = url.rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
+        jump = frames(world, us, f"{base}/manifest.mpd", "-ss", 41, "-t", 6)
+        expected = frames(world, us, content.film(world.cache, index))
+        first = jump["0"][0][0]
+        world.check(40_000 <= first <= 41_000, f"a jump to 41 s begins at {first} ms")
+        world.check(set(jump["0"]) <= set(expected["0"]), "a jump brings other frames")
+        for name in ("main.m3u8", "manifest.mpd"):
+            same(world, expected, frames(world, us, f"{base}/{name}", seconds=90))
+        world.show(jump=f"{first}ms", pictures=len(expected["0"]), sound=len(expected["1"]))
+
+    return run
+
+
+for _index in ("front", "end"):
+    trial(f"adaptive.ffmpeg-{_index}", seconds=150, quick=_index == "end", tools=("ffmpeg",))(play_case(_index))
+
+
+@trial("adaptive.two-peers-make-the-same-bytes", seconds=90, quick=True, tools=("ffmpeg",))
+def identical(world: World) -> None:
+    """A publisher and a viewer give the same playlists and segments, byte for byte; what has no such name is told so."""
+    film, publisher, viewer = content.film(world.cache, "end"), world.host("pub"), world.host("viewer")
+    link = world.shoal(publisher, "publish", film, "--http", "127.0.0.1:8080", "--listen", f"{publisher.ip}:6881", "--no-dht", "--no-lsd", "--no-upnp").expect("published", 30)
+    watch = world.shoal(viewer, "watch", link["link"], "--http", "127.0.0.1:8080", "--peer", f"{publisher.ip}:6881", "--no-dht", "--no-lsd", "--no-upnp")
+    told = watch.expect("title", 20)["files"]
+    base = told[0]["url"].rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
+    world.check((told[0]["hls"], told[0]["dash"]) == (f"{base}/main.m3u8", f"{base}/manifest.mpd"), f"the event says {told[0]}")
+    world.check("hls" not in told[1], f"an index is no film: {told[1]}")
+
+    def get(host: Host, name: str, status: int = 200) -> bytes:
+        found, _, body = request(host, f"{base}/{name}")
+        world.check(found == status, f"{name}: {found} {body[:200]!r}")
+        return body
+
+    names = ["main.m3u8", "manifest.mpd", "0.m3u8", "1.m3u8", "0-header.mp4", "1-header.mp4"]
+    for stream in ("0", "1"):
+        listed = get(viewer, f"{stream}.m3u8").decode().splitlines()
+        names += [line for line in listed if line.endswith(".m4s")]
+    world.check(len(names) > 30, f"{len(names)} things are named")
+    for name in names:
+        world.check(get(publisher, name) == get(viewer, name), f"{name} differs")
+    for name in ("2.m3u8", "0-1.m4s", "0-99999999999999999999.m4s", "x.m3u8", "0-header.mp3"):
+        get(viewer, name, 404)
+    world.show(same=len(names))
