@@ -502,22 +502,28 @@ mod tests {
         let now = Instant::from_millis(10);
         let soon = now + Duration::from_secs(5);
         // An unknown uplink is taken to send eight blocks a second.
-        let mut booked = 0;
-        while !uplink.is_overbooked(now, soon) {
-            assert!(link.push(request(booked, 0), Some(soon), false));
-            uplink.count(now, &mut link);
-            booked += 1;
-        }
-        assert_eq!(booked, 13, "a second and a half");
-        assert!(!uplink.is_overbooked(now, now), "what is urgent may wait a little longer");
+        let book = |uplink: &mut Uplink, link: &mut Uploads| {
+            let mut booked = 0;
+            while !uplink.is_overbooked(now, soon, link) {
+                assert!(link.push(request(booked, 0), Some(soon), false));
+                uplink.count(now, link);
+                booked += 1;
+            }
+            booked
+        };
+        assert_eq!(book(&mut uplink, &mut link), 13, "a second and a half for one");
+        assert!(!uplink.is_overbooked(now, now, &link), "what is urgent may wait a little longer");
+        let mut other = Uploads::default();
+        assert_eq!(book(&mut uplink, &mut other), 8, "two and a half for all");
         // What nobody needs by a time waits behind all that.
         assert!(link.push(request(900, 0), None, false));
         uplink.count(now, &mut link);
-        assert_eq!(uplink.timed, [0, 13, 13]);
+        assert_eq!(uplink.timed, [0, 21, 21]);
         link.cancel(&request(0, 0));
         uplink.count(now, &mut link);
-        assert!(!uplink.is_overbooked(now, soon));
+        assert!(!uplink.is_overbooked(now, soon, &link));
         uplink.forget(now, TitleId(0), 0, &mut link);
+        uplink.forget(now, TitleId(0), 1, &mut other);
         assert_eq!(uplink.timed, [0; 3]);
     }
 
