@@ -1,10 +1,15 @@
-"""A film in segments (HLS and DASH) while it arrives from a thin swarm: ffmpeg gets the very frames of the film, at their own times.
+"""A film in segments (HLS and DASH) while it arrives from a thin swarm: ffmpeg gets the very frames of the film, at their own times,
+and the players that people put into web pages play it and jump.
 
 Frames are compared undecoded, as ffmpeg's hashes of them with their times: those of the film on the disk, and those that came over
 `/adaptive/`. What of the sound lies before the film warms a decoder up and is left out.
 """
 
 from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
 
 from kit import content
 from kit.player import request
@@ -67,6 +72,39 @@ def play_case(index: str):
 
 for _index in ("front", "end"):
     trial(f"adaptive.ffmpeg-{_index}", seconds=150, quick=_index == "end", tools=("ffmpeg",))(play_case(_index))
+
+
+def browser_case(player: str, name: str):
+    """A player for web pages in real Chromium: it begins, plays, and jumps where nothing is yet."""
+
+    def run(world: World) -> None:
+        torrent, addresses = start_swarm(world, "end", "shoal")
+        us, watch, url = start_watch(world, torrent, addresses)
+        base = url.rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
+        shot = world.folder / f"{player}.png"
+        script = Path(__file__).with_name("players.mjs")
+        node = world.start(us, "node", script, world.cache / "npm", player, f"{base}/{name}", 45, shot, name="node", env={"HOME": str(world.folder)})
+        status = node.wait(75)
+        lines = [line for line in node.raw_stdout().splitlines() if line.startswith("{")]
+        world.check(status == 0 and lines, f"the browser script ended with {status}: {node.stderr()[-300:]}")
+        if shot.exists():
+            shutil.copy(shot, world.cache / shot.name)
+        seen = json.loads(lines[-1])
+        world.check("trouble" not in seen, f"{seen.get('trouble')} {seen['console'][:3]} {seen['failed'][:3]}")
+        world.show(start=f"{seen['startup_ms']:.0f}ms", jump=f"{seen['seek_ms']:.0f}ms", frames=seen["after"]["frames"], segments=seen["asked"])
+        world.check(abs(seen["duration"] - 60) < 0.1 and seen["width"] == 640, f"it is {seen['duration']} s long and {seen['width']} wide")
+        world.check(seen["before"]["frames"] > 40 and seen["before"]["time"] > 1.5, f"after 2.5 s: {seen['before']}")
+        world.check(seen["after"]["time"] > 45.5 and seen["after"]["frames"] > seen["before"]["frames"] + 20, f"2 s after the jump to 45 s: {seen['after']}")
+        world.check(seen["startup_ms"] < 4000 and seen["seek_ms"] < 4000, "it was slow")
+        world.check(not seen["errors"] and not seen["failed"], f"{seen['errors'][:3]} {seen['failed'][:3]}")
+
+    return run
+
+
+for _player, _name in (("hls", "main.m3u8"), ("dash", "manifest.mpd"), ("shaka", "manifest.mpd")):
+    trial(f"adaptive.browser-{_player}", seconds=120, quick=_player != "shaka", tools=("chromium", "node", "playwright", "web-players", "ffmpeg"))(
+        browser_case(_player, _name)
+    )
 
 
 @trial("adaptive.two-peers-make-the-same-bytes", seconds=90, quick=True, tools=("ffmpeg",))

@@ -10,7 +10,11 @@ import sys
 from pathlib import Path
 
 LIBTORRENT = "2.1.1"
-PLAYWRIGHT = "1.65.1"
+# Tool name in a trial's list -> npm packages that it needs.
+PACKAGES = {
+    "playwright": {"playwright-core": "1.65.1"},
+    "web-players": {"hls.js": "1.7.4", "dashjs": "5.2.1", "shaka-player": "5.2.12"},
+}
 
 # Tool name in a trial's list -> programs that must be found, each with its Debian package.
 PROGRAMS = {
@@ -47,14 +51,16 @@ def provide(wanted: list[str], cache: Path) -> list[str]:
         importlib.invalidate_caches()
         if not importlib.util.find_spec("libtorrent"):
             trouble.append(f"the Python module libtorrent is missing: pip install libtorrent=={LIBTORRENT}")
-    if "playwright" in wanted and not (cache / "npm" / "node_modules" / "playwright-core").exists():
-        subprocess.run(
-            ["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(cache / "npm"), f"playwright-core@{PLAYWRIGHT}"],
-            check=False,
-        )
-        if not (cache / "npm" / "node_modules" / "playwright-core").exists():
-            trouble.append(f"playwright-core is missing: npm install --prefix {cache / 'npm'} playwright-core@{PLAYWRIGHT}")
-    return trouble
+    return trouble + _npm([pair for tool in wanted for pair in PACKAGES.get(tool, {}).items()], cache / "npm")
+
+
+def _npm(packages: list[tuple[str, str]], folder: Path) -> list[str]:
+    """Installs npm packages into a folder; a sentence for each that is still missing."""
+    lacks = lambda: [f"{name}@{version}" for name, version in packages if not (folder / "node_modules" / name).exists()]  # noqa: E731
+    if lacks():
+        # All at once: npm takes away what it is not told of.
+        subprocess.run(["npm", "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), *lacks()], check=False)
+    return [f"{package} is missing: npm install --prefix {folder} {package}" for package in lacks()]
 
 
 def _apt(packages: list[str]) -> None:
