@@ -67,16 +67,21 @@ async fn read(
     while let Some(range) = prober.need().first().cloned() {
         let reader = library.open(title, number, range.clone()).await;
         let mut reader = reader.map_err(NoFrames::Unread)?;
-        let mut at = range.start;
-        while at < range.end {
-            let Some(bytes) = reader.next(CHUNK_BYTES).await else { break };
-            let bytes = bytes.map_err(NoFrames::Unread)?;
-            prober.feed(at, &bytes);
-            at += bytes.len() as u64;
+        let mut bytes = Vec::new();
+        while (bytes.len() as u64) < range.end - range.start {
+            let Some(chunk) = reader.next(CHUNK_BYTES).await else { break };
+            bytes.extend_from_slice(&chunk.map_err(NoFrames::Unread)?);
         }
-        if at < range.end {
+        if (bytes.len() as u64) < range.end - range.start {
             return Err(NoFrames::Unread("The film ended before its length.".to_owned()));
         }
+        // The index of a long film has millions of entries: others are served meanwhile.
+        let looked = tokio::task::spawn_blocking(move || {
+            prober.feed(range.start, &bytes);
+            prober
+        });
+        // A panic was printed where it happened.
+        prober = looked.await.map_err(|_| NoFrames::Unread("It could not be read.".to_owned()))?;
     }
     let unknown =
         |error: MediaError| NoFrames::Unknown(format!("The film cannot be taken apart: {error}."));
