@@ -7,18 +7,15 @@ Frames are compared undecoded, as ffmpeg's hashes of them with their times: thos
 
 from __future__ import annotations
 
-import json
-import shutil
-from pathlib import Path
-
+from browser import run_script
 from kit import content
 from kit.player import request
 from kit.world import Host, World, trial
 from playback import start_swarm, start_watch
 
 Frames = dict[str, list[tuple[int, int, str]]]
-# Frames of the last third of a second may be left out by a demuxer that trusts the length that is told.
-TAIL_MS = 300
+# Frames of the last third of a second may be left out by ffmpeg's reader of DASH, which trusts the length that is told.
+TAILS_MS = {"main.m3u8": 0, "manifest.mpd": 300}
 
 
 def frames(world: World, host: Host, source: object, *before: object, seconds: float = 60) -> Frames:
@@ -39,12 +36,12 @@ def frames(world: World, host: Host, source: object, *before: object, seconds: f
     return {stream: sorted(entry for entry in all if entry[0] >= 0) for stream, all in found.items()}
 
 
-def same(world: World, expected: Frames, found: Frames, since_ms: int = 0) -> None:
-    """The same frames at the same times, from one time on and but for the very end."""
+def same(world: World, expected: Frames, found: Frames, tail_ms: int) -> None:
+    """The same frames at the same times, but for so much of the very end."""
     for stream, what in (("0", "pictures"), ("1", "sound")):
-        end = expected[stream][-1][0] - TAIL_MS
-        wanted = [entry for entry in expected[stream] if since_ms <= entry[0] <= end]
-        got = [entry for entry in found[stream] if since_ms <= entry[0] <= end]
+        end = expected[stream][-1][0] - tail_ms
+        wanted = [entry for entry in expected[stream] if entry[0] <= end]
+        got = [entry for entry in found[stream] if entry[0] <= end]
         world.check(len(wanted) > 100, f"the film has {len(wanted)} frames of {what}")
         world.check([entry[1:] for entry in wanted] == [entry[1:] for entry in got], f"other {what}: {len(wanted)} frames, and {len(got)} came")
         off = max(abs(a[0] - b[0]) for a, b in zip(wanted, got))
@@ -63,8 +60,8 @@ def play_case(index: str):
         first = jump["0"][0][0]
         world.check(40_000 <= first <= 41_000, f"a jump to 41 s begins at {first} ms")
         world.check(set(jump["0"]) <= set(expected["0"]), "a jump brings other frames")
-        for name in ("main.m3u8", "manifest.mpd"):
-            same(world, expected, frames(world, us, f"{base}/{name}", seconds=90))
+        for name, tail_ms in TAILS_MS.items():
+            same(world, expected, frames(world, us, f"{base}/{name}", seconds=90), tail_ms)
         world.show(jump=f"{first}ms", pictures=len(expected["0"]), sound=len(expected["1"]))
 
     return run
@@ -81,16 +78,7 @@ def browser_case(player: str, name: str):
         torrent, addresses = start_swarm(world, "end", "shoal")
         us, watch, url = start_watch(world, torrent, addresses)
         base = url.rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
-        shot = world.folder / f"{player}.png"
-        script = Path(__file__).with_name("players.mjs")
-        node = world.start(us, "node", script, world.cache / "npm", player, f"{base}/{name}", 45, shot, name="node", env={"HOME": str(world.folder)})
-        status = node.wait(75)
-        lines = [line for line in node.raw_stdout().splitlines() if line.startswith("{")]
-        world.check(status == 0 and lines, f"the browser script ended with {status}: {node.stderr()[-300:]}")
-        if shot.exists():
-            shutil.copy(shot, world.cache / shot.name)
-        seen = json.loads(lines[-1])
-        world.check("trouble" not in seen, f"{seen.get('trouble')} {seen['console'][:3]} {seen['failed'][:3]}")
+        seen = run_script(world, us, "players.mjs", player, player, f"{base}/{name}", 45)
         world.show(start=f"{seen['startup_ms']:.0f}ms", jump=f"{seen['seek_ms']:.0f}ms", frames=seen["after"]["frames"], segments=seen["asked"])
         world.check(abs(seen["duration"] - 60) < 0.1 and seen["width"] == 640, f"it is {seen['duration']} s long and {seen['width']} wide")
         world.check(seen["before"]["frames"] > 40 and seen["before"]["time"] > 1.5, f"after 2.5 s: {seen['before']}")

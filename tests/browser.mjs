@@ -1,14 +1,9 @@
 // Plays and jumps a page's film in headless Chromium, and prints what it saw as one JSON object.
 // usage: node browser.mjs PLAYWRIGHT_FOLDER PAGE_URL SCREENSHOT
-import { createRequire } from 'node:module';
+import { launch } from './chromium.mjs';
 
 const [folder, url, screenshot] = process.argv.slice(2);
-const { chromium } = createRequire(folder + '/')('playwright-core');
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium', headless: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--mute-audio', '--autoplay-policy=no-user-gesture-required'],
-});
+const browser = await launch(folder);
 const page = await browser.newPage({ viewport: { width: 1280, height: 800 } });
 const seen = { console: [], failed: [] };
 page.on('console', (line) => { if (line.type() === 'error') seen.console.push(line.text()); });

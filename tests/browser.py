@@ -7,27 +7,27 @@ import shutil
 from pathlib import Path
 
 from kit import content
-from kit.world import World, trial
+from kit.world import Host, World, trial
 
-SCRIPT = Path(__file__).with_name("browser.mjs")
 TOOLS = ("chromium", "node", "playwright")
 
 
-def look(world: World, page: str, name: str) -> dict:
-    """Lets Chromium play a page; returns what it saw. The screenshot is kept in the cache folder."""
+def run_script(world: World, host: Host | str, script: str, name: str, *args: object) -> dict:
+    """Runs a script of this folder that drives Chromium; returns what it saw. Its screenshot is kept in the cache folder."""
     shot = world.folder / f"{name}.png"
-    node = world.start("us", "node", SCRIPT, world.cache / "npm", page, shot, name="node", env={"HOME": str(world.folder)})
+    node = world.start(host, "node", Path(__file__).with_name(script), world.cache / "npm", *args, shot, name="node", env={"HOME": str(world.folder)})
     status = node.wait(75)
     lines = [line for line in node.raw_stdout().splitlines() if line.startswith("{")]
     world.check(status == 0 and lines, f"the browser script ended with {status}: {node.stderr()[-300:]}")
     if shot.exists():
         shutil.copy(shot, world.cache / shot.name)
-    return json.loads(lines[-1])
+    seen = json.loads(lines[-1])
+    world.check("trouble" not in seen, f"{seen.get('trouble')} console {seen['console'][:3]} failed {seen['failed'][:3]}")
+    return seen
 
 
 def judge(world: World, seen: dict) -> None:
     """Frames, pixels, time and errors."""
-    world.check("trouble" not in seen, f"{seen.get('trouble')} console {seen['console'][:3]} failed {seen['failed'][:3]}")
     world.show(start=f"{seen['startup_ms']:.0f}ms", jump=f"{seen['seek_ms']:.0f}ms", frames=seen["after"]["frames"], width=seen["width"])
     world.check(seen["before"]["frames"] > 20, f"only {seen['before']['frames']} frames were decoded in 2 s")
     world.check(seen["bright"] > 50, "the picture is black")
@@ -44,7 +44,7 @@ def demo_page(world: World) -> None:
     """The bundled film."""
     show = world.shoal("us", "demo", state=world.folder / "tmp")
     url = show.expect("title", 30)["files"][0]["url"]
-    seen = look(world, "http://" + url.split("/")[2] + "/", "demo")
+    seen = run_script(world, "us", "browser.mjs", "demo", "http://" + url.split("/")[2] + "/")
     judge(world, seen)
     world.check(len(seen["text"].strip()) > 20, "the page says nothing beside the film")
 
@@ -58,4 +58,4 @@ def watch_page(world: World) -> None:
     giver.expect("published")
     watch = world.shoal("us", "watch", path, "--http", "127.0.0.1:0", "--listen", "0.0.0.0:0", "--peer", f"{host.ip}:6881", "--no-dht", "--no-lsd", "--no-upnp")
     url = watch.expect("title", 20)["files"][0]["url"]
-    judge(world, look(world, "http://" + url.split("/")[2] + "/", "watch"))
+    judge(world, run_script(world, "us", "browser.mjs", "watch", "http://" + url.split("/")[2] + "/"))

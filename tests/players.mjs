@@ -1,19 +1,14 @@
 // Plays and jumps a film in segments with a player written for browsers, in headless Chromium; prints what it saw as one JSON object.
 // usage: node players.mjs NPM_FOLDER PLAYER MANIFEST_URL SECONDS SCREENSHOT
-import { createRequire } from 'node:module';
+import { launch } from './chromium.mjs';
 
 const [folder, player, manifest, seconds, screenshot] = process.argv.slice(2);
-const { chromium } = createRequire(folder + '/')('playwright-core');
 const scripts = {
   hls: 'hls.js/dist/hls.min.js',
   dash: 'dashjs/dist/modern/umd/dash.all.min.js',
   shaka: 'shaka-player/dist/shaka-player.compiled.js',
 };
-const browser = await chromium.launch({
-  executablePath: '/usr/bin/chromium', headless: true,
-  args: ['--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
-    '--disable-component-update', '--disable-sync', '--mute-audio', '--autoplay-policy=no-user-gesture-required'],
-});
+const browser = await launch(folder);
 // The page's own policy lets no script of others in; here the test is the other.
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: true });
 const page = await context.newPage();

@@ -1,20 +1,21 @@
 //! Bodies of the targets for `shoal-media`.
 
 use shoal_media::manifest::Address;
-use shoal_media::{Film, Prober, cmaf, dash, hls, limits};
+use shoal_media::{Presentation, Prober, cmaf, dash, hls, limits};
 
 /// A name and what the target of that name does with its input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this file by name.
-pub const TARGETS: &[Target] = &[("mp4_index", mp4_index), ("mp4_frames", mp4_frames)];
+pub const TARGETS: &[Target] = &[("mp4_index", mp4_index)];
 
 /// Reads that a file of a few kilobytes can cause: each one looks at another box or element, of at least two bytes.
 const READS_MAX: usize = 100_000;
 
-/// What a prober finds out: it ends, and asks only for bytes of the file.
-fn probed(data: &[u8], mut prober: Prober) -> Option<Film> {
+/// The prober ends, asks only for bytes of the file, and what it finds keeps the promises of a time index and of frames.
+pub fn mp4_index(data: &[u8]) {
     let length = data.len() as u64;
+    let mut prober = Prober::of_frames(length);
     let mut reads = 0;
     while let Some(range) = prober.need().first().cloned() {
         assert!(range.start < range.end && range.end <= length);
@@ -23,15 +24,11 @@ fn probed(data: &[u8], mut prober: Prober) -> Option<Film> {
         let bytes = usize::try_from(range.start).ok().and_then(|start| data.get(start..));
         prober.feed(range.start, bytes.expect("it asks for bytes of the file"));
     }
-    let film = prober.finish().ok()?;
+    let Ok(film) = prober.finish() else { return };
     assert!(film.tracks.len() <= limits::TRACKS_MAX);
-    Some(film)
-}
-
-/// What is found keeps the promises of a time index.
-pub fn mp4_index(data: &[u8]) {
-    let length = data.len() as u64;
-    let Some(film) = probed(data, Prober::new(length)) else { return };
+    if let Some(film) = &film.presentation {
+        check_frames(film, length);
+    }
     let Some(index) = film.index else { return };
     assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));
     assert!(index.duration_ms <= limits::DURATION_MS_MAX && index.keys.len() <= limits::KEYS_MAX);
@@ -42,26 +39,23 @@ pub fn mp4_index(data: &[u8]) {
 }
 
 /// Frames lie inside the file, segments hold each of them once, and all that is made of them is made.
-pub fn mp4_frames(data: &[u8]) {
-    let length = data.len() as u64;
-    let Some(film) = probed(data, Prober::of_frames(length)) else { return };
-    let Some(film) = film.presentation else { return };
+fn check_frames(film: &Presentation, length: u64) {
     let name = |address: Address| format!("{address:?}");
     for (number, stream) in film.streams().iter().enumerate() {
         assert!(stream.samples().iter().all(|sample| sample.end() <= length));
         let mut next = 0;
-        for place in 0..film.segments().len() {
-            let span = &film.segments()[place].spans[number];
+        for (place, segment) in film.segments().iter().enumerate() {
+            let span = &segment.spans[number];
             assert!(span.samples.start == next && span.start <= span.end);
             next = span.samples.end;
-            let segment = cmaf::segment(&film, number, place).expect("a segment");
+            let made = cmaf::segment(film, number, place).expect("a segment");
             let frames = &stream.samples()[span.samples.clone()];
             let bytes: u64 = frames.iter().map(|sample| u64::from(sample.size())).sum();
-            assert_eq!(segment.length(), segment.head.len() as u64 + bytes);
+            assert_eq!(made.length(), made.head.len() as u64 + bytes);
         }
         assert_eq!(next, stream.samples().len());
-        assert!(cmaf::header(&film, number).is_some());
-        assert!(hls::stream(&film, number, &name).is_some());
+        assert!(cmaf::header(film, number).is_some());
+        assert!(hls::stream(film, number, &name).is_some());
     }
-    drop((hls::main(&film, &name), dash::manifest(&film, &name)));
+    drop((hls::main(film, &name), dash::manifest(film, &name)));
 }

@@ -32,6 +32,11 @@ pub(crate) fn wide_at(data: &[u8], at: usize, wide: bool) -> Option<u64> {
 
 /// `value` of `timescale` units a second in milliseconds, clamped to the longest film.
 pub(crate) fn to_ms(value: u64, timescale: u32) -> u64 {
-    let ms = u128::from(value) * 1000 / u128::from(timescale.max(1));
-    u64::try_from(ms).unwrap_or(u64::MAX).min(crate::limits::DURATION_MS_MAX)
+    rescaled(value, timescale, 1000).min(crate::limits::DURATION_MS_MAX)
+}
+
+/// `units` of `from` in a second as units of `to` in a second, rounded down; clamped to 64 bits.
+pub(crate) fn rescaled(units: u64, from: u32, to: u32) -> u64 {
+    let value = u128::from(units) * u128::from(to) / u128::from(from.max(1));
+    u64::try_from(value).unwrap_or(u64::MAX)
 }

@@ -119,7 +119,7 @@ fn track(out: &mut Writer, stream: &Stream) {
             out.boxed(b"stbl", |out| {
                 out.full(b"stsd", 0, 0, |out| {
                     out.u32(1);
-                    out.bytes(&stream.codec.entry);
+                    out.bytes(&stream.entry);
                 });
                 for name in [b"stts", b"stsc", b"stco"] {
                     out.full(name, 0, 0, |out| out.u32(0));

@@ -4,7 +4,7 @@
 use core::fmt::Write as _;
 
 use crate::TrackKind;
-use crate::manifest::{Address, language_tag, rate_of, seconds};
+use crate::manifest::{Address, rate_of, seconds};
 use crate::presentation::{Presentation, Stream};
 
 /// The manifest. Segments are named by the time at which they begin: `$Time$`.
@@ -30,7 +30,7 @@ fn adaptation_set(
 ) {
     let is_video = stream.track.kind == TrackKind::Video;
     let kind = if is_video { "video" } else { "audio" };
-    let language = language_tag(stream);
+    let language = stream.track.language.as_deref();
     let language = language.map_or_else(String::new, |tag| format!(" lang=\"{}\"", escaped(tag)));
     let _ = writeln!(
         text,
@@ -46,9 +46,10 @@ fn adaptation_set(
         Some((width, height)) => {
             let _ = writeln!(text, " width=\"{width}\" height=\"{height}\">");
         }
-        None => {
-            let _ = writeln!(text, " audioSamplingRate=\"{}\">", stream.codec.rate);
+        None if stream.rate > 0 => {
+            let _ = writeln!(text, " audioSamplingRate=\"{}\">", stream.rate);
         }
+        None => text.push_str(">\n"),
     }
     let media = escaped(&address(Address::Segment(number, u64::MAX)))
         .replace(&u64::MAX.to_string(), "$Time$");

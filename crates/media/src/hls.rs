@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use crate::TrackKind;
-use crate::manifest::{Address, Rate, language_tag, rate_of, seconds};
+use crate::manifest::{Address, Rate, rate_of, seconds};
 use crate::presentation::{Presentation, Stream};
 
 /// The playlist of playlists. Sound that stands beside pictures is a group of its own; players choose by language.
@@ -26,14 +26,13 @@ pub fn main(presentation: &Presentation, address: &impl Fn(Address) -> String) -
         return text;
     }
     for (place, (number, stream)) in sounds.iter().enumerate() {
-        let tag = language_tag(stream);
+        let tag = stream.track.language.as_deref();
         let language = tag.map_or_else(String::new, |tag| format!(",LANGUAGE=\"{tag}\""));
         let first = if place == 0 { "YES" } else { "NO" };
         let _ = writeln!(
             text,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"sound\",NAME=\"{}\"{language},DEFAULT={first},AUTOSELECT=YES,CHANNELS=\"{}\",URI=\"{}\"",
+            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"sound\",NAME=\"{}\"{language},DEFAULT={first},AUTOSELECT=YES,URI=\"{}\"",
             named(tag, place),
-            stream.codec.channels.max(1),
             address(Address::Playlist(*number)),
         );
     }
@@ -61,7 +60,8 @@ fn variant(text: &mut String, stream: &Stream, rate: Rate, group: Option<&str>, 
             codecs.push(codec);
         }
     }
-    codecs.retain(|codec| !codec.is_empty());
+    // A name that a hostile file made up must not end its quotes.
+    codecs.retain(|codec| !codec.is_empty() && !codec.contains('"'));
     let _ = write!(
         text,
         "#EXT-X-STREAM-INF:BANDWIDTH={},AVERAGE-BANDWIDTH={},CODECS=\"{}\"",

@@ -16,7 +16,6 @@
 
 mod bytes;
 pub mod cmaf;
-pub mod codec;
 pub mod dash;
 pub mod hls;
 pub mod manifest;

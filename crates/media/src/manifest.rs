@@ -1,6 +1,6 @@
 //! What playlists of HLS and manifests of DASH have in common.
 
-use crate::presentation::{Presentation, Stream};
+use crate::presentation::Presentation;
 
 /// Something that a playlist or manifest names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -52,11 +52,6 @@ pub(crate) fn rate_of(presentation: &Presentation, number: usize) -> Rate {
 
 /// `units` as seconds with six decimals.
 pub(crate) fn seconds(units: u64, timescale: u32) -> String {
-    let micros = crate::presentation::rescaled(units, timescale, 1_000_000);
+    let micros = crate::bytes::rescaled(units, timescale, 1_000_000);
     format!("{}.{:06}", micros / 1_000_000, micros % 1_000_000)
-}
-
-/// The language of a stream, when it is told.
-pub(crate) fn language_tag(stream: &Stream) -> Option<&str> {
-    stream.track.language.as_deref()
 }

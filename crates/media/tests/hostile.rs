@@ -16,7 +16,7 @@ const FILMS: [&[u8]; 7] = [
 
 /// Probes `file`, which claims to be `length` bytes long; bytes behind its end are zero.
 fn probe(file: &[u8], length: u64) -> Option<Film> {
-    let mut prober = Prober::new(length);
+    let mut prober = Prober::of_frames(length);
     let mut reads = 0u32;
     while let Some(range) = prober.need().first().cloned() {
         assert!(range.start < range.end && range.end <= length, "asked for {range:?} of {length}");
@@ -29,6 +29,13 @@ fn probe(file: &[u8], length: u64) -> Option<Film> {
         prober.feed(range.start, &bytes);
     }
     let film = prober.finish().ok()?;
+    let frames = film
+        .presentation
+        .iter()
+        .flat_map(|film| film.streams())
+        .flat_map(|stream| stream.samples());
+    assert!(frames.clone().count() <= limits::SAMPLES_MAX);
+    assert!(frames.clone().all(|sample| sample.end() <= length));
     if let Some(index) = &film.index {
         assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));
         assert!(index.keys.len() <= limits::KEYS_MAX);

@@ -6,7 +6,7 @@ mod world;
 #[expect(dead_code, reason = "every file of tests uses another part of the table")]
 mod table;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use bytes::Bytes;
@@ -42,6 +42,20 @@ fn offer(table: &mut Table, link: u32) {
     table.say(link, Message::Unchoke);
 }
 
+/// Links 1 and 3 each bring a part of the only piece, of four blocks, and what the second brings is wrong.
+fn each_brings_a_part(table: &mut Table, content: &[u8]) {
+    let mut brought: BTreeMap<u32, u32> = BTreeMap::new();
+    while brought.len() < 4 {
+        let asked = table.asked();
+        assert!(!asked.is_empty());
+        for (link, request) in asked {
+            brought.insert(request.offset, link);
+            table.say(link, block(content, &request, link == 1));
+        }
+    }
+    assert!([1, 3].iter().all(|link| brought.values().any(|by| by == link)), "both gave");
+}
+
 /// A piece that was wrong is brought by one peer alone. It leaves while its right blocks are looked at, and the next one lies:
 /// what was found right is not what is here now.
 #[test]
@@ -62,16 +76,7 @@ fn a_verdict_is_about_the_bytes_that_were_looked_at() {
         table.sent.retain(|(_, message)| !matches!(message, Message::HashRequest(_)));
         asked.into_iter().for_each(|link| table.say(link, Message::HashReject(range.into())));
     }
-    // Each brings a part, and one part is wrong.
-    let mut brought: BTreeSet<u32> = BTreeSet::new();
-    while brought.len() < 4 {
-        let asked = table.asked();
-        assert!(!asked.is_empty());
-        for (link, request) in asked {
-            brought.insert(request.offset);
-            table.say(link, block(&content, &request, link == 1));
-        }
-    }
+    each_brings_a_part(&mut table, &content);
     // Now one brings all of it, and has brought two blocks when their hashes become known.
     table.hold = |job| matches!(job, Job::CheckBlock { .. } | Job::CheckTree { .. });
     let asked = table.asked();
@@ -120,16 +125,7 @@ fn who_withdraws_a_piece_that_it_brings_alone_leaves_it_to_others() {
         table.meet(link, hash, link as u8, true);
         offer(&mut table, link);
     }
-    let mut brought: BTreeSet<(u32, u32)> = BTreeSet::new();
-    while brought.len() < 4 {
-        let asked = table.asked();
-        assert!(!asked.is_empty());
-        for (link, request) in asked {
-            brought.insert((request.offset, link));
-            table.say(link, block(&content, &request, link == 1));
-        }
-    }
-    assert!([1, 3].iter().all(|link| brought.iter().any(|entry| entry.1 == *link)), "both gave");
+    each_brings_a_part(&mut table, &content);
     let asked = table.asked();
     let alone = asked.first().expect("it is fetched again").0;
     table.say(alone, block(&content, &asked[0].1, true));

@@ -1,11 +1,12 @@
 //! Answers that every face gives: text, JSON, refusals, and the headers that go with all of them.
 
-use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue};
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER};
 use hyper::{Response, StatusCode};
 use serde_json::{Value, json};
 
 use crate::body::Body;
 use crate::guard::Refusal;
+use crate::limits::RETRY_S;
 
 /// Headers of every answer: no guessing of types, no use by other sites, no address (it may hold a token) told to anyone.
 const ALWAYS: [(&str, &str); 3] = [
@@ -30,6 +31,13 @@ pub(crate) fn answer(status: StatusCode, kind: &'static str, body: Body) -> Resp
 /// A sentence.
 pub(crate) fn text(status: StatusCode, sentence: &str) -> Response<Body> {
     answer(status, "text/plain; charset=utf-8", Body::full(format!("{sentence}\n")))
+}
+
+/// A sentence about what cannot be given yet, and when to ask again.
+pub(crate) fn not_yet(sentence: &str) -> Response<Body> {
+    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, sentence);
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_S));
+    response
 }
 
 /// JSON.

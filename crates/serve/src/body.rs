@@ -70,10 +70,10 @@ impl Body {
         let source = Film { reader, sent };
         Self(Kind::Source { state: State::Idle(Box::new(source)), left: Some(length) })
     }
-    /// `head`, and then what `film` brings, `length` bytes in all.
+    /// `head`, and then what `film` brings, `length` bytes in all; `sent` counts those of the film.
     #[must_use]
-    pub(crate) fn segment(head: Vec<u8>, film: Pieces, length: u64) -> Self {
-        let source = Segment { head: head.into(), film };
+    pub(crate) fn segment(head: Vec<u8>, film: Pieces, length: u64, sent: Arc<AtomicU64>) -> Self {
+        let source = Segment { head: head.into(), film, sent };
         Self(Kind::Source { state: State::Idle(Box::new(source)), left: Some(length) })
     }
     /// Lines as server-sent events: first those of the past, then what `live` brings, with a sign of life in between.
@@ -97,19 +97,22 @@ struct Film {
 
 impl Source for Film {
     fn next(&mut self, max: u32) -> BoxFuture<'_, Chunk> {
-        Box::pin(async move {
-            let chunk = self.reader.next(max).await?;
-            if let Ok(bytes) = &chunk {
-                self.sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
-            }
-            Some(chunk.map_err(BodyError))
-        })
+        Box::pin(async move { counted(self.reader.next(max).await, &self.sent) })
     }
+}
+
+/// What came of a film, counted.
+fn counted(came: Option<Result<Bytes, String>>, sent: &AtomicU64) -> Chunk {
+    if let Some(Ok(bytes)) = &came {
+        sent.fetch_add(bytes.len() as u64, Ordering::Relaxed);
+    }
+    came.map(|chunk| chunk.map_err(BodyError))
 }
 
 struct Segment {
     head: Bytes,
     film: Pieces,
+    sent: Arc<AtomicU64>,
 }
 
 impl Source for Segment {
@@ -119,7 +122,7 @@ impl Source for Segment {
                 let length = self.head.len().min(max as usize);
                 return Some(Ok(self.head.split_to(length)));
             }
-            self.film.next(max).await.map(|chunk| chunk.map_err(BodyError))
+            counted(self.film.next(max).await, &self.sent)
         })
     }
 }

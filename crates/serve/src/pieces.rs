@@ -30,32 +30,28 @@ struct Open {
 }
 
 impl Pieces {
-    pub(crate) fn new(
+    /// Of a file of a title, with the first reader opened.
+    pub(crate) async fn open(
         library: Arc<dyn Library>,
         title: TitleId,
         file: u32,
         ranges: Vec<Range<u64>>,
-    ) -> Self {
+    ) -> Result<Self, String> {
         let left = ranges.into_iter().filter(|range| !range.is_empty()).collect();
-        Self { library, title, file, left, open: None }
+        let mut pieces = Self { library, title, file, left, open: None };
+        pieces.open_near().await?;
+        Ok(pieces)
     }
     /// The next bytes, at most `max`; `None` at the end.
     pub(crate) async fn next(&mut self, max: u32) -> Option<Result<Bytes, String>> {
         loop {
             let range = self.left.front().cloned()?;
-            let open = match self.open.as_mut().filter(|open| open.serves(&range)) {
-                Some(open) => open,
-                None => {
-                    let whole = self.near();
-                    let (at, end) = (whole.start, whole.end);
-                    match self.library.open(self.title, self.file, whole).await {
-                        Ok(reader) => {
-                            self.open.insert(Open { reader, at, end, rest: Bytes::new() })
-                        }
-                        Err(error) => return Some(Err(error)),
-                    }
-                }
-            };
+            if !self.open.as_ref().is_some_and(|open| open.serves(&range))
+                && let Err(error) = self.open_near().await
+            {
+                return Some(Err(error));
+            }
+            let open = self.open.as_mut()?;
             if open.rest.is_empty() {
                 match open.reader.next(max).await {
                     Some(Ok(bytes)) => open.rest = bytes,
@@ -78,9 +74,9 @@ impl Pieces {
             return Some(Ok(bytes));
         }
     }
-    /// The first range, up to the end of those that lie near behind it.
-    fn near(&self) -> Range<u64> {
-        let mut whole = self.left.front().cloned().unwrap_or_default();
+    /// Opens a reader for the first range and those that lie near behind it.
+    async fn open_near(&mut self) -> Result<(), String> {
+        let Some(mut whole) = self.left.front().cloned() else { return Ok(()) };
         for range in self.left.iter().skip(1) {
             let near = whole.end..=whole.end.saturating_add(PIECES_GAP_BYTES);
             if !near.contains(&range.start) {
@@ -88,7 +84,10 @@ impl Pieces {
             }
             whole.end = range.end;
         }
-        whole
+        let (at, end) = (whole.start, whole.end);
+        let reader = self.library.open(self.title, self.file, whole).await?;
+        self.open = Some(Open { reader, at, end, rest: Bytes::new() });
+        Ok(())
     }
 }
 

@@ -19,6 +19,12 @@ pub(crate) fn describe(name: &Name, entry: &[u8], video: bool) -> (String, Optio
     (codec, size)
 }
 
+/// Sampling rate in Hz of the sound whose sample entry has this body; 0 where it does not say. Its count of channels is not to be
+/// believed: common programs write two of them for whatever there is.
+pub(crate) fn sampling_rate(entry: &[u8]) -> u32 {
+    u16_at(entry, 24).map_or(0, u32::from)
+}
+
 /// The four letters when they can be shown, without the spaces that fill them up.
 fn printable(name: &Name) -> String {
     if name.iter().all(|byte| byte.is_ascii_graphic() || *byte == b' ') {
@@ -99,8 +105,8 @@ fn descriptor(data: &[u8]) -> Option<(u8, &[u8])> {
     None
 }
 
-/// Object type and decoder-specific part of an elementary stream descriptor.
-fn decoder_config(data: &[u8]) -> Option<(u8, Option<&[u8]>)> {
+/// Object type, and for MPEG-4 sound its own kind, from an elementary stream descriptor.
+fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
     let (3, stream) = descriptor(data)? else { return None };
     let flags = u8_at(stream, 2)?;
     let mut at = 3;
@@ -115,25 +121,13 @@ fn decoder_config(data: &[u8]) -> Option<(u8, Option<&[u8]>)> {
     }
     let (4, config) = descriptor(stream.get(at..)?)? else { return None };
     let object = u8_at(config, 0)?;
-    let specific = config.get(13..).and_then(descriptor).filter(|(tag, _)| *tag == 5);
-    Some((object, specific.map(|(_, body)| body)))
-}
-
-/// Object type, and for MPEG-4 sound its own kind, from an elementary stream descriptor.
-fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
-    let (object, specific) = decoder_config(data)?;
-    let audio = specific.and_then(|specific| {
+    let audio = config.get(13..).and_then(descriptor).and_then(|(tag, specific)| {
         let (first, second) = (u8_at(specific, 0)?, u8_at(specific, 1)?);
-        Some(match first >> 3 {
+        let kind = match first >> 3 {
             31 => 32 + ((first & 7) << 3 | second >> 5),
             kind => kind,
-        })
+        };
+        (tag == 5).then_some(kind)
     });
     Some((object, audio))
-}
-
-/// The `AudioSpecificConfig` of MPEG-4 sound, from the boxes of its sample entry.
-pub(crate) fn audio_config(boxes: &[u8]) -> Option<Vec<u8>> {
-    let (object, specific) = decoder_config(child(boxes, b"esds")?.get(4..)?)?;
-    specific.filter(|_| object == 0x40).map(<[u8]>::to_vec)
 }

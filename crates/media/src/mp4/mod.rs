@@ -4,7 +4,7 @@
 //! film in fragments is known from a `sidx` that covers it, else from the `mfra` at its end, else by visiting each
 //! `moof`.
 
-pub(crate) mod boxes;
+mod boxes;
 mod codec;
 mod fragment;
 mod index;
@@ -16,7 +16,6 @@ use core::ops::Range;
 use shoal_wire::time_index::TimeIndex;
 
 use self::boxes::{HEADER_MAX, Header, child};
-pub(crate) use self::codec::audio_config;
 use self::fragment::{Point, Reference, Segments};
 use self::index::Keys;
 pub(crate) use self::tables::{Places, Shifts, Times, sync_samples};

@@ -1,9 +1,9 @@
 //! `moov`: the tracks of a film and where their tables lie.
 
 use super::boxes::{self, child, children, version_flags};
-use super::codec::describe;
+use super::codec::{describe, sampling_rate};
 use super::tables::{PlaceTables, Times};
-use crate::bytes::{array, to_ms, u16_at, u32_at, wide_at};
+use crate::bytes::{array, rescaled, to_ms, u16_at, u32_at, wide_at};
 use crate::limits::TRACKS_MAX;
 use crate::{Track, TrackKind};
 
@@ -25,6 +25,8 @@ pub(crate) struct TrackTables<'a> {
     pub(crate) timing: Timing,
     /// The first sample entry, a whole box; empty when there is none.
     pub(crate) entry: &'a [u8],
+    /// Sampling rate in Hz, of sound; else 0.
+    pub(crate) rate: u32,
     pub(crate) stts: &'a [u8],
     pub(crate) ctts: &'a [u8],
     pub(crate) stss: Option<&'a [u8]>,
@@ -51,14 +53,12 @@ impl Timing {
     }
     /// Film time before the track begins, in its units.
     pub(crate) fn delay(&self) -> u64 {
-        let units = u128::from(self.delay_ms) * u128::from(self.timescale) / 1000;
-        u64::try_from(units).unwrap_or(u64::MAX)
+        rescaled(self.delay_ms, 1000, self.timescale)
     }
     /// The track's time at film time `ms`.
     pub(crate) fn units(&self, ms: u64) -> u64 {
-        let units =
-            u128::from(ms.saturating_sub(self.delay_ms)) * u128::from(self.timescale) / 1000;
-        u64::try_from(units).unwrap_or(u64::MAX).saturating_add(self.media_time)
+        let inside = rescaled(ms.saturating_sub(self.delay_ms), 1000, self.timescale);
+        inside.saturating_add(self.media_time)
     }
 }
 
@@ -135,6 +135,7 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
         .next()
         .map(|(name, entry)| describe(&name, entry, kind == TrackKind::Video))
         .unwrap_or_default();
+    let rate = children(stsd).next().map_or(0, |(_, entry)| sampling_rate(entry));
     let elst = child(trak, b"edts").and_then(|edts| child(edts, b"elst")).unwrap_or(&[]);
     let timing = timing(elst, timescale, movie_timescale);
     let stts = child(stbl, b"stts").unwrap_or(&[]);
@@ -145,6 +146,7 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
         track: Track { id, kind, codec, duration_ms, size, language: language(mdhd) },
         timing,
         entry: boxes::first(stsd),
+        rate: if kind == TrackKind::Audio { rate } else { 0 },
         stts,
         ctts: child(stbl, b"ctts").unwrap_or(&[]),
         stss: child(stbl, b"stss"),

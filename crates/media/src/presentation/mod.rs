@@ -13,7 +13,7 @@ pub use samples::Sample;
 use samples::Samples;
 pub use segments::{Segment, Span};
 
-use crate::codec::Codec;
+use crate::bytes::rescaled;
 use crate::mp4::Movie;
 use crate::{MediaError, Track, TrackKind};
 
@@ -22,8 +22,10 @@ use crate::{MediaError, Track, TrackKind};
 pub struct Stream {
     /// What the container says of it.
     pub track: Track,
-    /// How it is coded, and what a decoder needs to begin.
-    pub codec: Codec,
+    /// The sample entry of its MP4 file, a whole box (ISO/IEC 14496-12, 8.5.2): what a decoder needs to begin.
+    pub entry: Vec<u8>,
+    /// Sampling rate in Hz, of sound; 0 where that is not told.
+    pub rate: u32,
     /// Units of its times in a second, at least 1.
     pub timescale: u32,
     samples: Samples,
@@ -57,13 +59,6 @@ impl Stream {
     }
 }
 
-/// `units` of `from` in a second as units of `to` in a second, rounded down.
-#[must_use]
-pub fn rescaled(units: u64, from: u32, to: u32) -> u64 {
-    let value = u128::from(units) * u128::from(to) / u128::from(from.max(1));
-    u64::try_from(value).unwrap_or(u64::MAX)
-}
-
 /// A film as its streams and segments. Memory: 24 bytes a frame.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Presentation {
@@ -85,14 +80,18 @@ impl Presentation {
             if !matches!(tables.track.kind, TrackKind::Video | TrackKind::Audio) {
                 continue;
             }
-            let Some(codec) = Codec::of_entry(tables.entry) else { continue };
             let samples = Samples::of_tables(tables, length, left)?;
             left -= samples.all().len();
-            if samples.all().is_empty() {
+            if samples.all().is_empty() || tables.entry.is_empty() {
                 continue;
             }
-            let timescale = tables.timing.timescale.max(1);
-            streams.push(Stream { track: tables.track.clone(), codec, timescale, samples });
+            streams.push(Stream {
+                track: tables.track.clone(),
+                entry: tables.entry.to_vec(),
+                rate: tables.rate,
+                timescale: tables.timing.timescale.max(1),
+                samples,
+            });
         }
         let segments = segments::cut(&streams);
         if segments.is_empty() {
@@ -121,11 +120,6 @@ impl Presentation {
         let found = self.segments.get(number).and_then(span)?;
         (found.start == start && !found.samples.is_empty()).then_some(number)
     }
-    /// The stream whose key frames the film is cut at: the first of pictures, else of sound.
-    #[must_use]
-    pub fn reference(&self) -> usize {
-        reference(&self.streams)
-    }
     /// Length of the film in milliseconds: that of its longest stream.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
@@ -146,6 +140,7 @@ impl Presentation {
     }
 }
 
+/// The stream whose key frames the film is cut at: the first of pictures, else of sound.
 fn reference(streams: &[Stream]) -> usize {
     let first = |kind| streams.iter().position(|stream| stream.track.kind == kind);
     first(TrackKind::Video).or_else(|| first(TrackKind::Audio)).unwrap_or(0)

@@ -6,7 +6,8 @@
 
 use core::ops::Range;
 
-use super::{Stream, reference, rescaled};
+use super::{Stream, reference};
+use crate::bytes::rescaled;
 
 /// Segments last this long at least, where key frames allow: short enough to begin quickly, long enough to be few.
 pub(super) const TARGET_MS: u64 = 4000;
@@ -14,8 +15,6 @@ pub(super) const TARGET_MS: u64 = 4000;
 /// A part of a film.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Segment {
-    /// Film time at which it begins, ms: that of its key frame, rounded down.
-    pub start_ms: u64,
     /// What of each stream lies in it, in the order of the streams.
     pub spans: Vec<Span>,
 }
@@ -41,10 +40,7 @@ pub(super) fn cut(streams: &[Stream]) -> Vec<Segment> {
             cuts.push(sample.shown());
         }
     }
-    let mut segments: Vec<Segment> = cuts
-        .iter()
-        .map(|cut| Segment { start_ms: lead.rescaled(*cut, 1000), spans: Vec::new() })
-        .collect();
+    let mut segments = vec![Segment { spans: Vec::new() }; cuts.len()];
     for stream in streams {
         let mut from = 0;
         for (number, segment) in segments.iter_mut().enumerate() {

@@ -45,6 +45,7 @@ impl Swarm {
         let has_room = peer.uploads.len() < config.requests_in_max as usize;
         let choked = peer.choked;
         let accepted = here && has_room && (!choked || self.is_allowed(config, slot, &request));
+        let is_source = self.source;
         let Some(peer) = self.peer_mut(slot) else { return };
         if !accepted {
             // A request that crossed our choke on the way is nobody's fault; one for what was never offered is.
@@ -61,13 +62,11 @@ impl Swarm {
             return;
         }
         let key = key_of(&request);
-        let is_overbooked =
-            due.is_some_and(|due| hub.uplink.is_overbooked(turn.now, due, &peer.uploads));
         // A source turns down by its own rule.
-        let verdict = match is_overbooked && !self.source {
-            true => Verdict::TurnDown,
-            false => self.verdict(turn, hub, slot, key, due),
-        };
+        let is_overbooked = !is_source
+            && due.is_some_and(|due| hub.uplink.is_overbooked(turn.now, due, &peer.uploads));
+        let verdict =
+            if is_overbooked { Verdict::TurnDown } else { self.verdict(turn, hub, slot, key, due) };
         let Some(peer) = self.peer_mut(slot) else { return };
         if verdict == Verdict::TurnDown {
             // The asker takes it elsewhere; without the fast extension it could not know.

@@ -5,15 +5,14 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, HeaderValue, RETRY_AFTER};
+use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use shoal_media::manifest::Address;
 use shoal_media::{Presentation, cmaf, dash, hls};
 
-use super::Face;
-use crate::answer::{answer, text};
+use super::{Face, number};
+use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
-use crate::limits::RETRY_S;
 use crate::packages::NoFrames;
 use crate::pieces::Pieces;
 
@@ -34,11 +33,6 @@ enum Asked {
 
 impl Asked {
     fn read(name: &str) -> Option<Self> {
-        let number = |text: &str| {
-            let is_number =
-                (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-            is_number.then(|| text.parse::<u64>().ok()).flatten()
-        };
         let stream = |text: &str| usize::try_from(number(text)?).ok();
         match name {
             "main.m3u8" => return Some(Self::Main),
@@ -86,11 +80,7 @@ impl Face {
             Err(NoFrames::Unknown(sentence)) => {
                 return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence);
             }
-            Err(NoFrames::Unread(sentence)) => {
-                let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &sentence);
-                response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_S));
-                return response;
-            }
+            Err(NoFrames::Unread(sentence)) => return not_yet(&sentence),
         };
         let is_head = *method == Method::HEAD;
         if let Asked::Segment(stream, time) = asked {
@@ -100,11 +90,18 @@ impl Face {
                 return nothing();
             };
             let length = segment.length();
+            if is_head {
+                return sized(SEGMENT, Body::empty(), length);
+            }
             let library = Arc::clone(&self.library);
-            let pieces = Pieces::new(library, title, number, segment.body);
-            let body =
-                if is_head { Body::empty() } else { Body::segment(segment.head, pieces, length) };
-            return sized(SEGMENT, body, length);
+            let pieces = Pieces::open(library, title, number, segment.body).await;
+            let sent = Arc::clone(&self.served.film_bytes);
+            return match pieces {
+                Ok(pieces) => {
+                    sized(SEGMENT, Body::segment(segment.head, pieces, length, sent), length)
+                }
+                Err(sentence) => not_yet(&sentence),
+            };
         }
         let Some((kind, bytes)) = made(&film, asked) else { return nothing() };
         let length = bytes.len() as u64;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use hyper::body::Incoming;
 use hyper::header::{
     ACCEPT_RANGES, CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_LENGTH, CONTENT_RANGE,
-    CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER,
+    CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue,
 };
 use hyper::{Method, Request, Response, StatusCode};
 use shoal_node::io::Event;
@@ -18,13 +18,12 @@ use shoal_wire::metainfo::Info;
 use tokio::sync::broadcast;
 use tokio::time::{Instant, timeout_at};
 
-use super::Face;
-use crate::answer::{answer, text};
+use super::{Face, number};
+use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
 use crate::conditions::{Verdict, weigh};
 use crate::kind;
 use crate::library::Entry;
-use crate::limits::RETRY_S;
 use crate::range::Asked;
 
 impl Face {
@@ -55,11 +54,7 @@ impl Face {
         } else {
             match self.library.open(title, number, range.clone()).await {
                 Ok(reader) => Body::film(reader, length, Arc::clone(&self.served.film_bytes)),
-                Err(sentence) => {
-                    let mut response = text(StatusCode::SERVICE_UNAVAILABLE, &sentence);
-                    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_S));
-                    return response;
-                }
+                Err(sentence) => return not_yet(&sentence),
             }
         };
         let mut response = answer(verdict.status(), content_type, body);
@@ -84,8 +79,7 @@ impl Face {
         hash: &str,
         file: &str,
     ) -> Result<(TitleId, Arc<Info>, u32), Response<Body>> {
-        let digits = (1..=9).contains(&file.len()) && file.bytes().all(|b| b.is_ascii_digit());
-        let Some(number) = digits.then(|| file.parse::<u32>().ok()).flatten() else {
+        let Some(number) = number(file).and_then(|number| u32::try_from(number).ok()) else {
             return Err(text(StatusCode::NOT_FOUND, "The file is not given by its number."));
         };
         let (title, info) = self.metadata(hash).await?;
@@ -121,9 +115,7 @@ impl Face {
                     Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => {
                         let sentence =
                             "What this title is made of is still being fetched from peers.";
-                        let mut response = text(StatusCode::SERVICE_UNAVAILABLE, sentence);
-                        response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(RETRY_S));
-                        return Err(response);
+                        return Err(not_yet(sentence));
                     }
                 }
             }
