@@ -46,8 +46,8 @@ fn adaptation_set(
         Some((width, height)) => {
             let _ = writeln!(text, " width=\"{width}\" height=\"{height}\">");
         }
-        None if stream.rate > 0 => {
-            let _ = writeln!(text, " audioSamplingRate=\"{}\">", stream.rate);
+        None if stream.coding.rate > 0 => {
+            let _ = writeln!(text, " audioSamplingRate=\"{}\">", stream.coding.rate);
         }
         None => text.push_str(">\n"),
     }

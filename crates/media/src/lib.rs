@@ -16,7 +16,9 @@
 
 mod bytes;
 pub mod cmaf;
+mod coding;
 pub mod dash;
+pub mod demux;
 pub mod hls;
 pub mod manifest;
 mod matroska;
@@ -27,6 +29,7 @@ mod probe;
 use core::fmt;
 use core::ops::Range;
 
+pub use coding::{Coding, Format};
 pub use presentation::Presentation;
 pub use probe::{ProbeError, Prober};
 use shoal_wire::time_index::TimeIndex;

@@ -162,7 +162,7 @@ fn playlists_and_manifest_name_each_segment_with_its_own_length() {
 fn sound_alone_is_a_film_too() {
     let film = frames(SOUND);
     let [stream] = film.streams() else { panic!("one stream") };
-    assert_eq!(stream.rate, 24_000);
+    assert_eq!(stream.coding.rate, 24_000);
     let main = hls::main(&film, &name);
     assert!(main.contains("CODECS=\"mp4a.40.2\"\n0.m3u8\n") && !main.contains("EXT-X-MEDIA"));
 }

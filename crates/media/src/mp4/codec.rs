@@ -1,7 +1,9 @@
 //! Codec names of sample descriptions (RFC 6381, and the annexes of each codec's file format).
 
-use super::boxes::{Name, child};
+use super::boxes::{Name, child, children};
 use crate::bytes::{u8_at, u16_at, u32_at};
+use crate::coding::of_audio_config;
+use crate::{Coding, Format};
 
 /// Bytes of a visual sample entry before its boxes.
 const VISUAL_HEAD: usize = 78;
@@ -19,10 +21,37 @@ pub(crate) fn describe(name: &Name, entry: &[u8], video: bool) -> (String, Optio
     (codec, size)
 }
 
-/// Sampling rate in Hz of the sound whose sample entry has this body; 0 where it does not say. Its count of channels is not to be
-/// believed: common programs write two of them for whatever there is.
-pub(crate) fn sampling_rate(entry: &[u8]) -> u32 {
-    u16_at(entry, 24).map_or(0, u32::from)
+/// How the samples are coded whose sample entry, a whole box, is `entry`.
+pub(crate) fn coding(entry: &[u8], video: bool) -> Coding {
+    let Some((name, body)) = children(entry).next() else { return Coding::other() };
+    let boxes = body.get(if video { VISUAL_HEAD } else { AUDIO_HEAD }..).unwrap_or(&[]);
+    let config = child(boxes, b"esds").and_then(|esds| decoder_config(esds.get(4..)?));
+    let (format, record) = match &name {
+        b"avc1" | b"avc3" => (Format::H264, child(boxes, b"avcC")),
+        b"hvc1" | b"hev1" => (Format::H265, child(boxes, b"hvcC")),
+        b"vp08" => (Format::Vp8, None),
+        b"vp09" => (Format::Vp9, None),
+        b"av01" => (Format::Av1, child(boxes, b"av1C")),
+        b"Opus" => (Format::Opus, child(boxes, b"dOps")),
+        b"ac-3" => (Format::Ac3, None),
+        b"mp4a" | b"mp4v" => match config.and_then(|config| u8_at(config, 0)) {
+            // ISO/IEC 14496-1, table 5; 0x66 to 0x68 is AAC of MPEG-2, whose record is of the same form.
+            Some(0x40 | 0x66..=0x68) => (Format::Aac, config.and_then(specific)),
+            Some(0x69 | 0x6b) => (Format::MpegAudio, None),
+            Some(0x60..=0x65 | 0x6a) => (Format::Mpeg2, None),
+            _ => (Format::Other, None),
+        },
+        _ => (Format::Other, None),
+    };
+    let record = record.unwrap_or(&[]).to_vec();
+    // What the entry says of channels is not to be believed: common programs write two of them for whatever there is.
+    let told = || (u16_at(body, 24).map_or(0, u32::from), u16_at(body, 16).unwrap_or(0));
+    let (rate, channels) = match format {
+        _ if video => (0, 0),
+        Format::Aac => of_audio_config(&record).unwrap_or_default(),
+        _ => (told().0, u8::try_from(told().1).unwrap_or(0)),
+    };
+    Coding { format, record, rate, channels }
 }
 
 /// The four letters when they can be shown, without the spaces that fill them up.
@@ -105,8 +134,8 @@ fn descriptor(data: &[u8]) -> Option<(u8, &[u8])> {
     None
 }
 
-/// Object type, and for MPEG-4 sound its own kind, from an elementary stream descriptor.
-fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
+/// The decoder configuration in an elementary stream descriptor.
+fn decoder_config(data: &[u8]) -> Option<&[u8]> {
     let (3, stream) = descriptor(data)? else { return None };
     let flags = u8_at(stream, 2)?;
     let mut at = 3;
@@ -120,14 +149,25 @@ fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
         at += 2;
     }
     let (4, config) = descriptor(stream.get(at..)?)? else { return None };
+    Some(config)
+}
+
+/// What a decoder configuration holds for the decoder alone.
+fn specific(config: &[u8]) -> Option<&[u8]> {
+    let (5, specific) = descriptor(config.get(13..)?)? else { return None };
+    Some(specific)
+}
+
+/// Object type, and for MPEG-4 sound its own kind, from an elementary stream descriptor.
+fn object_type(data: &[u8]) -> Option<(u8, Option<u8>)> {
+    let config = decoder_config(data)?;
     let object = u8_at(config, 0)?;
-    let audio = config.get(13..).and_then(descriptor).and_then(|(tag, specific)| {
+    let audio = specific(config).and_then(|specific| {
         let (first, second) = (u8_at(specific, 0)?, u8_at(specific, 1)?);
-        let kind = match first >> 3 {
+        Some(match first >> 3 {
             31 => 32 + ((first & 7) << 3 | second >> 5),
             kind => kind,
-        };
-        (tag == 5).then_some(kind)
+        })
     });
     Some((object, audio))
 }

@@ -1,11 +1,11 @@
 //! `moov`: the tracks of a film and where their tables lie.
 
 use super::boxes::{self, child, children, version_flags};
-use super::codec::{describe, sampling_rate};
+use super::codec::{self, describe};
 use super::tables::{PlaceTables, Times};
 use crate::bytes::{array, rescaled, to_ms, u16_at, u32_at, wide_at};
 use crate::limits::TRACKS_MAX;
-use crate::{Track, TrackKind};
+use crate::{Coding, Track, TrackKind};
 
 /// What a `moov` says, its tables borrowed from it.
 #[derive(Debug)]
@@ -25,8 +25,6 @@ pub(crate) struct TrackTables<'a> {
     pub(crate) timing: Timing,
     /// The first sample entry, a whole box; empty when there is none.
     pub(crate) entry: &'a [u8],
-    /// Sampling rate in Hz, of sound; else 0.
-    pub(crate) rate: u32,
     pub(crate) stts: &'a [u8],
     pub(crate) ctts: &'a [u8],
     pub(crate) stss: Option<&'a [u8]>,
@@ -68,6 +66,13 @@ pub(crate) struct FragmentDefaults {
     pub(crate) duration: u32,
     pub(crate) size: u32,
     pub(crate) flags: u32,
+}
+
+impl TrackTables<'_> {
+    /// How its samples are coded.
+    pub(crate) fn coding(&self) -> Coding {
+        codec::coding(self.entry, self.track.kind == TrackKind::Video)
+    }
 }
 
 impl<'a> Movie<'a> {
@@ -135,7 +140,6 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
         .next()
         .map(|(name, entry)| describe(&name, entry, kind == TrackKind::Video))
         .unwrap_or_default();
-    let rate = children(stsd).next().map_or(0, |(_, entry)| sampling_rate(entry));
     let elst = child(trak, b"edts").and_then(|edts| child(edts, b"elst")).unwrap_or(&[]);
     let timing = timing(elst, timescale, movie_timescale);
     let stts = child(stbl, b"stts").unwrap_or(&[]);
@@ -146,7 +150,6 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
         track: Track { id, kind, codec, duration_ms, size, language: language(mdhd) },
         timing,
         entry: boxes::first(stsd),
-        rate: if kind == TrackKind::Audio { rate } else { 0 },
         stts,
         ctts: child(stbl, b"ctts").unwrap_or(&[]),
         stss: child(stbl, b"stss"),

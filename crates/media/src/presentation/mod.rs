@@ -15,7 +15,7 @@ pub use segments::{Segment, Span};
 
 use crate::bytes::rescaled;
 use crate::mp4::Movie;
-use crate::{MediaError, Track, TrackKind};
+use crate::{Coding, MediaError, Track, TrackKind};
 
 /// One track of a presentation.
 #[derive(Clone, PartialEq, Debug)]
@@ -24,8 +24,8 @@ pub struct Stream {
     pub track: Track,
     /// The sample entry of its MP4 file, a whole box (ISO/IEC 14496-12, 8.5.2): what a decoder needs to begin.
     pub entry: Vec<u8>,
-    /// Sampling rate in Hz, of sound; 0 where that is not told.
-    pub rate: u32,
+    /// How its frames are coded.
+    pub coding: Coding,
     /// Units of its times in a second, at least 1.
     pub timescale: u32,
     samples: Samples,
@@ -88,7 +88,7 @@ impl Presentation {
             streams.push(Stream {
                 track: tables.track.clone(),
                 entry: tables.entry.to_vec(),
-                rate: tables.rate,
+                coding: tables.coding(),
                 timescale: tables.timing.timescale.max(1),
                 samples,
             });

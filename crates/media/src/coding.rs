@@ -1,0 +1,110 @@
+//! How the frames of a stream are coded, as far as it matters to who passes them on.
+
+/// The coding of a stream.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Coding {
+    /// Which.
+    pub format: Format,
+    /// What a decoder must know before the first frame, in the form that the format's file format gives it: the body of `avcC`, `hvcC`
+    /// or `av1C`, an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2), an `OpusHead` (RFC 7845, 5.1); empty where there is none.
+    pub record: Vec<u8>,
+    /// Sampling rate in Hz, of sound; 0 where that is not told.
+    pub rate: u32,
+    /// Channels, of sound; 0 where that is not told.
+    pub channels: u8,
+}
+
+/// Codings that are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Format {
+    /// H.264 (ISO/IEC 14496-10), NAL units behind their lengths.
+    H264,
+    /// H.265 (ISO/IEC 23008-2), NAL units behind their lengths.
+    H265,
+    /// VP8 (RFC 6386).
+    Vp8,
+    /// VP9.
+    Vp9,
+    /// AV1.
+    Av1,
+    /// MPEG-1 or MPEG-2 pictures (ISO/IEC 13818-2).
+    Mpeg2,
+    /// AAC without ADTS headers (ISO/IEC 14496-3).
+    Aac,
+    /// Sound of MPEG-1 or MPEG-2, layers 1 to 3 (ISO/IEC 13818-3).
+    MpegAudio,
+    /// AC-3 (ETSI TS 102 366).
+    Ac3,
+    /// Opus (RFC 6716).
+    Opus,
+    /// Whole packets of an MPEG transport stream (ISO/IEC 13818-1) with all its streams.
+    TransportStream,
+    /// Anything else.
+    Other,
+}
+
+impl Coding {
+    /// Nothing is known of it.
+    #[must_use]
+    pub fn other() -> Self {
+        Self { format: Format::Other, record: Vec::new(), rate: 0, channels: 0 }
+    }
+}
+
+/// Sampling rates by their index in an `AudioSpecificConfig` (ISO/IEC 14496-3, table 1.18).
+const RATES: [u32; 13] =
+    [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
+
+/// What an `AudioSpecificConfig` says of sampling rate and channels: those of the coded frames, which a decoder may double.
+#[must_use]
+pub(crate) fn of_audio_config(config: &[u8]) -> Option<(u32, u8)> {
+    let mut bits = Bits { data: config, at: 0 };
+    if bits.take(5)? == 31 {
+        bits.take(6)?;
+    }
+    let rate = match bits.take(4)? {
+        15 => bits.take(24)?,
+        index => *RATES.get(usize::try_from(index).ok()?)?,
+    };
+    let channels = match bits.take(4)? {
+        7 => 8,
+        channels @ 1..=6 => channels,
+        // Described elsewhere, by an element of the stream.
+        _ => 0,
+    };
+    Some((rate, u8::try_from(channels).unwrap_or(0)))
+}
+
+/// Bits of foreign bytes, the uppermost first.
+struct Bits<'a> {
+    data: &'a [u8],
+    at: usize,
+}
+
+impl Bits<'_> {
+    fn take(&mut self, count: usize) -> Option<u32> {
+        let mut value = 0;
+        for _ in 0..count {
+            let byte = self.data.get(self.at / 8)?;
+            value = value << 1 | u32::from(byte >> (7 - self.at % 8) & 1);
+            self.at += 1;
+        }
+        Some(value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_audio_config;
+
+    #[test]
+    fn rate_and_channels_of_audio_configurations() {
+        assert_eq!(of_audio_config(&[0x11, 0x90]), Some((48000, 2)));
+        assert_eq!(of_audio_config(&[0x12, 0x08]), Some((44100, 1)));
+        // An explicit rate of 12,345 Hz, and six channels.
+        let mut explicit = 2u64 << 59 | 15 << 55 | 12_345 << 31 | 6 << 27;
+        assert_eq!(of_audio_config(&explicit.to_be_bytes()), Some((12_345, 6)));
+        explicit = 0;
+        assert_eq!(of_audio_config(&explicit.to_be_bytes()[..1]), None);
+    }
+}

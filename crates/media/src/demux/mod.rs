@@ -1,0 +1,89 @@
+//! Frames out of the bytes of a film as they come, from any time of it on.
+//!
+//! Without I/O: [`Demuxer::need`] says which bytes come next, the caller brings them in order with [`Demuxer::feed`], and
+//! [`Demuxer::next`] gives the frames that are whole, those of all streams in the order in which they are decoded.
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # let file: Vec<u8> = include_bytes!("../../testdata/front.mp4").to_vec();
+//! # let film = shoal_media::Prober::of_frames(file.len() as u64)
+//! #     .run(|range| Ok::<_, std::convert::Infallible>(file[range.start as usize..range.end as usize].to_vec()));
+//! # let film = Arc::new(film.unwrap().presentation.unwrap());
+//! let mut frames = 0;
+//! let mut demuxer = shoal_media::demux::Demuxer::new(film, &[0, 1], 5000);
+//! loop {
+//!     while let Some(frame) = demuxer.next() {
+//!         frames += 1;
+//!     }
+//!     let Some(range) = demuxer.need() else { break };
+//!     demuxer.feed(&file[range.start as usize..range.end as usize]).unwrap();
+//! }
+//! assert!(frames > 100);
+//! ```
+
+mod tables;
+
+use core::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{MediaError, Presentation};
+
+/// A coded frame with its bytes.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Frame {
+    /// Its stream, by its place in [`Presentation::streams`].
+    pub stream: usize,
+    /// When it is decoded, in units of its stream from the start of the film.
+    pub decoded: u64,
+    /// When it is shown, in the same units.
+    pub shown: u64,
+    /// Whether decoding can begin with it.
+    pub is_key: bool,
+    /// The frame.
+    pub data: Bytes,
+}
+
+/// Takes a film apart.
+#[derive(Debug)]
+pub struct Demuxer(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    Tables(tables::Walk),
+}
+
+impl Demuxer {
+    /// Of these streams of a film. It begins with the last key frame that is shown no later than `at_ms`, or the first one; streams
+    /// without pictures beside it with their first frame that is shown no sooner.
+    #[must_use]
+    pub fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
+        Self(Kind::Tables(tables::Walk::new(film, streams, at_ms)))
+    }
+    /// The bytes of the file that come next; `None` when there is nothing more to come. Never empty. What does not follow what was fed
+    /// last is a jump, forward most often, past bytes that nobody asked for.
+    #[must_use]
+    pub fn need(&self) -> Option<Range<u64>> {
+        match &self.0 {
+            Kind::Tables(walk) => walk.need(),
+        }
+    }
+    /// Brings the next bytes of what is needed: all of them, or as many as came.
+    ///
+    /// # Errors
+    /// When they make no sense; then there is nothing more to come.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
+        match &mut self.0 {
+            Kind::Tables(walk) => walk.feed(bytes),
+        }
+        Ok(())
+    }
+    /// The next frame, if it is whole.
+    #[allow(clippy::should_implement_trait)] // That there is none now does not mean that it ended.
+    pub fn next(&mut self) -> Option<Frame> {
+        match &mut self.0 {
+            Kind::Tables(walk) => walk.next(),
+        }
+    }
+}

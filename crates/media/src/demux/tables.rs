@@ -1,0 +1,187 @@
+//! A film whose tables tell where each frame lies.
+//!
+//! Frames leave in decoding order, and are read in the order of the file as long as it has its streams beside each other: what lies
+//! between here and the frame that is needed is taken along. Where streams lie far apart it goes back and forth between them.
+
+use core::ops::Range;
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use bytes::{Bytes, BytesMut};
+
+use super::Frame;
+use crate::presentation::{Presentation, Sample, Stream};
+use crate::{TrackKind, bytes::rescaled};
+
+/// Frames this far ahead of the one that is needed are read on the way to it. Bounds what is kept.
+const AHEAD_BYTES: u64 = 2 << 20;
+/// Neighbours are read together up to this size.
+const RUN_BYTES: u64 = 64 << 10;
+/// And this many of them.
+const RUN_FRAMES: usize = 4096;
+
+#[derive(Debug)]
+struct Lane {
+    stream: usize,
+    /// The sample that is read next.
+    next: usize,
+    /// What was read and did not leave yet.
+    ready: VecDeque<Frame>,
+}
+
+#[derive(Debug)]
+pub(super) struct Walk {
+    film: Arc<Presentation>,
+    lanes: Vec<Lane>,
+    /// Where the file was read up to.
+    at: u64,
+    /// Samples that are read now, one behind the other in the file: their lanes.
+    run: Vec<usize>,
+    need: Option<Range<u64>>,
+    came: BytesMut,
+}
+
+impl Walk {
+    pub(super) fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
+        let mut lanes: Vec<Lane> = Vec::new();
+        for stream in streams.iter().copied() {
+            if stream < film.streams().len() && lanes.iter().all(|lane| lane.stream != stream) {
+                lanes.push(Lane { stream, next: 0, ready: VecDeque::new() });
+            }
+        }
+        let mut walk =
+            Self { film, lanes, at: 0, run: Vec::new(), need: None, came: BytesMut::new() };
+        walk.place(at_ms);
+        walk.plan();
+        walk
+    }
+    pub(super) fn need(&self) -> Option<Range<u64>> {
+        self.need.clone()
+    }
+    pub(super) fn feed(&mut self, bytes: &[u8]) {
+        let Some(need) = &mut self.need else { return };
+        let taken = bytes.len().min(usize::try_from(need.end - need.start).unwrap_or(usize::MAX));
+        self.came.extend_from_slice(bytes.get(..taken).unwrap_or(&[]));
+        need.start += taken as u64;
+        if !need.is_empty() {
+            return;
+        }
+        self.at = need.end;
+        let mut came = core::mem::take(&mut self.came).freeze();
+        for lane in core::mem::take(&mut self.run) {
+            self.take(lane, &mut came);
+        }
+        self.plan();
+    }
+    pub(super) fn next(&mut self) -> Option<Frame> {
+        let lane = self.first()?;
+        let frame = self.lanes.get_mut(lane)?.ready.pop_front()?;
+        if self.need.is_none() {
+            self.plan();
+        }
+        Some(frame)
+    }
+
+    /// Where each stream begins.
+    fn place(&mut self, at_ms: u64) {
+        let streams = self.film.streams();
+        let kind = |lane: &Lane| streams.get(lane.stream).map(|stream| stream.track.kind);
+        let is_video = |lane: &&Lane| kind(lane) == Some(TrackKind::Video);
+        let lead = self.lanes.iter().find(is_video).or_else(|| self.lanes.first());
+        let Some(lead) = lead.and_then(|lane| streams.get(lane.stream)) else { return };
+        let key = key_before(lead, rescaled(at_ms, 1000, lead.timescale));
+        let shown = lead.samples().get(key).map_or(0, Sample::shown);
+        for lane in &mut self.lanes {
+            let Some(stream) = streams.get(lane.stream) else { continue };
+            let cut = lead.rescaled(shown, stream.timescale);
+            lane.next = match stream.track.kind {
+                TrackKind::Video => key_before(stream, cut),
+                _ => stream.samples().partition_point(|sample| sample.shown() < cut),
+            };
+        }
+        let offset = |lane: usize| self.sample(lane, 0).map(|sample| sample.offset);
+        let Some(wanted) = self.first().and_then(offset) else { return };
+        let near = (0..self.lanes.len()).filter_map(offset);
+        let near = near.filter(|offset| wanted.saturating_sub(*offset) <= AHEAD_BYTES);
+        self.at = near.min().unwrap_or(wanted);
+    }
+    /// The lane whose frame leaves next, ready or not.
+    fn first(&self) -> Option<usize> {
+        let times = self.lanes.iter().enumerate().filter_map(|(number, lane)| {
+            let stream = self.film.streams().get(lane.stream)?;
+            let waiting = || Some(stream.samples().get(lane.next)?.decoded);
+            let decoded = lane.ready.front().map(|frame| frame.decoded).or_else(waiting)?;
+            Some((u128::from(decoded) * 1_000_000 / u128::from(stream.timescale), number))
+        });
+        times.min().map(|(_, number)| number)
+    }
+    fn sample(&self, lane: usize, ahead: usize) -> Option<Sample> {
+        let lane = self.lanes.get(lane)?;
+        self.film.streams().get(lane.stream)?.samples().get(lane.next + ahead).copied()
+    }
+    /// Finds out what to read, if the frame that leaves next is not here.
+    fn plan(&mut self) {
+        while let Some(first) = self.first() {
+            if self.lanes.get(first).is_none_or(|lane| !lane.ready.is_empty()) {
+                return;
+            }
+            let Some(wanted) = self.sample(first, 0) else { return };
+            let ahead = wanted.offset.checked_sub(self.at).is_some_and(|it| it <= AHEAD_BYTES);
+            let on_the_way = (0..self.lanes.len()).filter_map(|lane| {
+                let offset = self.sample(lane, 0)?.offset;
+                (ahead && (self.at..wanted.offset).contains(&offset)).then_some((offset, lane))
+            });
+            let (start, lane) = on_the_way.min().unwrap_or((wanted.offset, first));
+            let end = self.join(start, lane);
+            if start < end {
+                self.need = Some(start..end);
+                return;
+            }
+            // Frames without bytes need none.
+            for lane in core::mem::take(&mut self.run) {
+                self.take(lane, &mut Bytes::new());
+            }
+        }
+    }
+    /// The sample of `lane` at `start` and those that follow it in the file, as the next run. Gives its end.
+    fn join(&mut self, start: u64, lane: usize) -> u64 {
+        let mut end = start;
+        let mut taken = vec![0; self.lanes.len()];
+        let mut next = Some(lane);
+        while let Some(lane) = next.filter(|_| self.run.len() < RUN_FRAMES) {
+            let Some(count) = taken.get_mut(lane) else { break };
+            let Some(sample) = self.sample(lane, *count) else { break };
+            *count += 1;
+            end = sample.end();
+            self.run.push(lane);
+            next = (0..self.lanes.len()).find(|lane| {
+                let sample = taken.get(*lane).and_then(|count| self.sample(*lane, *count));
+                sample.is_some_and(|it| it.offset == end && it.end() - start <= RUN_BYTES)
+            });
+        }
+        end
+    }
+    /// The next sample of a lane, whose bytes `came` begins with.
+    fn take(&mut self, lane: usize, came: &mut Bytes) {
+        self.need = None;
+        let Some(sample) = self.sample(lane, 0) else { return };
+        let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let length = usize::try_from(sample.size()).unwrap_or(usize::MAX).min(came.len());
+        lane.next += 1;
+        lane.ready.push_back(Frame {
+            stream: lane.stream,
+            decoded: sample.decoded,
+            shown: sample.shown(),
+            is_key: sample.is_key(),
+            data: came.split_to(length),
+        });
+    }
+}
+
+/// The last key frame that is shown no later than `units`; else the first sample.
+fn key_before(stream: &Stream, units: u64) -> usize {
+    let samples = stream.samples();
+    let until = samples.partition_point(|sample| sample.decoded <= units);
+    let before = samples.get(..until).unwrap_or(&[]);
+    before.iter().rposition(|sample| sample.is_key() && sample.shown() <= units).unwrap_or(0)
+}
