@@ -25,6 +25,7 @@ mod matroska;
 mod mp4;
 pub mod presentation;
 mod probe;
+pub mod rtp;
 
 use core::fmt;
 use core::ops::Range;
