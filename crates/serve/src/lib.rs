@@ -27,6 +27,7 @@ pub mod viewer;
 mod answer;
 mod durations;
 mod limits;
+mod lookup;
 mod packages;
 mod pieces;
 

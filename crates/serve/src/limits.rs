@@ -32,3 +32,5 @@ pub(crate) const PACKAGES_MAX: usize = 4;
 /// Byte ranges of a segment with gaps below this are read in one go: what lies between, most often sound beside pictures, is
 /// needed at the same time.
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;
+/// Places of a film that are read at once for one session.
+pub(crate) const PLACES_MAX: usize = 2;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use shoal_node::link::TitleId;
 
 use crate::library::{Library, Reader};
-use crate::limits::PIECES_GAP_BYTES;
+use crate::limits::{PIECES_GAP_BYTES, PLACES_MAX};
 
 /// Byte ranges of a file, ascending or not, that are read as they are asked for. Near ones are read by one reader, which skips what lies
 /// between.
@@ -52,21 +52,10 @@ impl Pieces {
                 return Some(Err(error));
             }
             let open = self.open.as_mut()?;
-            if open.rest.is_empty() {
-                match open.reader.next(max).await {
-                    Some(Ok(bytes)) => open.rest = bytes,
-                    Some(Err(error)) => return Some(Err(error)),
-                    None => return Some(Err("the film ended before its length".to_owned())),
-                }
-            }
-            let skipped = range.start.saturating_sub(open.at);
-            let gap = usize::try_from(skipped).unwrap_or(usize::MAX).min(open.rest.len());
-            drop(open.take(gap));
-            let wanted = usize::try_from(range.end.saturating_sub(open.at)).unwrap_or(usize::MAX);
-            let bytes = open.take(if open.at < range.start { 0 } else { wanted.min(max as usize) });
-            if bytes.is_empty() {
-                continue;
-            }
+            let bytes = match open.read(&range, max).await {
+                Ok(bytes) => bytes,
+                Err(error) => return Some(Err(error)),
+            };
             match self.left.front_mut() {
                 Some(range) if open.at < range.end => range.start = open.at,
                 _ => drop(self.left.pop_front()),
@@ -84,20 +73,79 @@ impl Pieces {
             }
             whole.end = range.end;
         }
-        let (at, end) = (whole.start, whole.end);
-        let reader = self.library.open(self.title, self.file, whole).await?;
-        self.open = Some(Open { reader, at, end, rest: Bytes::new() });
+        self.open = Some(Open::new(&*self.library, (self.title, self.file), whole).await?);
         Ok(())
     }
 }
 
 impl Open {
+    async fn new(
+        library: &dyn Library,
+        (title, file): (TitleId, u32),
+        range: Range<u64>,
+    ) -> Result<Self, String> {
+        let (at, end) = (range.start, range.end);
+        let reader = library.open(title, file, range).await?;
+        Ok(Self { reader, at, end, rest: Bytes::new() })
+    }
     fn serves(&self, range: &Range<u64>) -> bool {
         self.at <= range.start && range.end <= self.end
+    }
+    /// The first bytes of a range that is not empty and that it serves: at least one, at most `max`.
+    async fn read(&mut self, range: &Range<u64>, max: u32) -> Result<Bytes, String> {
+        loop {
+            if self.rest.is_empty() {
+                match self.reader.next(max).await {
+                    Some(Ok(bytes)) => self.rest = bytes,
+                    Some(Err(error)) => return Err(error),
+                    None => return Err("the film ended before its length".to_owned()),
+                }
+            }
+            let gap = range.start.saturating_sub(self.at);
+            drop(self.take(usize::try_from(gap).unwrap_or(usize::MAX)));
+            let wanted = usize::try_from(range.end.saturating_sub(self.at)).unwrap_or(usize::MAX);
+            if self.at >= range.start && !self.rest.is_empty() {
+                return Ok(self.take(wanted.min(max as usize)));
+            }
+        }
     }
     fn take(&mut self, count: usize) -> Bytes {
         let bytes = self.rest.split_to(count.min(self.rest.len()));
         self.at += bytes.len() as u64;
         bytes
+    }
+}
+
+/// Reads a file here and there, forward most often, to its end: at two places, since streams that do not lie beside each other are read
+/// in turns.
+pub(crate) struct Places {
+    library: Arc<dyn Library>,
+    film: (TitleId, u32),
+    length: u64,
+    /// The one that was read last is the first.
+    open: Vec<Open>,
+}
+
+impl Places {
+    /// Of a file of `length` bytes.
+    pub(crate) fn new(library: Arc<dyn Library>, film: (TitleId, u32), length: u64) -> Self {
+        Self { library, film, length, open: Vec::new() }
+    }
+    /// The first bytes of a range that is not empty: at least one, at most `max`.
+    pub(crate) async fn read(&mut self, range: &Range<u64>, max: u32) -> Result<Bytes, String> {
+        let near = |open: &Open| open.serves(range) && range.start - open.at <= PIECES_GAP_BYTES;
+        match self.open.iter().position(near) {
+            Some(place) => self.open.swap(0, place),
+            None => {
+                // Closed before another is opened: what it claims is needed no more.
+                self.open.truncate(PLACES_MAX - 1);
+                let rest = range.start..self.length.max(range.end);
+                self.open.insert(0, Open::new(&*self.library, self.film, rest).await?);
+            }
+        }
+        match self.open.first_mut() {
+            Some(open) => open.read(range, max).await,
+            None => Err("the film cannot be read".to_owned()),
+        }
     }
 }

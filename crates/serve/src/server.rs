@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{Semaphore, watch};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::body::Body;
@@ -84,6 +84,20 @@ impl Server {
     /// # Errors
     /// When the address is taken or not ours.
     pub fn start<S: Site>(address: SocketAddr, site: Arc<S>, limits: Limits) -> io::Result<Self> {
+        let own = Arc::new(limits.clone());
+        Self::listen(address, limits, move |stream, remote, stopped| {
+            talk(stream, remote, Arc::clone(&site), Arc::clone(&own), stopped)
+        })
+    }
+    /// Listens at `address` (port 0: any) and lets `talk` have each connection, which should end soon after it is told to stop.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours.
+    pub(crate) fn listen<T, F>(address: SocketAddr, limits: Limits, talk: T) -> io::Result<Self>
+    where
+        T: Fn(TcpStream, SocketAddr, watch::Receiver<bool>) -> F + Send + 'static,
+        F: Future<Output = ()> + Send + 'static,
+    {
         let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
         // On Unix a socket in TIME_WAIT would otherwise hold the port after a restart; elsewhere the flag means more.
         #[cfg(unix)]
@@ -94,7 +108,7 @@ impl Server {
         let listener = socket.listen(1024)?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let accepting = tokio::spawn(accept(listener, site, limits, stopped));
+        let accepting = tokio::spawn(accept(listener, limits, stopped, talk));
         Ok(Self { address, stop, accepting: Some(accepting) })
     }
     /// Where it listens.
@@ -121,14 +135,16 @@ impl Drop for Server {
 }
 
 /// Accepts until told to stop. Owns all connections: they end with it.
-async fn accept<S: Site>(
+async fn accept<T, F>(
     listener: TcpListener,
-    site: Arc<S>,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
-) {
+    talk: T,
+) where
+    T: Fn(TcpStream, SocketAddr, watch::Receiver<bool>) -> F,
+    F: Future<Output = ()> + Send + 'static,
+{
     let room = Arc::new(Semaphore::new(limits.connections_max));
-    let limits = Arc::new(limits);
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
@@ -139,9 +155,13 @@ async fn accept<S: Site>(
                 Ok((stream, remote)) => {
                     // No room: the stream is dropped, which closes it.
                     if let Ok(permit) = Arc::clone(&room).try_acquire_owned() {
-                        let (site, limits) = (Arc::clone(&site), Arc::clone(&limits));
-                        let stopped = stopped.clone();
-                        connections.spawn(talk(stream, remote, site, limits, stopped, permit));
+                        // Small answers must not wait for the film behind them. A failure costs a little delay.
+                        let _ = stream.set_nodelay(true);
+                        let talk = talk(stream, remote, stopped.clone());
+                        connections.spawn(async move {
+                            talk.await;
+                            drop(permit);
+                        });
                     }
                 }
                 Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,
@@ -162,10 +182,7 @@ async fn talk<S: Site>(
     site: Arc<S>,
     limits: Arc<Limits>,
     mut stopped: watch::Receiver<bool>,
-    _permit: OwnedSemaphorePermit,
 ) {
-    // Heads of answers are small and must not wait for the film behind them. A failure costs a little delay.
-    let _ = stream.set_nodelay(true);
     let service = service_fn(|request| {
         let site = Arc::clone(&site);
         async move { Ok::<_, Infallible>(site.handle(request, remote).await) }

@@ -140,12 +140,6 @@ impl Viewer {
     }
 }
 
-/// A number in an address: digits alone.
-fn number(text: &str) -> Option<u64> {
-    let is_number = (1..=19).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_digit());
-    is_number.then(|| text.parse().ok()).flatten()
-}
-
 /// What answers.
 struct Face {
     guard: Guard,

@@ -59,8 +59,11 @@ fn the_description_of_h264_names_its_parameter_sets() {
 #[test]
 fn parameter_sets_go_before_each_key_frame() {
     let unit = vec![0x65, 9, 9];
-    let found =
-        packets(&coding(Format::H264, AVC), &frame(&behind_lengths(&[unit.clone()]), true), 1400);
+    let found = packets(
+        &coding(Format::H264, AVC),
+        &frame(&behind_lengths(std::slice::from_ref(&unit)), true),
+        1400,
+    );
     let expected = [(vec![0x67, 1, 2], false), (vec![0x68, 3], false), (unit, true)];
     assert_eq!(found, expected);
 }

@@ -10,9 +10,10 @@ use hyper::{Method, Response, StatusCode};
 use shoal_media::manifest::Address;
 use shoal_media::{Presentation, cmaf, dash, hls};
 
-use super::{Face, number};
+use super::Face;
 use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
+use crate::lookup::number;
 use crate::packages::NoFrames;
 use crate::pieces::Pieces;
 

@@ -12,18 +12,15 @@ use hyper::header::{
     CONTENT_SECURITY_POLICY, ETAG, HeaderMap, HeaderName, HeaderValue,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use shoal_node::io::Event;
 use shoal_node::link::TitleId;
 use shoal_wire::metainfo::Info;
-use tokio::sync::broadcast;
-use tokio::time::{Instant, timeout_at};
 
-use super::{Face, number};
+use super::Face;
 use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
 use crate::conditions::{Verdict, weigh};
 use crate::kind;
-use crate::library::Entry;
+use crate::lookup::{self, Missing};
 use crate::range::Asked;
 
 impl Face {
@@ -38,7 +35,9 @@ impl Face {
             Ok(found) => found,
             Err(response) => return response,
         };
-        let Some(entry) = info.files.get(number as usize) else { return no_file() };
+        let Some(entry) = info.files.get(number as usize) else {
+            return text(StatusCode::NOT_FOUND, Missing::File.sentence());
+        };
         let name = entry.path.last().map_or("", String::as_str);
         let etag = etag(&info, number);
         let verdict = weigh(request.method(), request.headers(), &etag, entry.length);
@@ -79,52 +78,12 @@ impl Face {
         hash: &str,
         file: &str,
     ) -> Result<(TitleId, Arc<Info>, u32), Response<Body>> {
-        let Some(number) = number(file).and_then(|number| u32::try_from(number).ok()) else {
-            return Err(text(StatusCode::NOT_FOUND, "The file is not given by its number."));
-        };
-        let (title, info) = self.metadata(hash).await?;
-        if info.files.get(number as usize).is_none() {
-            return Err(no_file());
-        }
-        Ok((title, info, number))
+        let wait = self.limits.metadata_wait;
+        lookup::file(&*self.library, hash, file, wait).await.map_err(|missing| match missing {
+            Missing::Yet => not_yet(missing.sentence()),
+            _ => text(StatusCode::NOT_FOUND, missing.sentence()),
+        })
     }
-
-    /// The metadata of a title, waited for if it is on its way.
-    async fn metadata(&self, hash: &str) -> Result<(TitleId, Arc<Info>), Response<Body>> {
-        let deadline = Instant::now() + self.limits.metadata_wait;
-        // Listened to before looking, so that what happens in between is not missed.
-        let mut events = self.library.events();
-        loop {
-            let titles = self.library.titles().await;
-            match titles.iter().find(|entry| entry.is_called(hash)) {
-                None => {
-                    let sentence = "No title of that name is taken part in.";
-                    return Err(text(StatusCode::NOT_FOUND, sentence));
-                }
-                Some(Entry { title, info: Some(info), .. }) => {
-                    return Ok((*title, Arc::clone(info)));
-                }
-                Some(_) => {}
-            }
-            loop {
-                match timeout_at(deadline, events.recv()).await {
-                    Ok(Ok(Event::Ready { .. }) | Err(broadcast::error::RecvError::Lagged(_))) => {
-                        break;
-                    }
-                    Ok(Ok(_)) => {}
-                    Ok(Err(broadcast::error::RecvError::Closed)) | Err(_) => {
-                        let sentence =
-                            "What this title is made of is still being fetched from peers.";
-                        return Err(not_yet(sentence));
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn no_file() -> Response<Body> {
-    text(StatusCode::NOT_FOUND, "The title has no file of that number.")
 }
 
 /// A strong tag: the file's own hash where there is one, else the title's name and the file's number, which say as much.
