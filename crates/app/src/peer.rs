@@ -9,7 +9,7 @@ use shoal_drive::{CacheOptions, Engine, EngineOptions};
 use shoal_node::io::{AddTitle, Command, Want};
 use shoal_node::link::TitleId;
 use shoal_serve::library::Library;
-use shoal_serve::reports::{Report, Reports, relay};
+use shoal_serve::reports::{Faces, Report, Reports, relay};
 use shoal_serve::shelf::Shelf;
 use shoal_serve::viewer::{Options, Viewer};
 use shoal_wire::metainfo::Info;
@@ -70,36 +70,41 @@ fn cache_options(common: &Common) -> Result<Option<CacheOptions>, Error> {
 impl Peer {
     /// Starts a peer as the user wants it, with an address for players if any.
     pub(crate) async fn of(common: &Common, http: bool) -> Result<Self, Error> {
-        let http = common.http_addr(http);
-        let peer = Self::start(engine_options(common)?, http)?;
+        let (http, rtsp) = (common.http_addr(http), common.rtsp_addr(http));
+        let peer = Self::start(engine_options(common)?, http, rtsp)?;
         let rate = |limit: Option<crate::units::Bytes>| limit.map(|bytes| bytes.0.max(1));
         peer.limit(rate(common.up_limit), rate(common.down_limit)).await?;
         Ok(peer)
     }
 
-    /// Starts a peer; to be called inside a runtime.
-    pub(crate) fn start(options: EngineOptions, http: Option<SocketAddr>) -> Result<Self, Error> {
+    /// Starts a peer; to be called inside a runtime. `rtsp` is of use only beside `http`.
+    pub(crate) fn start(
+        options: EngineOptions,
+        http: Option<SocketAddr>,
+        rtsp: Option<SocketAddr>,
+    ) -> Result<Self, Error> {
         let engine = Engine::start(options)?;
         let reports = Arc::new(Reports::new());
         let shelf = Shelf::new(engine.clone());
         let library: Arc<dyn Library> = Arc::clone(&shelf) as Arc<dyn Library>;
-        let viewer = match http {
+        let mut viewer = match http {
             Some(address) => Some(
                 Viewer::start(Options::new(address), Arc::clone(&library), Arc::clone(&reports))
-                    .map_err(|error| http_trouble(address, &error))?,
+                    .map_err(|error| face_trouble(address, "--http", &error))?,
             ),
             None => None,
         };
-        let base = viewer.as_ref().map(Viewer::base);
-        reports.tell(
-            None,
-            &Report::Listening {
-                peer: Some(engine.listen_address()),
-                http: base.clone(),
-                rtsp: None,
-            },
-        );
-        let relay = tokio::spawn(relay(library, Arc::clone(&reports), base));
+        if let (Some(viewer), Some(address)) = (&mut viewer, rtsp) {
+            viewer.serve_rtsp(address).map_err(|error| face_trouble(address, "--rtsp", &error))?;
+        }
+        let faces = Faces {
+            http: viewer.as_ref().map(Viewer::base),
+            rtsp: viewer.as_ref().and_then(Viewer::rtsp_base),
+        };
+        let (http, rtsp) = (faces.http.clone(), faces.rtsp.clone());
+        let peer = Some(engine.listen_address());
+        reports.tell(None, &Report::Listening { peer, http, rtsp });
+        let relay = tokio::spawn(relay(library, Arc::clone(&reports), faces));
         Ok(Self { engine, reports, shelf, viewer, relay })
     }
 
@@ -159,16 +164,17 @@ impl Peer {
     }
 }
 
-fn http_trouble(address: SocketAddr, error: &std::io::Error) -> Error {
+/// Why players cannot be served at `address`, which `flag` gave.
+fn face_trouble(address: SocketAddr, flag: &str, error: &std::io::Error) -> Error {
     Error::new(match error.kind() {
         std::io::ErrorKind::AddrInUse => format!(
-            "{address} is taken by another program; choose another address with --http, or port 0 for any"
+            "{address} is taken by another program; choose another address with {flag}, or port 0 for any"
         ),
         std::io::ErrorKind::AddrNotAvailable => {
-            format!("{address} is not an address of this machine; choose another with --http")
+            format!("{address} is not an address of this machine; choose another with {flag}")
         }
         _ => format!(
-            "players cannot be served at {address}: {error}; choose another address with --http"
+            "players cannot be served at {address}: {error}; choose another address with {flag}"
         ),
     })
 }

@@ -35,6 +35,10 @@ pub(crate) struct Common {
     /// watch and publish, off for get and seed]
     #[arg(long, value_name = "ADDR", env = "SHOAL_HTTP", hide_env_values = true)]
     pub(crate) http: Option<OptionalAddr>,
+    /// Address for players that speak RTSP; port 0 lets the system choose, `off` for none. Elsewhere than at a loopback address they
+    /// are asked for a password, which stands in the address that is printed [default: 127.0.0.1:0 where players are served]
+    #[arg(long, value_name = "ADDR", env = "SHOAL_RTSP", hide_env_values = true)]
+    pub(crate) rtsp: Option<OptionalAddr>,
     /// Peer to try; may be repeated
     #[arg(
         long,
@@ -151,6 +155,7 @@ impl Common {
             settings: self.settings,
             listen: self.listen.or(file.listen),
             http: self.http.or(file.http),
+            rtsp: self.rtsp.or(file.rtsp),
             peer: list(self.peer, file.peer),
             tracker: list(self.tracker, file.tracker),
             up_limit: self.up_limit.or(file.up_limit),
@@ -172,6 +177,16 @@ impl Common {
         self.state.clone().or_else(|| folders().map(|folders| folders.data_dir())).ok_or_else(
             || Error::new("there is no home folder to keep state in; name one with --state DIR"),
         )
+    }
+
+    /// Where to serve players that speak RTSP: what was asked, else loopback when other players are served.
+    pub(crate) fn rtsp_addr(&self, on: bool) -> Option<SocketAddr> {
+        let local = || SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        match (self.http_addr(on), self.rtsp) {
+            (None, _) => None,
+            (Some(_), Some(OptionalAddr(asked))) => asked,
+            (Some(_), None) => Some(local()),
+        }
     }
 
     /// Where to listen for peers.

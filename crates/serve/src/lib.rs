@@ -30,5 +30,6 @@ mod limits;
 mod lookup;
 mod packages;
 mod pieces;
+mod rtsp;
 
 pub use server::{Limits, Server};

@@ -34,3 +34,45 @@ pub(crate) const PACKAGES_MAX: usize = 4;
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;
 /// Places of a film that are read at once for one session.
 pub(crate) const PLACES_MAX: usize = 2;
+/// Bytes of film that are read ahead of an RTSP session: a second of most films. What it takes in all is below 512 KiB.
+pub(crate) const FEED_BYTES_MAX: u32 = 256 << 10;
+/// And frames.
+pub(crate) const FEED_FRAMES_MAX: usize = 256;
+/// Longest RTP packet, bytes: with the headers of IP and UDP it fits every link of today.
+pub(crate) const RTP_BYTES_MAX: usize = 1400;
+/// Packets that wait for room in a connection: some 45 KB.
+pub(crate) const WAITING_PACKETS_MAX: usize = 32;
+/// Bytes that a connection has taken from them and did not write yet.
+pub(crate) const WRITING_BYTES_MAX: usize = 64 << 10;
+/// Longest RTSP request, bytes; and what a player sends inside a connection.
+pub(crate) const RTSP_BYTES_MAX: usize = 32 << 10;
+/// RTSP sessions at once.
+pub(crate) const SESSIONS_MAX: usize = 512;
+/// Streams of one session.
+pub(crate) const LANES_MAX: usize = 16;
+/// Orders that a session has not followed yet.
+pub(crate) const ORDERS_MAX: usize = 8;
+/// Pairs of ports that are tried.
+pub(crate) const PORT_TRIES_MAX: usize = 64;
+/// Players outside a connection say at least this often that they are there, told as `timeout`.
+pub(crate) const SESSION_TIMEOUT: Duration = Duration::from_secs(60);
+/// And are believed to be gone after this: some are late.
+pub(crate) const SESSION_IDLE: Duration = Duration::from_secs(120);
+/// A connection without a session may be silent as long.
+pub(crate) const CONNECTION_IDLE: Duration = Duration::from_secs(60);
+/// Sessions look this often whether their player is there.
+pub(crate) const SESSION_LOOK: Duration = Duration::from_secs(1);
+/// Packets that a player's machine refused in a row.
+pub(crate) const REFUSALS_MAX: u32 = 50;
+/// PLAY is answered when the first frame is here, or after this: players give up after about ten seconds.
+pub(crate) const FIRST_FRAME_WAIT: Duration = Duration::from_secs(5);
+/// Film that is sent ahead of its time: what a player falls back on. Sent in twice that time.
+pub(crate) const LEAD: Duration = Duration::from_secs(1);
+/// A frame that could not leave for longer than this stops the clock.
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(100);
+/// Sender's reports are sent this often (RFC 3550, 6.2).
+pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(5);
+/// Packets of one frame that are sent to a port in a row: a tenth of the buffer that players' systems give them.
+pub(crate) const BUNCH_PACKETS: u32 = 16;
+/// And the pause behind them.
+pub(crate) const BUNCH_PAUSE: Duration = Duration::from_millis(1);

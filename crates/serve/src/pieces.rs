@@ -134,7 +134,8 @@ impl Places {
     /// The first bytes of a range that is not empty: at least one, at most `max`.
     pub(crate) async fn read(&mut self, range: &Range<u64>, max: u32) -> Result<Bytes, String> {
         let near = |open: &Open| open.serves(range) && range.start - open.at <= PIECES_GAP_BYTES;
-        match self.open.iter().position(near) {
+        let place = self.open.iter().position(near);
+        match place {
             Some(place) => self.open.swap(0, place),
             None => {
                 // Closed before another is opened: what it claims is needed no more.

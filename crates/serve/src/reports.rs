@@ -27,8 +27,8 @@ pub enum Report {
         peer: Option<SocketAddr>,
         /// Page, API and films; with the token when one is needed.
         http: Option<String>,
-        /// RTSP.
-        rtsp: Option<SocketAddr>,
+        /// RTSP; with name and password when these are needed.
+        rtsp: Option<String>,
     },
     /// A title was made.
     Published {
@@ -144,8 +144,12 @@ pub struct FileReport {
     pub length: u64,
     /// Where it is served, when it is.
     pub url: Option<String>,
-    /// Where it is served in segments, if it may be: all addresses there begin so.
-    pub segments: Option<String>,
+    /// Its HLS playlist, if it may be taken apart.
+    pub hls: Option<String>,
+    /// Its DASH manifest, likewise.
+    pub dash: Option<String>,
+    /// Its address for players that speak RTSP, likewise.
+    pub rtsp: Option<String>,
 }
 
 /// The object of INTERFACE for `report`, `t_ms` after the start. `infohash` names the title it is about. Absent values have
@@ -169,7 +173,7 @@ fn fields(report: &Report) -> (&'static str, Value) {
     match report {
         Report::Listening { peer, http, rtsp } => {
             let text = |address: &Option<SocketAddr>| address.map(|address| address.to_string());
-            ("listening", json!({ "peer": text(peer), "http": http, "rtsp": text(rtsp) }))
+            ("listening", json!({ "peer": text(peer), "http": http, "rtsp": rtsp }))
         }
         Report::Published { link, torrent, infohash_v1, infohash_v2, length, piece_length } => (
             "published",
@@ -183,12 +187,16 @@ fn fields(report: &Report) -> (&'static str, Value) {
                 .iter()
                 .map(|file| {
                     let mut value = json!({ "path": file.path, "length": file.length });
-                    if let Some(base) = &file.segments {
-                        value["hls"] = json!(format!("{base}/main.m3u8"));
-                        value["dash"] = json!(format!("{base}/manifest.mpd"));
-                    }
-                    if let Some(url) = &file.url {
-                        value["url"] = json!(url);
+                    let addresses = [
+                        ("url", &file.url),
+                        ("hls", &file.hls),
+                        ("dash", &file.dash),
+                        ("rtsp", &file.rtsp),
+                    ];
+                    for (key, address) in addresses {
+                        if let Some(address) = address {
+                            value[key] = json!(address);
+                        }
                     }
                     value
                 })
@@ -352,9 +360,18 @@ impl Reports {
     }
 }
 
-/// Makes reports of a library until it stops: of each event at once, of its titles' progress each second. `base` is the
-/// address before `/stream/`, when films are served. Returns at the node's `Stopped`, or when its events end.
-pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, base: Option<String>) {
+/// Where films are served: what stands before all their addresses; `None` where they are not.
+#[derive(Clone, PartialEq, Eq, Default, Debug)]
+pub struct Faces {
+    /// Before `/stream/`, `/hls/` and `/dash/`.
+    pub http: Option<String>,
+    /// Before the hash, with name and password when these are needed.
+    pub rtsp: Option<String>,
+}
+
+/// Makes reports of a library until it stops: of each event at once, of its titles' progress each second. Returns at the
+/// node's `Stopped`, or when its events end.
+pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, faces: Faces) {
     let mut events = library.events();
     let mut second = tokio::time::interval(Duration::from_secs(1));
     second.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -371,14 +388,14 @@ pub async fn relay(library: Arc<dyn Library>, reports: Arc<Reports>, base: Optio
                     return;
                 }
                 let titles = library.titles().await;
-                tell_titles(&reports, &titles, &mut told, base.as_deref());
+                tell_titles(&reports, &titles, &mut told, &faces);
                 tell_event(&reports, &titles, &event);
             }
             _ = second.tick() => {
                 let views = library.views().await;
                 library.learn(&views).await;
                 let titles = library.titles().await;
-                tell_titles(&reports, &titles, &mut told, base.as_deref());
+                tell_titles(&reports, &titles, &mut told, &faces);
                 for view in views {
                     let entry = titles.iter().find(|entry| entry.title == view.title);
                     let report = match entry.and_then(|entry| entry.check) {
@@ -416,14 +433,14 @@ fn name_of(titles: &[Entry], title: TitleId) -> Option<String> {
 type Told = BTreeMap<TitleId, Option<u64>>;
 
 /// Tells of titles whose metadata became known, and again when the length of their films did.
-fn tell_titles(reports: &Reports, titles: &[Entry], told: &mut Told, base: Option<&str>) {
+fn tell_titles(reports: &Reports, titles: &[Entry], told: &mut Told, faces: &Faces) {
     told.retain(|title, _| titles.iter().any(|entry| entry.title == *title));
     for entry in titles {
         let last = told.get(&entry.title).copied();
         if last.is_some_and(|last| last == entry.duration_ms()) {
             continue;
         }
-        if let Some(mut report) = title_report(entry, base) {
+        if let Some(mut report) = title_report(entry, faces) {
             if let Report::Title { again, .. } = &mut report {
                 *again = last.is_some();
             }
@@ -435,19 +452,24 @@ fn tell_titles(reports: &Reports, titles: &[Entry], told: &mut Told, base: Optio
 
 /// The report of a title; `None` until its metadata is known.
 #[must_use]
-pub fn title_report(entry: &Entry, base: Option<&str>) -> Option<Report> {
+pub fn title_report(entry: &Entry, faces: &Faces) -> Option<Report> {
     let info = entry.info.as_ref()?;
     let hash = entry.name();
-    let files = info.files.iter().enumerate().map(|(number, file)| FileReport {
-        path: file.path.join("/"),
-        length: file.length,
-        url: base.map(|base| {
-            let name = file.path.last().map_or("", String::as_str);
-            format!("{base}/stream/{hash}/{number}/{}", crate::kind::percent(name))
-        }),
-        segments: base
-            .filter(|_| file.path.last().is_some_and(|name| crate::kind::has_frames(name)))
-            .map(|base| format!("{base}/adaptive/{hash}/{number}")),
+    let files = info.files.iter().enumerate().map(|(number, file)| {
+        let name = file.path.last().map_or("", String::as_str);
+        let has_frames = crate::kind::has_frames(name);
+        let name = crate::kind::percent(name);
+        let at =
+            |base: &Option<String>, path: String| base.as_ref().map(|it| format!("{it}/{path}"));
+        let taken_apart = |base, path| has_frames.then(|| at(base, path)).flatten();
+        FileReport {
+            path: file.path.join("/"),
+            length: file.length,
+            url: at(&faces.http, format!("stream/{hash}/{number}/{name}")),
+            hls: taken_apart(&faces.http, format!("hls/{hash}/{number}/main.m3u8")),
+            dash: taken_apart(&faces.http, format!("dash/{hash}/{number}/manifest.mpd")),
+            rtsp: taken_apart(&faces.rtsp, format!("{hash}/{number}/{name}")),
+        }
     });
     Some(Report::Title {
         name: info.name.clone(),
@@ -514,7 +536,9 @@ mod tests {
                 path: "a/b.mp4".to_owned(),
                 length: 5,
                 url: None,
-                segments: None,
+                hls: None,
+                dash: None,
+                rtsp: None,
             }],
             duration_ms: None,
             again: false,

@@ -24,6 +24,7 @@ use crate::guard::{Guard, Refusal, Token};
 use crate::library::Library;
 use crate::packages::Packages;
 use crate::reports::Reports;
+use crate::rtsp;
 use crate::server::{Limits, Server, Site};
 
 /// How a viewer's face is set up.
@@ -64,11 +65,25 @@ struct Served {
 }
 
 /// A running face.
-#[derive(Debug)]
 pub struct Viewer {
     server: Server,
     read_token: Option<Token>,
     control_token: Token,
+    face: Arc<Face>,
+    rtsp: Option<Rtsp>,
+}
+
+/// Its other door.
+struct Rtsp {
+    server: Server,
+    shared: Arc<rtsp::Shared>,
+    token: Option<Token>,
+}
+
+impl core::fmt::Debug for Viewer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Viewer").field("server", &self.server).finish_non_exhaustive()
+    }
 }
 
 impl Viewer {
@@ -96,17 +111,55 @@ impl Viewer {
             read_token: read_token.clone(),
             control_token: control_token.clone(),
         };
-        let site = Face {
+        let served = Served::default();
+        let sent = rtsp::Counters::of(Arc::clone(&served.film_bytes));
+        let face = Arc::new(Face {
             guard,
             library,
             reports,
             listeners: Arc::new(Semaphore::new(options.limits.listeners_max)),
-            packages: Packages::default(),
+            packages: Arc::default(),
             limits: options.limits.clone(),
-            served: Served::default(),
+            served,
+            sent: Arc::new(sent),
+        });
+        let server = Server::start(options.listen, Arc::clone(&face), options.limits)?;
+        Ok(Self { server, read_token, control_token, face, rtsp: None })
+    }
+    /// Serves the same films to players that speak RTSP, at `listen`; port 0 is any. Unless that is a loopback address they are asked
+    /// for the token as password. A second call ends what the first began.
+    ///
+    /// # Errors
+    /// When the address is taken or not ours, or the system has no randomness for a token.
+    pub fn serve_rtsp(&mut self, listen: SocketAddr) -> io::Result<SocketAddr> {
+        let token = match (&self.read_token, listen.ip().is_loopback()) {
+            (_, true) => None,
+            (Some(token), false) => Some(token.clone()),
+            (None, false) => Some(Token::random()?),
         };
-        let server = Server::start(options.listen, Arc::new(site), options.limits)?;
-        Ok(Self { server, read_token, control_token })
+        let face = &self.face;
+        let shared = rtsp::Shared::new(
+            Arc::clone(&face.library),
+            Arc::clone(&face.packages),
+            token.clone(),
+            face.limits.clone(),
+            Arc::clone(&face.sent),
+        );
+        let server = shared.listen(listen)?;
+        let address = server.address();
+        self.rtsp = Some(Rtsp { server, shared, token });
+        Ok(address)
+    }
+    /// The address before a film's hash for players that speak RTSP, with name and password when these are needed; `None` when they
+    /// are not served.
+    #[must_use]
+    pub fn rtsp_base(&self) -> Option<String> {
+        let Rtsp { server, token, .. } = self.rtsp.as_ref()?;
+        let address = reachable(server.address());
+        Some(match token {
+            Some(token) => format!("rtsp://{}:{}@{address}", rtsp::USER, token.as_str()),
+            None => format!("rtsp://{address}"),
+        })
     }
     /// Where it listens.
     #[must_use]
@@ -117,13 +170,7 @@ impl Viewer {
     /// is named by loopback.
     #[must_use]
     pub fn base(&self) -> String {
-        let mut address = self.address();
-        if address.ip().is_unspecified() {
-            address.set_ip(match address {
-                SocketAddr::V4(_) => core::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => core::net::Ipv6Addr::LOCALHOST.into(),
-            });
-        }
+        let address = reachable(self.address());
         match &self.read_token {
             Some(token) => format!("http://{address}/t/{}", token.as_str()),
             None => format!("http://{address}"),
@@ -136,8 +183,23 @@ impl Viewer {
     }
     /// Ends it gently: see [`Server::shutdown`].
     pub async fn shutdown(self) {
+        if let Some(rtsp) = self.rtsp {
+            rtsp.server.shutdown().await;
+            rtsp.shared.end();
+        }
         self.server.shutdown().await;
     }
+}
+
+/// An address by which a server can be reached from here: one on all addresses is named by loopback.
+fn reachable(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        address.set_ip(match address {
+            SocketAddr::V4(_) => core::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => core::net::Ipv6Addr::LOCALHOST.into(),
+        });
+    }
+    address
 }
 
 /// What answers.
@@ -146,9 +208,10 @@ struct Face {
     library: Arc<dyn Library>,
     reports: Arc<Reports>,
     listeners: Arc<Semaphore>,
-    packages: Packages,
+    packages: Arc<Packages>,
     limits: Limits,
     served: Served,
+    sent: Arc<rtsp::Counters>,
 }
 
 impl Site for Face {
@@ -187,7 +250,7 @@ impl Face {
             ["stream", hash, file] | ["stream", hash, file, _] if read => {
                 self.stream(&request, hash, file).await
             }
-            ["adaptive", hash, file, name] if read => {
+            ["hls" | "dash", hash, file, name] if read => {
                 self.adaptive(request.method(), hash, file, name).await
             }
             ["api", "v1", "limits"] if *request.method() == Method::POST => {
@@ -205,7 +268,7 @@ impl Face {
             ["api", "v1", "events"] if read => self.events(request.method()),
             ["metrics"] if read => self.metrics().await,
             [""]
-            | ["stream" | "adaptive", ..]
+            | ["stream" | "hls" | "dash", ..]
             | ["api", "v1", "titles" | "events" | "cache", ..]
             | ["metrics"] => wrong_method("GET, HEAD"),
             _ => text(StatusCode::NOT_FOUND, "There is nothing at this address."),
@@ -249,6 +312,9 @@ impl Face {
             requests: self.served.requests.load(Ordering::Relaxed),
             refused: self.served.refused.load(Ordering::Relaxed),
             film_bytes: self.served.film_bytes.load(Ordering::Relaxed),
+            sessions: self.sent.sessions.load(Ordering::Relaxed),
+            packets: self.sent.packets.load(Ordering::Relaxed),
+            lost: self.sent.lost.load(Ordering::Relaxed),
             cache: self.library.cache().await,
         };
         let mut response = answer(

@@ -10,7 +10,7 @@ use common::{Client, HASH, Memory, Shared, stream_path};
 use serde_json::Value;
 use shoal_node::io::Event;
 use shoal_node::link::{ReaderId, TitleId};
-use shoal_serve::reports::{Report, Reports, relay};
+use shoal_serve::reports::{Faces, Report, Reports, relay};
 use shoal_serve::server::Limits;
 use shoal_serve::viewer::{Options, Viewer};
 
@@ -159,7 +159,11 @@ async fn events_come_as_they_happen_and_old_ones_that_matter_first() {
     let viewer = Viewer::start(loopback(), library.clone(), Arc::clone(&reports)).unwrap();
     let http = Some(viewer.base());
     reports.tell(None, &Report::Listening { peer: None, http, rtsp: None });
-    let relaying = tokio::spawn(relay(library, Arc::clone(&reports), Some(viewer.base())));
+    let relaying = tokio::spawn(relay(
+        library,
+        Arc::clone(&reports),
+        Faces { http: Some(viewer.base()), rtsp: None },
+    ));
     let mut client = Client::connect(viewer.address()).await;
     client.ask("GET", "/api/v1/events", &[]).await;
     assert!(client.head().await.contains("text/event-stream"));

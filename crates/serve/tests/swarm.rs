@@ -14,7 +14,7 @@ use shoal_node::config::Config;
 use shoal_node::io::{AddTitle, Want};
 use shoal_node::link::TitleId;
 use shoal_serve::library::Library;
-use shoal_serve::reports::{Reports, relay};
+use shoal_serve::reports::{Faces, Reports, relay};
 use shoal_serve::shelf::Shelf;
 use shoal_serve::viewer::{Options, Viewer};
 use shoal_wire::InfoHashes;
@@ -74,7 +74,11 @@ async fn a_player_jumps_and_plays_a_film_that_its_viewer_knows_by_magnet_alone()
     let reports = Arc::new(Reports::new());
     let options = Options::new(([127, 0, 0, 1], 0).into());
     let viewer = Viewer::start(options, shelf.clone(), Arc::clone(&reports)).unwrap();
-    let relaying = tokio::spawn(relay(shelf, Arc::clone(&reports), Some(viewer.base())));
+    let relaying = tokio::spawn(relay(
+        shelf,
+        Arc::clone(&reports),
+        Faces { http: Some(viewer.base()), rtsp: None },
+    ));
 
     // Asked before anything is known: the answer waits for the metadata, then for the bytes.
     let path = format!("/stream/{}/0/demo.mp4", hashes.v1.unwrap());

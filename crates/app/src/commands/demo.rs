@@ -236,5 +236,6 @@ fn start(state: PathBuf, http: Option<SocketAddr>) -> Result<Peer, Error> {
     let mut options =
         EngineOptions { listen: LOOPBACK, state: Some(state), ..EngineOptions::default() };
     options.config.discover.local = false;
-    Peer::start(options, http)
+    let rtsp = http.map(|address| SocketAddr::new(address.ip(), 0));
+    Peer::start(options, http, rtsp)
 }

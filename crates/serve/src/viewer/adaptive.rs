@@ -1,4 +1,4 @@
-//! `/adaptive/{infohash}/{file index}/{name}`: a film in segments, for players that fetch it piece by piece.
+//! `/hls/{infohash}/{file index}/{name}` and `/dash/...`: a film in segments, for players that fetch it piece by piece.
 //!
 //! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. All of it
 //! is made of the film's own index, so that every peer gives the same bytes, and none of it is kept.

@@ -11,6 +11,9 @@ pub(super) struct Own {
     pub(super) requests: u64,
     pub(super) refused: u64,
     pub(super) film_bytes: u64,
+    pub(super) sessions: u64,
+    pub(super) packets: u64,
+    pub(super) lost: u64,
     pub(super) cache: Option<CacheView>,
 }
 
@@ -63,6 +66,9 @@ pub(super) fn text(titles: &[Entry], views: &[TitleView], own: &Own) -> String {
     alone("shoal_http_requests_total", "counter", "Requests answered.", own.requests);
     alone("shoal_http_refused_total", "counter", refused, own.refused);
     alone("shoal_http_film_bytes_total", "counter", "Film bytes given to players.", own.film_bytes);
+    alone("shoal_rtsp_sessions", "gauge", "RTSP sessions.", own.sessions);
+    alone("shoal_rtsp_packets_total", "counter", "RTP packets sent.", own.packets);
+    alone("shoal_rtsp_lost_packets_total", "counter", "RTP packets that players missed.", own.lost);
     if let Some(cache) = own.cache {
         let quota = "Bytes that films which are watched may take on the disk.";
         alone("shoal_cache_quota_bytes", "gauge", quota, cache.quota);
