@@ -66,8 +66,8 @@ pub(crate) const SESSION_LOOK: Duration = Duration::from_secs(1);
 pub(crate) const REFUSALS_MAX: u32 = 50;
 /// PLAY is answered when the first frame is here, or after this: players give up after about ten seconds.
 pub(crate) const FIRST_FRAME_WAIT: Duration = Duration::from_secs(5);
-/// Film that is sent ahead of its time: what a player falls back on. Sent in twice that time.
-pub(crate) const LEAD: Duration = Duration::from_secs(1);
+/// Time stamps are moved on by this with each jump.
+pub(crate) const STAMP_GAP: Duration = Duration::from_secs(1);
 /// A frame that could not leave for longer than this stops the clock.
 pub(crate) const LATE_MAX: Duration = Duration::from_millis(100);
 /// Sender's reports are sent this often (RFC 3550, 6.2).

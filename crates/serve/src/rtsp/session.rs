@@ -1,8 +1,9 @@
 //! A session: what one player was given, where it is in the film, and the clock by which packets leave.
 //!
 //! It is a task that takes orders ([`Order`]) and sends in between. Frames leave when they are decoded, by a clock that starts with
-//! the first of them; in the first seconds a little faster, so that the player has something to fall back on. When the film is late, or
-//! the player takes no more, the clock waits: what comes later leaves at the rate of the film again, without a burst.
+//! the first of them, and never ahead of it: players that measure the sender's clock by what arrives (GStreamer) would take that for a
+//! fast clock, and show all of it too soon. When the film is late, or the player takes no more, the clock waits: what comes later leaves
+//! at the rate of the film again, without a burst.
 //!
 //! States (RFC 2326, A.2): ready, playing, paused. A session ends when it is torn down, when nobody was heard of for
 //! [`SESSION_IDLE`], or when its connection or its port is closed.
@@ -18,8 +19,8 @@ use super::feed::{Fed, Feed, Source};
 use super::lane::{Heard, Lane, Outgoing, Sent, Way};
 use super::range::Part;
 use crate::limits::{
-    BUNCH_PACKETS, BUNCH_PAUSE, FIRST_FRAME_WAIT, LATE_MAX, LEAD, REFUSALS_MAX, REPORT_EVERY,
-    SESSION_IDLE, SESSION_LOOK,
+    BUNCH_PACKETS, BUNCH_PAUSE, FIRST_FRAME_WAIT, LATE_MAX, REFUSALS_MAX, REPORT_EVERY,
+    SESSION_IDLE, SESSION_LOOK, STAMP_GAP,
 };
 
 /// What the sessions of a server have sent.
@@ -91,7 +92,7 @@ struct Play {
     outgoing: VecDeque<Outgoing>,
     /// Packets sent without a pause.
     bunch: u32,
-    /// When time `origin_us` of the film is sent, and later than by how much of that the clock does not go ahead.
+    /// When time `origin_us` of the film is sent.
     anchor: Instant,
     origin_us: u64,
     end_us: u64,
@@ -258,10 +259,9 @@ impl Session {
                 (play, at_us)
             }
             (State::Paused(mut play), None) => {
-                // On from the frame that comes next. The player has kept what it got ahead.
+                // On from the frame that comes next.
                 let at_us = play.next_us(&self.lanes);
-                play.anchor = Instant::now().checked_sub(LEAD).unwrap_or_else(Instant::now);
-                play.origin_us = at_us.saturating_sub(us(LEAD * 2));
+                (play.anchor, play.origin_us) = (Instant::now(), at_us);
                 (play, at_us)
             }
             (_, start) => self.jump(start.unwrap_or(self.at_ms)).await?,
@@ -298,9 +298,9 @@ impl Session {
             Ok(None) | Err(_) => {}
         }
         let now = Instant::now();
+        // Time stamps never go back, since nothing was sent ahead of the clock; but pictures are shown later than they are decoded.
         self.plays = self.plays.saturating_add(1);
-        // Time stamps never go back: what was sent ahead is jumped over.
-        let session = now.duration_since(self.born) + LEAD * 2 * self.plays;
+        let session = now.duration_since(self.born) + STAMP_GAP * self.plays;
         for lane in &mut self.lanes {
             lane.begin(start_us, us(session));
         }
@@ -362,10 +362,9 @@ impl Play {
     fn film_us(&self, now: Instant) -> u64 {
         self.origin_us.saturating_add(us(now.saturating_duration_since(self.anchor)))
     }
-    /// When a time of the film is sent: by the clock, in the first seconds twice as fast until it is [`LEAD`] ahead.
+    /// When a time of the film is sent.
     fn due(&self, film_us: u64) -> Instant {
-        let ahead = Duration::from_micros(film_us.saturating_sub(self.origin_us));
-        self.anchor + ahead.saturating_sub((ahead / 2).min(LEAD))
+        self.anchor + Duration::from_micros(film_us.saturating_sub(self.origin_us))
     }
     /// What comes next of the film, in microseconds.
     fn next_us(&self, lanes: &[Lane]) -> u64 {
