@@ -34,7 +34,7 @@ impl MediaSegment {
 /// The header of a stream: what a player needs before any of its segments. `None` when there is no such stream.
 #[must_use]
 pub fn header(presentation: &Presentation, stream: usize) -> Option<Vec<u8>> {
-    let stream = presentation.streams().get(stream)?;
+    let stream = presentation.streams().get(stream).filter(|stream| !stream.entry.is_empty())?;
     let mut out = Writer::default();
     out.boxed(b"ftyp", |out| {
         out.bytes(b"iso6");
