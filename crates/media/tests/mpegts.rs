@@ -1,8 +1,11 @@
 //! Transport streams, compared with what an independent program says about them.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+use std::collections::BTreeMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
+use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::{Container, Film, Format, Prober, TrackKind};
 
 const FILMS: [(&str, &[u8]); 4] = [
@@ -17,9 +20,8 @@ fn film(name: &str) -> &'static [u8] {
 }
 
 fn run(prober: Prober, file: &[u8]) -> Film {
-    let film = prober.run(|range| {
-        Ok::<_, Infallible>(file[range.start as usize..range.end as usize].to_vec())
-    });
+    let film = prober
+        .run(|range| Ok::<_, Infallible>(file[range.start as usize..range.end as usize].to_vec()));
     film.unwrap()
 }
 
@@ -37,7 +39,14 @@ fn packets(name: &str) -> Vec<(u32, f64, Option<u64>, bool)> {
     let text = std::fs::read_to_string(path).unwrap();
     let rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
     let rows: Vec<_> = rows
-        .map(|row| (row[0].parse().unwrap(), row[1].parse::<f64>().unwrap(), row[2].parse().ok(), row[3].starts_with('K')))
+        .map(|row| {
+            (
+                row[0].parse().unwrap(),
+                row[1].parse::<f64>().unwrap(),
+                row[2].parse().ok(),
+                row[3].starts_with('K'),
+            )
+        })
         .collect();
     let first = rows.iter().map(|row| row.1).fold(f64::MAX, f64::min);
     rows.into_iter().map(|row| (row.0, row.1 - first, row.2, row.3)).collect()
@@ -85,7 +94,10 @@ fn keys_of_a_film_that_was_read_through_are_those_that_ffprobe_sees() {
         assert!(keys.len() >= 4);
         assert_eq!(index.keys.len(), keys.len(), "{name}: {:?}", index.keys);
         for (found, key) in index.keys.iter().zip(keys) {
-            assert!((key.1 * 1000.0 - found.time_ms as f64).abs() <= 1.0, "{name} {found:?} {key:?}");
+            assert!(
+                (key.1 * 1000.0 - found.time_ms as f64).abs() <= 1.0,
+                "{name} {found:?} {key:?}"
+            );
             let before = key.2.unwrap() - found.offset;
             assert!(before <= 3 * 192 + 4, "{name} {found:?} {key:?}");
             // In front of a key frame stand the tables.
@@ -104,7 +116,8 @@ fn a_film_that_was_not_read_through_is_cut_at_its_mean_rate() {
     let presentation = film.presentation.unwrap();
     assert!(!presentation.transport().unwrap().is_exact());
     let again = thorough(file);
-    let published = run(Prober::of_frames(file.len() as u64).with_index(again.index.clone().unwrap()), file);
+    let published =
+        run(Prober::of_frames(file.len() as u64).with_index(again.index.clone().unwrap()), file);
     assert_eq!(published, again);
     assert!(published.presentation.unwrap().transport().unwrap().is_exact());
 }
@@ -123,9 +136,265 @@ fn segments_of_a_transport_stream_are_parts_of_its_file() {
             assert!(number == 0 || (bytes.start, span.start) == next, "{name}");
             assert_eq!(presentation.ranges(0, span.samples.clone()), [bytes.clone()]);
             assert_eq!(presentation.segment_at(0, span.start), Some(number));
-            assert!(index.keys.iter().any(|key| key.offset == bytes.start && key.time_ms * 90 == span.start));
+            assert!(
+                index
+                    .keys
+                    .iter()
+                    .any(|key| key.offset == bytes.start && key.time_ms * 90 == span.start)
+            );
             next = (bytes.end, span.end);
         }
         assert_eq!(next, (file.len() as u64, index.duration_ms * 90));
+    }
+}
+
+/// A unit of a stream: when it is shown and decoded, and its frames.
+type Unit = (u64, u64, Vec<u8>);
+
+fn pid(packet: &[u8]) -> u16 {
+    u16::from_be_bytes([packet[1] & 0x1f, packet[2]])
+}
+
+fn payload_at(packet: &[u8]) -> usize {
+    if packet[3] & 0x20 == 0 { 4 } else { 5 + usize::from(packet[4]) }
+}
+
+fn time(field: &[u8]) -> u64 {
+    let [a, b, c, d, e] = [0, 1, 2, 3, 4].map(|at| u64::from(field[at]));
+    (a >> 1 & 7) << 30 | b << 22 | c >> 1 << 15 | d << 7 | e >> 1
+}
+
+fn pcr(packet: &[u8]) -> Option<u64> {
+    let has = packet[3] & 0x20 != 0 && packet[4] >= 7 && packet[5] & 0x10 != 0;
+    let upper = || u64::from(u32::from_be_bytes(packet[6..10].try_into().unwrap()));
+    has.then(|| upper() << 1 | u64::from(packet[10] >> 7))
+}
+
+/// The units of the streams of sound and pictures, whose packets must be in order and count up.
+fn units(stream: &[u8]) -> BTreeMap<u16, Vec<Unit>> {
+    let mut units: BTreeMap<u16, Vec<Unit>> = BTreeMap::new();
+    let mut counters: BTreeMap<u16, u8> = BTreeMap::new();
+    assert_eq!(stream.len() % 188, 0);
+    let mut tables = 0;
+    for packet in stream.chunks(188) {
+        assert_eq!(packet[0], 0x47);
+        let (pid, has_payload) = (pid(packet), packet[3] & 0x10 != 0);
+        if let Some(last) = counters.insert(pid, packet[3] & 0x0f) {
+            assert_eq!((last + u8::from(has_payload)) % 16, packet[3] & 0x0f, "stream {pid:#x}");
+        }
+        let payload = &packet[payload_at(packet)..];
+        if pid == 0 {
+            tables = u16::from_be_bytes([payload[11] & 0x1f, payload[12]]);
+        }
+        if pid < 0x20 || pid == tables || pid == 0x1fff || !has_payload {
+            continue;
+        }
+        if packet[1] & 0x40 == 0 {
+            units.get_mut(&pid).unwrap().last_mut().unwrap().2.extend_from_slice(payload);
+            continue;
+        }
+        assert_eq!(payload[..3], [0, 0, 1]);
+        let shown = time(&payload[9..]);
+        let decoded = if payload[7] & 0x40 == 0 { shown } else { time(&payload[14..]) };
+        let body = payload[9 + usize::from(payload[8])..].to_vec();
+        units.entry(pid).or_default().push((shown, decoded, body));
+    }
+    units
+}
+
+/// All groups of packets from a time on.
+fn groups(demuxer: &mut Demuxer, file: &[u8], chunk: usize) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let mut reads = 0;
+    loop {
+        while let Some(frame) = demuxer.next() {
+            assert!(frame.data.len() % 188 == 0 && frame.data.len() <= 1316);
+            frames.push(frame);
+        }
+        let Some(range) = demuxer.need() else { return frames };
+        assert!(range.start < range.end && range.end <= file.len() as u64);
+        reads += 1;
+        assert!(reads < 100_000);
+        let end = (range.start as usize + chunk).min(range.end as usize);
+        demuxer.feed(&file[range.start as usize..end]).unwrap();
+    }
+}
+
+fn joined(frames: &[Frame]) -> Vec<u8> {
+    frames.iter().flat_map(|frame| frame.data.to_vec()).collect()
+}
+
+fn bare(name: &str) -> Vec<u8> {
+    if name != "stamped" {
+        return film(name).to_vec();
+    }
+    film(name).chunks(192).flat_map(|packet| packet[4..].to_vec()).collect()
+}
+
+#[test]
+fn a_film_leaves_whole_and_in_order_with_times_from_zero() {
+    for (name, file) in FILMS {
+        let film = Arc::new(thorough(file).presentation.unwrap());
+        let expected = units(&bare(name));
+        let first = expected.values().map(|units| units[0].0).min().unwrap();
+        for chunk in [1000, usize::MAX / 2] {
+            let mut demuxer = Demuxer::new(Arc::clone(&film), &[0], 0);
+            let frames = groups(&mut demuxer, file, chunk);
+            let found = units(&joined(&frames));
+            let lead = found.values().map(|units| units[0].0).min().unwrap();
+            assert!(lead <= 90_000 / 4, "{name}: {lead}");
+            for (pid, units) in &expected {
+                let moved: Vec<_> = units
+                    .iter()
+                    .map(|(shown, decoded, data)| {
+                        (shown - first + lead, decoded + lead - first, data.clone())
+                    })
+                    .collect();
+                assert_eq!(found[pid], moved, "{name}");
+            }
+            let last = frames.last().unwrap().decoded;
+            assert!(frames.is_sorted_by_key(|frame| frame.decoded) && frames[0].decoded == 0);
+            assert!(last.abs_diff(film.duration_ms() * 90) < 90_000, "{name}: {last}");
+            let keys = thorough(file).index.unwrap().keys.len();
+            assert_eq!(frames.iter().filter(|frame| frame.is_key).count(), keys, "{name}");
+            assert!(frames[0].is_key);
+        }
+    }
+}
+
+#[test]
+fn a_jump_begins_with_the_tables_and_the_key_frame_before_and_counts_on() {
+    for (name, file) in FILMS {
+        for (film, is_exact) in [(thorough(file), true), (quick(file), false)] {
+            let keys = thorough(file).index.unwrap().keys;
+            let film = Arc::new(film.presentation.unwrap());
+            let mut demuxer = Demuxer::new(Arc::clone(&film), &[0], 3000);
+            let mut all = joined(&groups(&mut demuxer, file, 1 << 20));
+            for at_ms in [4999, 0, 2500, 99_000] {
+                demuxer.jump(at_ms);
+                let frames = groups(&mut demuxer, file, 1 << 20);
+                let key = keys.iter().skip(1).rfind(|key| key.time_ms <= at_ms);
+                let key_ms = key.map_or(0, |key| key.time_ms);
+                let start = frames[0].decoded;
+                assert!(frames[0].is_key, "{name} {at_ms} {is_exact}");
+                assert!((start / 90).abs_diff(key_ms) <= 1, "{name} {at_ms} {is_exact}: {start}");
+                let part = joined(&frames);
+                assert_eq!(pid(&part), 0, "the table of programs is first");
+                let picture = part.chunks(188).find(|packet| pcr(packet).is_some()).unwrap();
+                assert_eq!(picture[5] & 0x80, 0x80, "{name}");
+                let expected = units(&joined(&groups(
+                    &mut Demuxer::new(Arc::clone(&film), &[0], at_ms),
+                    file,
+                    999,
+                )));
+                assert_eq!(units(&part), expected);
+                all.extend(part);
+            }
+            // Counters are looked at by this.
+            units(&all);
+        }
+    }
+}
+
+/// The same film whose clock began later by this.
+fn moved(file: &[u8], by: u64) -> Vec<u8> {
+    let mut file = file.to_vec();
+    let add = |field: &mut [u8]| {
+        let time = (time(field) + by) % (1 << 33);
+        let parts =
+            [time >> 30 & 7, time >> 15 & 0x7fff, time & 0x7fff].map(|it| (it << 1 | 1) as u16);
+        field[0] = field[0] & 0xf0 | parts[0] as u8;
+        field[1..3].copy_from_slice(&parts[1].to_be_bytes());
+        field[3..5].copy_from_slice(&parts[2].to_be_bytes());
+    };
+    for packet in file.chunks_mut(188) {
+        if let Some(base) = pcr(packet) {
+            let base = (base + by) % (1 << 33);
+            packet[6..10].copy_from_slice(&((base >> 1) as u32).to_be_bytes());
+            packet[10] = packet[10] & 0x7f | ((base & 1) as u8) << 7;
+        }
+        let at = payload_at(packet);
+        if packet[1] & 0x40 != 0 && packet[3] & 0x10 != 0 && packet[at..].starts_with(&[0, 0, 1]) {
+            let both = packet[at + 7] & 0x40 != 0;
+            add(&mut packet[at + 9..at + 14]);
+            if both {
+                add(&mut packet[at + 14..at + 19]);
+            }
+        }
+    }
+    file
+}
+
+#[test]
+fn a_clock_that_wraps_changes_nothing() {
+    for name in ["stream", "old", "hevc"] {
+        let file = film(name);
+        let plain = groups(
+            &mut Demuxer::new(Arc::new(quick(file).presentation.unwrap()), &[0], 0),
+            file,
+            5000,
+        );
+        for wraps_at_s in [0.5, 1.5, 1.6, 2.0, 4.0] {
+            let file = moved(file, (1 << 33) - (wraps_at_s * 90_000.0) as u64);
+            assert_eq!(thorough(&file).index, thorough(film(name)).index, "{name} {wraps_at_s}");
+            assert_eq!(quick(&file).index, quick(film(name)).index, "{name} {wraps_at_s}");
+            for film in [quick(&file), thorough(&file)] {
+                let mut demuxer = Demuxer::new(Arc::new(film.presentation.unwrap()), &[0], 0);
+                assert_eq!(groups(&mut demuxer, &file, 5000), plain, "{name} {wraps_at_s}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_film_goes_on_where_its_clock_was_set_anew() {
+    let file = film("stream");
+    let once = thorough(file);
+    let mut twice = file.to_vec();
+    twice.extend(moved(file, 77_000_000_000));
+    twice.extend(file);
+    let found = thorough(&twice);
+    let length = once.duration_ms.unwrap();
+    assert!(found.duration_ms.unwrap().abs_diff(3 * length) < 1000, "{:?}", found.duration_ms);
+    let keys = found.index.as_ref().unwrap().keys.clone();
+    assert_eq!(keys.len(), 3 * once.index.unwrap().keys.len());
+    let film = Arc::new(found.presentation.unwrap());
+    for at_ms in [0, 13_000, length * 2 + 3000] {
+        let mut demuxer = Demuxer::new(Arc::clone(&film), &[0], at_ms);
+        let frames = groups(&mut demuxer, &twice, 100_000);
+        assert!(frames.is_sorted_by_key(|frame| frame.decoded));
+        let last = frames.last().unwrap().decoded / 90;
+        assert!(last.abs_diff(3 * length) < 2000, "{at_ms}: {last}");
+        for group in frames.iter().filter(|frame| frame.is_key) {
+            let packet = group.data.chunks(188).find(|packet| pid(packet) == 0x100).unwrap();
+            let shown = time(&packet[payload_at(packet) + 9..]) / 90;
+            assert!(
+                keys.iter().any(|key| (key.time_ms + 200).abs_diff(shown) < 60),
+                "{shown} {keys:?}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_lies_between_packets_is_passed_over() {
+    for name in ["stream", "stamped"] {
+        let file = film(name);
+        let stride = if name == "stamped" { 192 } else { 188 };
+        let mut dirty = vec![7; 100];
+        for (number, packet) in file.chunks(stride).enumerate() {
+            dirty.extend_from_slice(packet);
+            if number % 50 == 33 {
+                dirty.extend(std::iter::repeat_n(0x11, number));
+            }
+        }
+        let (clean, found) = (thorough(file), thorough(&dirty));
+        assert_eq!(found.duration_ms, clean.duration_ms);
+        assert_eq!(quick(&dirty).duration_ms, clean.duration_ms);
+        let all = |film: Film, file: &[u8]| {
+            let mut demuxer = Demuxer::new(Arc::new(film.presentation.unwrap()), &[0], 0);
+            units(&joined(&groups(&mut demuxer, file, 5000)))
+        };
+        assert_eq!(all(found, &dirty), all(clean, file));
     }
 }

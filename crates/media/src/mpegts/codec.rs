@@ -97,7 +97,9 @@ fn named(entry: &Entry) -> (TrackKind, &'static str, Codec) {
 pub(crate) fn look_into(codec: Codec, track: &mut Track, unit: &[u8]) -> bool {
     let frames = pes::body(unit).unwrap_or(&[]);
     let found = match codec {
-        Codec::Avc => parts(frames).filter(|nal| u8_at(nal, 0).is_some_and(|it| it & 0x1f == 7)).find_map(avc),
+        Codec::Avc => {
+            parts(frames).filter(|nal| u8_at(nal, 0).is_some_and(|it| it & 0x1f == 7)).find_map(avc)
+        }
         Codec::Hevc => parts(frames).filter(|nal| hevc_kind(nal) == Some(33)).find_map(hevc),
         Codec::Mpeg2 => parts(frames).find(|part| part.starts_with(&[0xb3])).and_then(|part| {
             let sides = u32_at(part, 1)? >> 8;
@@ -208,7 +210,8 @@ fn avc_size(profile: u8, rest: &[u8]) -> Option<(u32, u32)> {
     }
     bits.take(1)?;
     let height = height.checked_mul(fields)?;
-    let (across, down) = (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 });
+    let (across, down) =
+        (if matches!(chroma, 1 | 2) { 2 } else { 1 }, if chroma == 1 { 2 } else { 1 });
     cropped(&mut bits, (width, height), (across, down * fields))
 }
 
@@ -266,8 +269,8 @@ mod tests {
     #[test]
     fn a_parameter_set_names_the_codec_and_the_size() {
         let set = [
-            0x67, 0x64, 0, 0x0a, 0xac, 0xd9, 0x46, 0x26, 0xc0, 0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0, 0x50,
-            0x3c, 0x48, 0x96, 0x58,
+            0x67, 0x64, 0, 0x0a, 0xac, 0xd9, 0x46, 0x26, 0xc0, 0x44, 0, 0, 3, 0, 4, 0, 0, 3, 0,
+            0x50, 0x3c, 0x48, 0x96, 0x58,
         ];
         assert_eq!(avc(&set), Some(("avc1.64000a".to_owned(), Some((96, 64)))));
         assert_eq!(avc(&set[..5]).map(|found| found.1), Some(None));

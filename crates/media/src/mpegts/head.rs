@@ -61,16 +61,19 @@ impl Head {
                 head.clock = head.clock.or_else(|| packet.pcr());
             }
             let place = head.streams.iter().position(|stream| stream.pid == packet.pid());
-            let Some((stream, unit)) = place.and_then(|place| {
-                Some((head.streams.get_mut(place)?, units.get_mut(place)?))
-            }) else {
+            let Some((stream, unit)) =
+                place.and_then(|place| Some((head.streams.get_mut(place)?, units.get_mut(place)?)))
+            else {
                 continue;
             };
             if packet.is_start() {
                 unit.clear();
                 stream.first = stream.first.or_else(|| pes::times(packet.payload()));
             }
-            if !stream.is_known && unit.len() < LOOK_BYTES && (packet.is_start() || !unit.is_empty()) {
+            if !stream.is_known
+                && unit.len() < LOOK_BYTES
+                && (packet.is_start() || !unit.is_empty())
+            {
                 unit.extend_from_slice(packet.payload());
                 stream.is_known = look_into(stream.codec, &mut stream.track, unit);
             }

@@ -20,9 +20,9 @@ mod walk;
 
 use shoal_wire::time_index::TimeIndex;
 
-pub(crate) use self::clock::{Clock, HZ, apart, ticks, wrapped};
+pub(crate) use self::clock::{Clock, HZ, WRAP, apart, ticks, wrapped};
 pub(crate) use self::head::Head;
-pub(crate) use self::keys::Keys;
+pub(crate) use self::keys::{Found, Keys};
 pub(crate) use self::packet::{FILLER, PACKET, Packet, set_pcr};
 pub(crate) use self::pes::{Times, set_times, times};
 pub(crate) use self::walk::Walk;

@@ -74,14 +74,16 @@ impl Packets<'_> {
                 }
                 // What does not fit now never will.
                 Some(false) => self.at = at,
-                Some(true) => match [at + stride, at + 2 * stride].map(|at| grid.fits(self.data, at)) {
-                    [Some(true), Some(true)] => {
-                        self.at = at;
-                        return true;
+                Some(true) => {
+                    match [at + stride, at + 2 * stride].map(|at| grid.fits(self.data, at)) {
+                        [Some(true), Some(true)] => {
+                            self.at = at;
+                            return true;
+                        }
+                        [Some(false), _] | [_, Some(false)] => {}
+                        _ => return false,
                     }
-                    [Some(false), _] | [_, Some(false)] => {}
-                    _ => return false,
-                },
+                }
             }
         }
         false

@@ -53,7 +53,8 @@ impl Section {
 /// The streams that carry the tables of the programs, in order.
 pub(crate) fn programs(section: &[u8]) -> Vec<u16> {
     let entries = section.get(8..section.len().saturating_sub(4)).unwrap_or(&[]);
-    let is_current = u8_at(section, 0) == Some(0) && u8_at(section, 5).is_some_and(|it| it & 1 == 1);
+    let is_current =
+        u8_at(section, 0) == Some(0) && u8_at(section, 5).is_some_and(|it| it & 1 == 1);
     let programs = entries.chunks_exact(4).filter_map(|entry| {
         // Program 0 is something else: the network's table.
         u16_at(entry, 0).filter(|number| *number != 0)?;
@@ -86,7 +87,9 @@ pub(crate) fn program(section: &[u8]) -> Option<(u16, Vec<u8>, Vec<Entry>)> {
         (u8_at(rest, 0), u16_at(rest, 1), u16_at(rest, 3))
     {
         let end = 5 + usize::from(length & 0x0fff);
-        let Some(descriptors) = rest.get(5..end).filter(|_| entries.len() < TRACKS_MAX) else { break };
+        let Some(descriptors) = rest.get(5..end).filter(|_| entries.len() < TRACKS_MAX) else {
+            break;
+        };
         entries.push(Entry { pid: pid & 0x1fff, kind, descriptors: descriptors.to_vec() });
         rest = rest.get(end..).unwrap_or(&[]);
     }
@@ -114,7 +117,8 @@ mod tests {
     fn tables_of_a_real_stream() {
         let pat = [0, 0xb0, 0x0d, 0, 1, 0xc1, 0, 0, 0, 1, 0xf0, 0, 0x2a, 0xb1, 4, 0xb2];
         assert_eq!((checksum(&pat), programs(&pat)), (0, vec![0x1000]));
-        let mut pmt = vec![2, 0xb0, 0x1d, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0];
+        let mut pmt =
+            vec![2, 0xb0, 0x1d, 0, 1, 0xc1, 0, 0, 0xe1, 0, 0xf0, 0, 0x1b, 0xe1, 0, 0xf0, 0];
         pmt.extend([0x0f, 0xe1, 1, 0xf0, 6, 0x0a, 4, b'e', b'n', b'g', 0, 0x8d, 0x82, 0x9a, 7]);
         assert_eq!(checksum(&pmt), 0);
         let (clock, _, entries) = program(&pmt).unwrap();

@@ -9,7 +9,7 @@ use super::scan::Scan;
 use super::{Clock, HZ, Head, Transport, apart, wrapped};
 use crate::bytes::rescaled;
 use crate::limits::DURATION_MS_MAX;
-use crate::probe::{Step, Wishes, Window};
+use crate::probe::{Step, Window, Wishes};
 use crate::{Container, Film, MediaError, Presentation};
 
 /// The head is read in steps of these sizes, until it has told what is in the film.
@@ -126,11 +126,12 @@ impl Walk {
             TimeIndex { duration_ms, length, boot, keys }
         });
         let wanted = index.clone().filter(|_| self.wishes.frames && head.origin.is_some());
-        let presentation = match wanted.map(|it| Presentation::of_transport(Transport::new(head, it))) {
-            Some(Err(error)) => return done(Err(error)),
-            Some(Ok(presentation)) => Some(presentation),
-            None => None,
-        };
+        let presentation =
+            match wanted.map(|it| Presentation::of_transport(Transport::new(head, it))) {
+                Some(Err(error)) => return done(Err(error)),
+                Some(Ok(presentation)) => Some(presentation),
+                None => None,
+            };
         let duration_ms = (duration_ms > 0).then_some(duration_ms);
         done(Ok(Film { container: Container::MpegTs, duration_ms, tracks, index, presentation }))
     }
@@ -152,14 +153,16 @@ fn duration(head: &Head, length: u64, tail: &[u8]) -> u64 {
         }
         clock = head.clock_of(packet).or(clock);
     }
-    let last = shown.map(|(first, most)| wrapped(i64::try_from(first).unwrap_or(0) + most)).or(clock);
+    let last =
+        shown.map(|(first, most)| wrapped(i64::try_from(first).unwrap_or(0) + most)).or(clock);
     let told = last.map_or(0, |last| wrapped(apart(last, origin)));
     let told = rescaled(told, HZ, 1000).min(DURATION_MS_MAX);
     // Where the clock was set anew somewhere, the difference says nothing.
     match rate(head, tail) {
         Some(rate) => {
             let guess = rescaled(length, u32::try_from(rate).unwrap_or(u32::MAX), 1000);
-            let is_likely = told <= guess.saturating_mul(DOUBT) && guess <= told.saturating_mul(DOUBT);
+            let is_likely =
+                told <= guess.saturating_mul(DOUBT) && guess <= told.saturating_mul(DOUBT);
             if is_likely { told } else { guess.min(DURATION_MS_MAX) }
         }
         None => told,
@@ -169,7 +172,8 @@ fn duration(head: &Head, length: u64, tail: &[u8]) -> u64 {
 /// Bytes in a second of the clock, over the bytes of the tail.
 fn rate(head: &Head, tail: &[u8]) -> Option<u64> {
     let mut packets = head.grid.packets(tail, 0);
-    let (start, first) = packets.find_map(|(at, bytes)| Some((at, head.clock_of(Packet(bytes))?)))?;
+    let (start, first) =
+        packets.find_map(|(at, bytes)| Some((at, head.clock_of(Packet(bytes))?)))?;
     let mut clock = Clock::anchored(first, 0);
     let mut end = (start, 0);
     for (at, bytes) in packets {

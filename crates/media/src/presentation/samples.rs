@@ -69,7 +69,8 @@ impl Samples {
     /// Those of a stream whose samples are parts of the file, each a place and a time to begin. `None` where one is too long.
     pub(super) fn of_parts(parts: &[(core::ops::Range<u64>, u64)], end: u64) -> Option<Self> {
         let sample = |(bytes, decoded): &(core::ops::Range<u64>, u64)| {
-            let size = u32::try_from(bytes.end - bytes.start).ok().filter(|size| size & KEY == 0)?;
+            let size =
+                u32::try_from(bytes.end - bytes.start).ok().filter(|size| size & KEY == 0)?;
             Some(Sample { offset: bytes.start, decoded: *decoded, size: size | KEY, shift: 0 })
         };
         let all = parts.iter().map(sample).collect::<Option<_>>()?;

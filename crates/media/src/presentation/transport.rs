@@ -16,11 +16,8 @@ impl Presentation {
         let index = &transport.index;
         let mut cuts: Vec<(u64, u64)> = Vec::new();
         for key in &index.keys {
-            let offset = if transport.is_exact() {
-                key.offset
-            } else {
-                transport.aligned(key.offset)
-            };
+            let offset =
+                if transport.is_exact() { key.offset } else { transport.aligned(key.offset) };
             let fits = cuts.last().is_none_or(|last| {
                 key.time_ms >= last.0.saturating_add(TARGET_MS) && offset > last.1
             });
@@ -31,7 +28,8 @@ impl Presentation {
         let units = |ms| rescaled(ms, 1000, HZ);
         let end = units(index.duration_ms);
         let ends = cuts.iter().skip(1).copied().chain([(index.duration_ms, index.length)]);
-        let parts: Vec<_> = cuts.iter().zip(ends).map(|(from, to)| (from.1..to.1, units(from.0))).collect();
+        let parts: Vec<_> =
+            cuts.iter().zip(ends).map(|(from, to)| (from.1..to.1, units(from.0))).collect();
         let segment = |number: usize, (bytes, start): &(core::ops::Range<u64>, u64)| {
             let end = parts.get(number + 1).map_or(end, |next| next.1);
             let span = Span { samples: number..number + 1, start: *start, end };
