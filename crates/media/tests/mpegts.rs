@@ -179,6 +179,9 @@ fn units(stream: &[u8]) -> BTreeMap<u16, Vec<Unit>> {
     for packet in stream.chunks(188) {
         assert_eq!(packet[0], 0x47);
         let (pid, has_payload) = (pid(packet), packet[3] & 0x10 != 0);
+        if pid == 0x1fff {
+            continue;
+        }
         if let Some(last) = counters.insert(pid, packet[3] & 0x0f) {
             assert_eq!((last + u8::from(has_payload)) % 16, packet[3] & 0x0f, "stream {pid:#x}");
         }
@@ -186,7 +189,7 @@ fn units(stream: &[u8]) -> BTreeMap<u16, Vec<Unit>> {
         if pid == 0 {
             tables = u16::from_be_bytes([payload[11] & 0x1f, payload[12]]);
         }
-        if pid < 0x20 || pid == tables || pid == 0x1fff || !has_payload {
+        if pid < 0x20 || pid == tables || !has_payload {
             continue;
         }
         if packet[1] & 0x40 == 0 {
