@@ -149,7 +149,7 @@ impl Presentation {
 }
 
 /// The stream whose key frames the film is cut at: the first of pictures, else of sound.
-fn reference(streams: &[Stream]) -> usize {
+pub(crate) fn reference(streams: &[Stream]) -> usize {
     let first = |kind| streams.iter().position(|stream| stream.track.kind == kind);
     first(TrackKind::Video).or_else(|| first(TrackKind::Audio)).unwrap_or(0)
 }
