@@ -168,7 +168,8 @@ impl Search {
         self.at += seen as u64;
         self.came.drain(..seen);
         if is_end || self.at.saturating_sub(on.from) > ON_BYTES {
-            return Some(on.best.unwrap_or(Stop { offset: on.from, film: self.low.film.max(0) }));
+            let here = Stop { offset: on.from, film: self.low.film.max(0) };
+            return Some(on.best.unwrap_or(here));
         }
         None
     }

@@ -137,7 +137,7 @@ fn write(lanes: &[Lane<'_>], clock: usize, units: &[Unit]) -> Vec<u8> {
         }
         let mut now = None;
         if unit.place == clock {
-            let time = told.map_or(time(unit), |told| told.max(time(unit)));
+            let time = time(unit).max(told.unwrap_or(0));
             let gap = time.saturating_sub(told.unwrap_or(time));
             let mut step = told.unwrap_or(time).saturating_add(CLOCK_STEP);
             while gap <= CLOCK_GAP && step < time {
