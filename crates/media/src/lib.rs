@@ -3,6 +3,7 @@
 //! **Does**: finds out what a film is (container, tracks, codecs, duration) and where each second of it lies, by asking
 //! for byte ranges: [`Prober`]. MP4 with the index at either end and in fragments (`sidx`, `mfra`, or a walk over the
 //! fragments), Matroska and WebM by their cues, MPEG transport streams by their clocks or read through.
+//! It takes films apart into frames ([`demux`]), and makes transport streams of these ([`mpegts::mux`]).
 //! Of an MP4 it tells each frame ([`Presentation`]), cuts the film into segments, and makes fragmented MP4 ([`cmaf`]), HLS playlists ([`hls`])
 //! and DASH manifests ([`dash`]) of them.
 //! **Refuses**: sockets, files, time; decoding; reading a file through unless told to. A container it does not know is no error: such a
