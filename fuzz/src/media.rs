@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use shoal_media::demux::Demuxer;
 use shoal_media::manifest::Address;
+use shoal_media::mpegts::mux;
 use shoal_media::{Film, Presentation, Prober, cmaf, dash, hls, limits};
 
 /// A name and what the target of that name does with its input.
@@ -15,12 +16,40 @@ pub const TARGETS: &[Target] = &[("mp4_index", mp4_index), ("transport_stream", 
 /// Reads that a file of a few kilobytes can cause: each one looks at another box or element, of at least two bytes.
 const READS_MAX: usize = 100_000;
 
+/// Frames that are carried in a transport stream, at most.
+const CARRIED: usize = 60;
+
 /// The prober ends, asks only for bytes of the file, and what it finds keeps the promises of a time index and of frames.
 pub fn mp4_index(data: &[u8]) {
     let length = data.len() as u64;
     let Some(film) = probe(Prober::of_frames(length), data) else { return };
-    if let Some(film) = &film.presentation {
-        check_frames(film, length);
+    if let Some(film) = film.presentation {
+        check_frames(&film, length);
+        check_carried(film, data);
+    }
+}
+
+/// Its first frames make whole packets, or are not carried.
+fn check_carried(film: Presentation, data: &[u8]) {
+    let film = Arc::new(film);
+    let streams: Vec<_> = film.streams().iter().enumerate().collect();
+    let all: Vec<usize> = (0..streams.len()).collect();
+    let mut demuxer = Demuxer::new(Arc::clone(&film), &all, 0);
+    let mut frames = Vec::new();
+    while frames.len() < CARRIED {
+        if let Some(frame) = demuxer.next() {
+            frames.push(frame);
+            continue;
+        }
+        let Some(range) = demuxer.need() else { break };
+        demuxer.feed(&data[range.start as usize..range.end as usize]).expect("bytes of frames");
+    }
+    let carried: Vec<_> = streams.iter().copied().filter(|it| mux::can_carry(it.1)).collect();
+    for streams in [&streams[..], &carried[..]] {
+        if let Some(made) = mux::segment(streams, &frames) {
+            assert!(made.chunks(188).all(|packet| packet.len() == 188 && packet[0] == 0x47));
+            assert_eq!(made.chunks(188).filter(|packet| packet[1..3] == [0x40, 0]).count(), 16);
+        }
     }
 }
 

@@ -45,6 +45,8 @@ fn a_jump_begins_with_the_tables_and_the_key_frame_before_and_counts_on() {
         for (film, is_exact) in [(thorough(file), true), (quick(file), false)] {
             let keys = thorough(file).index.unwrap().keys;
             let film = Arc::new(film.presentation.unwrap());
+            let from_start = &mut Demuxer::new(Arc::clone(&film), &[0], 0);
+            let whole = units(&joined(&groups(from_start, file, 1 << 20)));
             let mut demuxer = Demuxer::new(Arc::clone(&film), &[0], 3000);
             let mut all = joined(&groups(&mut demuxer, file, 1 << 20));
             for at_ms in [4999, 0, 2500, 99_000] {
@@ -65,6 +67,10 @@ fn a_jump_begins_with_the_tables_and_the_key_frame_before_and_counts_on() {
                     999,
                 )));
                 assert_eq!(units(&part), expected);
+                // The same units with the same times as without a jump.
+                for (pid, units) in &expected {
+                    assert!(whole[pid].ends_with(units), "{name} {at_ms} {is_exact}");
+                }
                 all.extend(part);
             }
             // Counters are looked at by this.

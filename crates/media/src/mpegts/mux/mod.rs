@@ -142,7 +142,7 @@ fn write(lanes: &[Lane<'_>], clock: usize, units: &[Unit]) -> Vec<u8> {
             let mut step = told.unwrap_or(time).saturating_add(CLOCK_STEP);
             while gap <= CLOCK_GAP && step < time {
                 out.clock(step);
-                step += CLOCK_STEP;
+                step = step.saturating_add(CLOCK_STEP);
             }
             (told, now) = (Some(time), Some(time));
         }
