@@ -1,21 +1,103 @@
 //! Bodies of the targets for `shoal-media`.
 
+use std::sync::Arc;
+
+use shoal_media::demux::Demuxer;
 use shoal_media::manifest::Address;
-use shoal_media::{Presentation, Prober, cmaf, dash, hls, limits};
+use shoal_media::mpegts::mux;
+use shoal_media::{Film, Presentation, Prober, cmaf, dash, hls, limits};
 
 /// A name and what the target of that name does with its input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this file by name.
-pub const TARGETS: &[Target] = &[("mp4_index", mp4_index)];
+pub const TARGETS: &[Target] = &[("mp4_index", mp4_index), ("transport_stream", transport_stream)];
 
 /// Reads that a file of a few kilobytes can cause: each one looks at another box or element, of at least two bytes.
 const READS_MAX: usize = 100_000;
 
+/// Frames that are carried in a transport stream, at most.
+const CARRIED: usize = 60;
+
 /// The prober ends, asks only for bytes of the file, and what it finds keeps the promises of a time index and of frames.
 pub fn mp4_index(data: &[u8]) {
     let length = data.len() as u64;
-    let mut prober = Prober::of_frames(length);
+    let Some(film) = probe(Prober::of_frames(length), data) else { return };
+    if let Some(film) = film.presentation {
+        check_frames(&film, length);
+        check_carried(film, data);
+    }
+}
+
+/// Its first frames make whole packets, or are not carried.
+fn check_carried(film: Presentation, data: &[u8]) {
+    let film = Arc::new(film);
+    let streams: Vec<_> = film.streams().iter().enumerate().collect();
+    let all: Vec<usize> = (0..streams.len()).collect();
+    let mut demuxer = Demuxer::new(Arc::clone(&film), &all, 0);
+    let mut frames = Vec::new();
+    while frames.len() < CARRIED {
+        if let Some(frame) = demuxer.next() {
+            frames.push(frame);
+            continue;
+        }
+        let Some(range) = demuxer.need() else { break };
+        demuxer.feed(&data[range.start as usize..range.end as usize]).expect("bytes of frames");
+    }
+    let carried: Vec<_> = streams.iter().copied().filter(|it| mux::can_carry(it.1)).collect();
+    for streams in [&streams[..], &carried[..]] {
+        if let Some(made) = mux::segment(streams, &frames) {
+            assert!(made.chunks(188).all(|packet| packet.len() == 188 && packet[0] == 0x47));
+            assert_eq!(made.chunks(188).filter(|packet| packet[1..3] == [0x40, 0]).count(), 16);
+        }
+    }
+}
+
+/// The same of transport streams, read through and not, and their packets come to an end from any time on.
+pub fn transport_stream(data: &[u8]) {
+    let length = data.len() as u64;
+    let quick = probe(Prober::of_frames(length), data);
+    let thorough = probe(Prober::of_frames(length).thorough(), data);
+    for film in [quick, thorough].into_iter().flatten().filter_map(|film| film.presentation) {
+        if film.transport().is_none() {
+            continue;
+        }
+        let film = Arc::new(film);
+        for segment in film.segments() {
+            let bytes = segment.bytes.clone().expect("a part of the file");
+            assert!(bytes.start < bytes.end && bytes.end <= length);
+        }
+        let mut demuxer = Demuxer::new(Arc::clone(&film), &[0], 0);
+        check_packets(&mut demuxer, data);
+        for part in [1, 2, 4] {
+            demuxer.jump(film.duration_ms() * part / 3);
+            check_packets(&mut demuxer, data);
+        }
+    }
+}
+
+/// Groups of whole packets in order of time, no more than the file has and its tables.
+fn check_packets(demuxer: &mut Demuxer, data: &[u8]) {
+    let (mut last, mut bytes, mut reads) = (0, 0, 0);
+    loop {
+        while let Some(frame) = demuxer.next() {
+            assert!(!frame.data.is_empty() && frame.data.len() <= 7 * 188);
+            assert!(frame.data.chunks(188).all(|packet| packet.len() == 188 && packet[0] == 0x47));
+            assert!(frame.decoded >= last && frame.shown == frame.decoded);
+            (last, bytes) = (frame.decoded, bytes + frame.data.len());
+        }
+        let Some(range) = demuxer.need() else { break };
+        reads += 1;
+        assert!(reads <= 200 + data.len(), "it never ends");
+        let (start, end) = (range.start as usize, range.end as usize);
+        assert!(start < end);
+        demuxer.feed(data.get(start..end).expect("bytes of the file")).expect("packets");
+    }
+    assert!(bytes <= data.len() + 20 * 188);
+}
+
+fn probe(mut prober: Prober, data: &[u8]) -> Option<Film> {
+    let length = data.len() as u64;
     let mut reads = 0;
     while let Some(range) = prober.need().first().cloned() {
         assert!(range.start < range.end && range.end <= length);
@@ -24,18 +106,19 @@ pub fn mp4_index(data: &[u8]) {
         let bytes = usize::try_from(range.start).ok().and_then(|start| data.get(start..));
         prober.feed(range.start, bytes.expect("it asks for bytes of the file"));
     }
-    let Ok(film) = prober.finish() else { return };
+    let film = prober.finish().ok()?;
     assert!(film.tracks.len() <= limits::TRACKS_MAX);
-    if let Some(film) = &film.presentation {
-        check_frames(film, length);
+    if let Some(index) = &film.index {
+        assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));
+        assert!(index.duration_ms <= limits::DURATION_MS_MAX);
+        assert!(index.keys.len() <= limits::KEYS_MAX);
+        for pair in index.keys.windows(2) {
+            assert!(pair[0].time_ms < pair[1].time_ms && pair[0].offset <= pair[1].offset);
+        }
+        let fits = |time_ms, offset| offset < length && time_ms <= index.duration_ms;
+        assert!(index.keys.iter().all(|key| fits(key.time_ms, key.offset)));
     }
-    let Some(index) = film.index else { return };
-    assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));
-    assert!(index.duration_ms <= limits::DURATION_MS_MAX && index.keys.len() <= limits::KEYS_MAX);
-    for pair in index.keys.windows(2) {
-        assert!(pair[0].time_ms < pair[1].time_ms && pair[0].offset <= pair[1].offset);
-    }
-    assert!(index.keys.iter().all(|key| key.offset < length && key.time_ms <= index.duration_ms));
+    Some(film)
 }
 
 /// Frames lie inside the file, segments hold each of them once, and all that is made of them is made.

@@ -248,6 +248,22 @@ mod tests {
     }
 
     #[test]
+    fn a_film_without_an_index_of_its_own_is_read_through_for_one() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let (film, state) = (folder.path().join("stream.ts"), folder.path().join("state"));
+        let bytes = include_bytes!("../../media/testdata/stream.ts");
+        std::fs::write(&film, bytes).expect("written");
+        let made = make_again(&film, &state, &Choices::default());
+        let Place::Files(paths) = &made.place else { panic!("files where they lie") };
+        let reference = made.metainfo.info.time_indexes[0];
+        let index = std::fs::read(&paths[reference.index as usize]).expect("the index");
+        let index = shoal_wire::time_index::TimeIndex::decode(&index).expect("an index");
+        // A key frame every two seconds, behind tables each.
+        assert_eq!(index.keys.len(), 6);
+        assert!(index.keys.iter().all(|key| key.offset % 188 == 0));
+    }
+
+    #[test]
     fn a_changed_file_or_option_is_another_title() {
         let folder = tempfile::tempdir().expect("a folder");
         let (file, state) = (folder.path().join("notes.txt"), folder.path().join("state"));

@@ -31,10 +31,10 @@ impl MediaSegment {
     }
 }
 
-/// The header of a stream: what a player needs before any of its segments. `None` when there is no such stream.
+/// The header of a stream: what a player needs before any of its segments. `None` when there is no such stream, or it has no sample entry.
 #[must_use]
 pub fn header(presentation: &Presentation, stream: usize) -> Option<Vec<u8>> {
-    let stream = presentation.streams().get(stream)?;
+    let stream = presentation.streams().get(stream).filter(|stream| !stream.entry.is_empty())?;
     let mut out = Writer::default();
     out.boxed(b"ftyp", |out| {
         out.bytes(b"iso6");
@@ -133,7 +133,7 @@ fn track(out: &mut Writer, stream: &Stream) {
 /// Segment `number` of a stream, from 0. `None` when there is none.
 #[must_use]
 pub fn segment(presentation: &Presentation, stream: usize, number: usize) -> Option<MediaSegment> {
-    let source = presentation.streams().get(stream)?;
+    let source = presentation.streams().get(stream).filter(|source| !source.entry.is_empty())?;
     let span = presentation.segments().get(number)?.spans.get(stream)?;
     let samples = source.samples().get(span.samples.clone())?;
     let mut out = Writer::default();

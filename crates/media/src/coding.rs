@@ -58,7 +58,7 @@ const RATES: [u32; 13] =
 /// What an `AudioSpecificConfig` says of sampling rate and channels: those of the coded frames, which a decoder may double.
 #[must_use]
 pub(crate) fn of_audio_config(config: &[u8]) -> Option<(u32, u8)> {
-    let mut bits = Bits { data: config, at: 0 };
+    let mut bits = Bits::new(config);
     if bits.take(5)? == 31 {
         bits.take(6)?;
     }
@@ -76,13 +76,27 @@ pub(crate) fn of_audio_config(config: &[u8]) -> Option<(u32, u8)> {
 }
 
 /// Bits of foreign bytes, the uppermost first.
-struct Bits<'a> {
+pub(crate) struct Bits<'a> {
     data: &'a [u8],
     at: usize,
 }
 
-impl Bits<'_> {
-    fn take(&mut self, count: usize) -> Option<u32> {
+impl<'a> Bits<'a> {
+    /// Of these bytes.
+    pub(crate) fn new(data: &'a [u8]) -> Self {
+        Self { data, at: 0 }
+    }
+    /// A number that tells its own length (ISO/IEC 14496-10, 9.1).
+    pub(crate) fn number(&mut self) -> Option<u32> {
+        let mut length = 0;
+        while self.take(1)? == 0 {
+            length += 1;
+        }
+        let rest = (length < 32).then(|| self.take(length))??;
+        (1u32 << length).checked_add(rest)?.checked_sub(1)
+    }
+    /// The next `count` of them; of more than 32 the last ones.
+    pub(crate) fn take(&mut self, count: usize) -> Option<u32> {
         let mut value = 0;
         for _ in 0..count {
             let byte = self.data.get(self.at / 8)?;

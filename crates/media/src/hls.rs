@@ -102,3 +102,40 @@ pub fn stream(
     text.push_str("#EXT-X-ENDLIST\n");
     Some(text)
 }
+
+/// The playlist of a film in transport streams, each segment with all its streams: where they are made of frames ([`crate::mpegts::mux`]),
+/// or the parts of a film that is one, with its tables in front ([`crate::mpegts::Transport::front`]). `address` names the segment that begins at a time,
+/// in units of the stream at whose key frames the film is cut. `None` where the packets of a film have something between them.
+#[must_use]
+pub fn transport_stream(
+    presentation: &Presentation,
+    address: &impl Fn(u64) -> String,
+) -> Option<String> {
+    let transport = presentation.transport();
+    if transport.is_some_and(|transport| !transport.is_bare()) {
+        return None;
+    }
+    let number = crate::presentation::reference(presentation.streams());
+    let timescale = presentation.streams().get(number)?.timescale;
+    let spans = || presentation.segments().iter().filter_map(|segment| segment.spans.get(number));
+    let length = |span: &crate::presentation::Span| span.end - span.start;
+    let longest = spans().map(length).max().unwrap_or(0);
+    let longest = longest.saturating_add(u64::from(timescale) / 2) / u64::from(timescale.max(1));
+    let mut text = format!(
+        "#EXTM3U\n#EXT-X-VERSION:4\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-TARGETDURATION:{}\n",
+        longest.max(1)
+    );
+    if transport.is_none_or(crate::mpegts::Transport::is_exact) {
+        text.push_str("#EXT-X-INDEPENDENT-SEGMENTS\n");
+    }
+    for span in spans().filter(|span| span.start < span.end) {
+        let _ = writeln!(
+            text,
+            "#EXTINF:{},\n{}",
+            seconds(length(span), timescale),
+            address(span.start)
+        );
+    }
+    text.push_str("#EXT-X-ENDLIST\n");
+    Some(text)
+}

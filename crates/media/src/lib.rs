@@ -2,14 +2,16 @@
 //!
 //! **Does**: finds out what a film is (container, tracks, codecs, duration) and where each second of it lies, by asking
 //! for byte ranges: [`Prober`]. MP4 with the index at either end and in fragments (`sidx`, `mfra`, or a walk over the
-//! fragments), Matroska and WebM by their cues.
+//! fragments), Matroska and WebM by their cues, MPEG transport streams by their clocks or read through.
+//! It takes films apart into frames ([`demux`]), and makes transport streams of these ([`mpegts::mux`]).
 //! Of an MP4 it tells each frame ([`Presentation`]), cuts the film into segments, and makes fragmented MP4 ([`cmaf`]), HLS playlists ([`hls`])
 //! and DASH manifests ([`dash`]) of them.
-//! **Refuses**: sockets, files, time; decoding; reading a file through. A container it does not know is no error: such a
+//! **Refuses**: sockets, files, time; decoding; reading a file through unless told to. A container it does not know is no error: such a
 //! film plays without a time index.
 //! **Start** at [`Prober`].
 //!
-//! Sources: ISO/IEC 14496-12 (box names are its own), RFC 6381 (codec strings), RFC 9559 (Matroska), RFC 8794 (EBML).
+//! Sources: ISO/IEC 14496-12 (box names are its own), RFC 6381 (codec strings), RFC 9559 (Matroska), RFC 8794 (EBML),
+//! ISO/IEC 13818-1 (transport streams).
 //! Every byte may be hostile: all loops are bounded by the bytes read or by a limit of [`limits`], nothing recurses, and
 //! arithmetic saturates or is checked.
 #![forbid(unsafe_code)]
@@ -23,6 +25,7 @@ pub mod hls;
 pub mod manifest;
 mod matroska;
 mod mp4;
+pub mod mpegts;
 pub mod presentation;
 mod probe;
 pub mod rtp;
@@ -74,6 +77,13 @@ pub struct Film {
     pub presentation: Option<Presentation>,
 }
 
+impl Film {
+    /// Nothing is known of it but its container.
+    pub(crate) fn unknown(container: Container) -> Self {
+        Self { container, duration_ms: None, tracks: Vec::new(), index: None, presentation: None }
+    }
+}
+
 /// Containers that are told apart.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Container {
@@ -83,7 +93,7 @@ pub enum Container {
     FragmentedMp4,
     /// Matroska or WebM.
     Matroska,
-    /// MPEG transport stream; recognised, not indexed.
+    /// MPEG transport stream.
     MpegTs,
     /// Anything else.
     Unknown,

@@ -15,7 +15,9 @@
 use core::fmt;
 use core::ops::Range;
 
-use crate::{Container, Film, MediaError, matroska, mp4};
+use shoal_wire::time_index::TimeIndex;
+
+use crate::{Container, Film, MediaError, matroska, mp4, mpegts};
 
 /// Bytes read first: enough to tell containers apart, and the whole head of many.
 const HEAD_BYTES: u64 = 4096;
@@ -58,6 +60,18 @@ enum Walk {
     Start,
     Mp4(mp4::Walk),
     Matroska(matroska::Walk),
+    Transport(mpegts::Walk),
+}
+
+/// What is wanted beside what a film is.
+#[derive(Clone, Default, Debug)]
+pub(crate) struct Wishes {
+    /// Each frame.
+    pub(crate) frames: bool,
+    /// An exact index, whatever has to be read for it.
+    pub(crate) thorough: bool,
+    /// An index that is known, for containers without one.
+    pub(crate) index: Option<TimeIndex>,
 }
 
 /// Finds out what a media file is from a few of its bytes. Without I/O: [`Prober::need`] says which bytes, the caller
@@ -67,8 +81,7 @@ enum Walk {
 #[derive(Debug)]
 pub struct Prober {
     length: u64,
-    /// Whether each frame is wanted.
-    frames: bool,
+    wishes: Wishes,
     walk: Walk,
     window: Window,
     /// End of what is wanted; it begins at the end of the window.
@@ -82,21 +95,35 @@ impl Prober {
     pub fn new(length: u64) -> Self {
         let mut prober = Self {
             length,
-            frames: false,
+            wishes: Wishes::default(),
             walk: Walk::Start,
             window: Window::default(),
             want_end: length.min(HEAD_BYTES),
             result: None,
         };
         if length == 0 {
-            prober.result = Some(Ok(unknown(Container::Unknown)));
+            prober.result = Some(Ok(Film::unknown(Container::Unknown)));
         }
         prober
     }
     /// The same, and it finds out where each frame of the film lies.
     #[must_use]
     pub fn of_frames(length: u64) -> Self {
-        Self { frames: true, ..Self::new(length) }
+        let mut prober = Self::new(length);
+        prober.wishes.frames = true;
+        prober
+    }
+    /// The same, where reading is cheap: a film whose container has no index is read through for one, a mebibyte at a time.
+    #[must_use]
+    pub fn thorough(mut self) -> Self {
+        self.wishes.thorough = true;
+        self
+    }
+    /// The same with the index that was published beside the film: it is believed where the container has none.
+    #[must_use]
+    pub fn with_index(mut self, index: TimeIndex) -> Self {
+        self.wishes.index = Some(index);
+        self
     }
     /// Byte ranges that are needed next, at present one; empty when there is nothing more to read.
     #[must_use]
@@ -160,18 +187,20 @@ impl Prober {
             Walk::Start => {
                 let head = self.window.data.as_slice();
                 if mp4::recognises(head) {
-                    self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.frames));
+                    self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.wishes.frames));
                 } else if matroska::recognises(head) {
                     self.walk = Walk::Matroska(matroska::Walk::new(self.length));
-                } else if looks_like_ts(head) {
-                    return Step::Done(Box::new(Ok(unknown(Container::MpegTs))));
+                } else if mpegts::recognises(head) {
+                    let wishes = core::mem::take(&mut self.wishes);
+                    self.walk = Walk::Transport(mpegts::Walk::new(self.length, wishes));
                 } else {
-                    return Step::Done(Box::new(Ok(unknown(Container::Unknown))));
+                    return Step::Done(Box::new(Ok(Film::unknown(Container::Unknown))));
                 }
                 self.step()
             }
             Walk::Mp4(walk) => walk.step(&self.window),
             Walk::Matroska(walk) => walk.step(&self.window),
+            Walk::Transport(walk) => walk.step(&self.window),
         }
     }
 
@@ -186,15 +215,6 @@ impl Prober {
         self.window.offset = range.start;
         self.want_end = range.end;
     }
-}
-
-/// Whether the first bytes of a file look like the packets of an MPEG transport stream.
-fn looks_like_ts(head: &[u8]) -> bool {
-    (0..4).all(|packet| head.get(packet * 188) == Some(&0x47))
-}
-
-fn unknown(container: Container) -> Film {
-    Film { container, duration_ms: None, tracks: Vec::new(), index: None, presentation: None }
 }
 
 /// Why [`Prober::run`] ended without a film.

@@ -21,7 +21,10 @@
 //! assert!(frames > 100);
 //! ```
 
+mod rebase;
+mod search;
 mod tables;
+mod transport;
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -52,14 +55,32 @@ pub struct Demuxer(Kind);
 #[derive(Debug)]
 enum Kind {
     Tables(tables::Walk),
+    Transport(Box<transport::Walk>),
 }
 
 impl Demuxer {
     /// Of these streams of a film. It begins with the last key frame that is shown no later than `at_ms`, or the first one; streams
     /// without pictures beside it with their first frame that is shown no sooner.
+    ///
+    /// The one stream of a film that is a transport stream comes as groups of up to seven whole packets, its tables first: 188 bytes each,
+    /// with the times of the film in them. A group is decoded and shown when the clock of the stream shows its time, but not before the
+    /// key frame that was begun with; is a key frame where one begins in it. Where nobody knows the key frames they are searched for first.
     #[must_use]
     pub fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
+        if streams.contains(&0)
+            && let Some(walk) = transport::Walk::new(Arc::clone(&film), at_ms)
+        {
+            return Self(Kind::Transport(Box::new(walk)));
+        }
         Self(Kind::Tables(tables::Walk::new(film, streams, at_ms)))
+    }
+    /// Goes on from another time of the film, as a new one would begin; what was read and did not leave is forgotten. The packets of a
+    /// transport stream are counted on, and the first of each of its streams says that something was left out.
+    pub fn jump(&mut self, at_ms: u64) {
+        match &mut self.0 {
+            Kind::Tables(walk) => walk.jump(at_ms),
+            Kind::Transport(walk) => walk.jump(at_ms),
+        }
     }
     /// The bytes of the file that come next; `None` when there is nothing more to come. Never empty. What does not follow what was fed
     /// last is a jump, forward most often, past bytes that nobody asked for.
@@ -67,6 +88,7 @@ impl Demuxer {
     pub fn need(&self) -> Option<Range<u64>> {
         match &self.0 {
             Kind::Tables(walk) => walk.need(),
+            Kind::Transport(walk) => walk.need(),
         }
     }
     /// Brings the next bytes of what is needed: all of them, or as many as came.
@@ -76,6 +98,7 @@ impl Demuxer {
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
         match &mut self.0 {
             Kind::Tables(walk) => walk.feed(bytes),
+            Kind::Transport(walk) => walk.feed(bytes),
         }
         Ok(())
     }
@@ -84,6 +107,7 @@ impl Demuxer {
     pub fn next(&mut self) -> Option<Frame> {
         match &mut self.0 {
             Kind::Tables(walk) => walk.next(),
+            Kind::Transport(walk) => walk.next(),
         }
     }
 }

@@ -55,6 +55,11 @@ impl Walk {
         walk.plan();
         walk
     }
+    /// The same from another time on.
+    pub(super) fn jump(&mut self, at_ms: u64) {
+        let streams: Vec<usize> = self.lanes.iter().map(|lane| lane.stream).collect();
+        *self = Self::new(Arc::clone(&self.film), &streams, at_ms);
+    }
     pub(super) fn need(&self) -> Option<Range<u64>> {
         self.need.clone()
     }

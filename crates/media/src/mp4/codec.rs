@@ -103,8 +103,8 @@ fn detailed(name: &Name, boxes: &[u8]) -> Option<String> {
     }
 }
 
-/// ISO/IEC 14496-15, annex E.3.
-fn hevc(letters: &str, record: &[u8]) -> Option<String> {
+/// The name of H.265 with this record, or with this beginning of one (ISO/IEC 14496-15, annex E.3).
+pub(crate) fn hevc(letters: &str, record: &[u8]) -> Option<String> {
     let first = u8_at(record, 1)?;
     let space = ["", "A", "B", "C"][usize::from(first >> 6)];
     let tier = if first & 0x20 == 0 { 'L' } else { 'H' };

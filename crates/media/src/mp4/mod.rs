@@ -16,6 +16,7 @@ use core::ops::Range;
 use shoal_wire::time_index::TimeIndex;
 
 use self::boxes::{HEADER_MAX, Header, child};
+pub(crate) use self::codec::hevc as hevc_name;
 use self::fragment::{Point, Reference, Segments};
 use self::index::Keys;
 pub(crate) use self::tables::{Places, Shifts, Times, sync_samples};

@@ -6,6 +6,7 @@
 
 mod samples;
 mod segments;
+mod transport;
 
 use core::ops::Range;
 
@@ -15,6 +16,7 @@ pub use segments::{Segment, Span};
 
 use crate::bytes::rescaled;
 use crate::mp4::Movie;
+use crate::mpegts::Transport;
 use crate::{Coding, MediaError, Track, TrackKind};
 
 /// One track of a presentation.
@@ -64,6 +66,7 @@ impl Stream {
 pub struct Presentation {
     streams: Vec<Stream>,
     segments: Vec<Segment>,
+    transport: Option<Box<Transport>>,
 }
 
 impl Presentation {
@@ -97,7 +100,12 @@ impl Presentation {
         if segments.is_empty() {
             return Err(MediaError::NoIndex);
         }
-        Ok(Self { streams, segments })
+        Ok(Self { streams, segments, transport: None })
+    }
+    /// What is known of the file if it is a transport stream: then the presentation has one stream, of whole packets.
+    #[must_use]
+    pub fn transport(&self) -> Option<&Transport> {
+        self.transport.as_deref()
     }
     /// Its streams, in the container's order. At least one.
     #[must_use]
@@ -141,7 +149,7 @@ impl Presentation {
 }
 
 /// The stream whose key frames the film is cut at: the first of pictures, else of sound.
-fn reference(streams: &[Stream]) -> usize {
+pub(crate) fn reference(streams: &[Stream]) -> usize {
     let first = |kind| streams.iter().position(|stream| stream.track.kind == kind);
     first(TrackKind::Video).or_else(|| first(TrackKind::Audio)).unwrap_or(0)
 }

@@ -66,6 +66,16 @@ impl Samples {
         let next = self.all.get(index + 1).map_or(self.end, |next| next.decoded);
         next.saturating_sub(sample.decoded)
     }
+    /// Those of a stream whose samples are parts of the file, each a place and a time to begin. `None` where one is too long.
+    pub(super) fn of_parts(parts: &[(core::ops::Range<u64>, u64)], end: u64) -> Option<Self> {
+        let sample = |(bytes, decoded): &(core::ops::Range<u64>, u64)| {
+            let size =
+                u32::try_from(bytes.end - bytes.start).ok().filter(|size| size & KEY == 0)?;
+            Some(Sample { offset: bytes.start, decoded: *decoded, size: size | KEY, shift: 0 })
+        };
+        let all = parts.iter().map(sample).collect::<Option<_>>()?;
+        Some(Self { all, end, delay: 0 })
+    }
     /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not.
     /// No more than `most` are accepted.
     pub(super) fn of_tables(

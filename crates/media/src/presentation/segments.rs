@@ -17,6 +17,8 @@ pub(super) const TARGET_MS: u64 = 4000;
 pub struct Segment {
     /// What of each stream lies in it, in the order of the streams.
     pub spans: Vec<Span>,
+    /// Bytes of the file that hold all of it and nothing else, where the container has it so.
+    pub bytes: Option<Range<u64>>,
 }
 
 /// What of a stream lies in a segment.
@@ -40,7 +42,7 @@ pub(super) fn cut(streams: &[Stream]) -> Vec<Segment> {
             cuts.push(sample.shown());
         }
     }
-    let mut segments = vec![Segment { spans: Vec::new() }; cuts.len()];
+    let mut segments = vec![Segment { spans: Vec::new(), bytes: None }; cuts.len()];
     for stream in streams {
         let mut from = 0;
         for (number, segment) in segments.iter_mut().enumerate() {
