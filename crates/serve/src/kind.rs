@@ -62,7 +62,10 @@ pub fn is_film(name: &str) -> bool {
 /// Whether a file's name is that of an MP4, whose frames can be told apart.
 #[must_use]
 pub(crate) fn has_frames(name: &str) -> bool {
-    matches!(of(name).0, "video/mp4" | "audio/mp4" | "video/quicktime" | "video/3gpp")
+    matches!(
+        of(name).0,
+        "video/mp4" | "audio/mp4" | "video/quicktime" | "video/3gpp" | "video/mp2t"
+    )
 }
 
 /// Whether a player can be given the file, by its name: a film or sound.

@@ -43,7 +43,7 @@ pub(super) struct Walk {
     search: Option<Search>,
     /// Whether the film's tables left.
     has_tables: bool,
-    /// Where the film begins for who asked, in ticks: no time that is told is before it.
+    /// Where the film begins for who asked, in ticks: when the first key frame is shown.
     start: i64,
     /// Where what came begins in the file.
     at: u64,
@@ -241,10 +241,12 @@ impl Walk {
     fn settle(&mut self, told: (u64, i64)) {
         let (from, to) = (core::mem::replace(&mut self.told, told), told);
         let bytes = i128::from(to.0.saturating_sub(from.0)).max(1);
+        // Behind a jump the last time is that of the key frame, before which the clock begins.
+        let since = from.1.min(to.1);
         for group in core::mem::take(&mut self.waiting) {
             let behind = i128::from(group.offset.saturating_sub(from.0)).min(bytes);
-            let film = i128::from(from.1) + i128::from(to.1 - from.1) * behind / bytes;
-            let film = u64::try_from(film.max(i128::from(self.start))).unwrap_or(0);
+            let film = i128::from(since) + i128::from(to.1 - since) * behind / bytes;
+            let film = u64::try_from(film.max(0)).unwrap_or(0);
             self.last = self.last.max(film);
             self.ready.push_back(Frame {
                 stream: 0,

@@ -286,10 +286,12 @@ impl Session {
         let first = timeout(FIRST_FRAME_WAIT, feed.next()).await;
         let mut next = VecDeque::new();
         let mut start_us = at_ms.saturating_mul(1000);
+        let mut origin_us = start_us;
         match first {
             Ok(Some(Ok(fed))) => {
                 if let Some(lane) = self.lanes.iter().find(|it| it.stream == fed.frame.stream) {
                     start_us = lane.shown_us(&fed.frame);
+                    origin_us = lane.decoded_us(&fed.frame);
                 }
                 next.push_back(fed);
             }
@@ -310,7 +312,7 @@ impl Session {
             outgoing: VecDeque::new(),
             bunch: 0,
             anchor: now,
-            origin_us: start_us,
+            origin_us,
             end_us: u64::MAX,
             go: None,
             reported: None,
