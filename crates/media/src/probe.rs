@@ -69,6 +69,8 @@ pub struct Prober {
     length: u64,
     /// Whether each frame is wanted.
     frames: bool,
+    /// Whether much may be read to find out more.
+    patient: bool,
     walk: Walk,
     window: Window,
     /// End of what is wanted; it begins at the end of the window.
@@ -83,6 +85,7 @@ impl Prober {
         let mut prober = Self {
             length,
             frames: false,
+            patient: false,
             walk: Walk::Start,
             window: Window::default(),
             want_end: length.min(HEAD_BYTES),
@@ -97,6 +100,12 @@ impl Prober {
     #[must_use]
     pub fn of_frames(length: u64) -> Self {
         Self { frames: true, ..Self::new(length) }
+    }
+    /// The same, and it may read a little at each of many places: where a Matroska has no index of its own, the heads of all its
+    /// blocks are looked at. For files that are near.
+    #[must_use]
+    pub fn patient(self) -> Self {
+        Self { patient: true, ..self }
     }
     /// Byte ranges that are needed next, at present one; empty when there is nothing more to read.
     #[must_use]
@@ -162,7 +171,8 @@ impl Prober {
                 if mp4::recognises(head) {
                     self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.frames));
                 } else if matroska::recognises(head) {
-                    self.walk = Walk::Matroska(matroska::Walk::new(self.length));
+                    self.walk =
+                        Walk::Matroska(matroska::Walk::new(self.length, self.frames, self.patient));
                 } else if looks_like_ts(head) {
                     return Step::Done(Box::new(Ok(unknown(Container::MpegTs))));
                 } else {

@@ -1,7 +1,8 @@
 //! Frames out of the bytes of a film as they come, from any time of it on.
 //!
 //! Without I/O: [`Demuxer::need`] says which bytes come next, the caller brings them in order with [`Demuxer::feed`], and
-//! [`Demuxer::next`] gives the frames that are whole, those of all streams in the order in which they are decoded.
+//! [`Demuxer::next`] gives the frames that are whole, those of all streams in the order in which they are decoded; of a film in clusters,
+//! in the order of the file, which is nearly the same.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -21,6 +22,8 @@
 //! assert!(frames > 100);
 //! ```
 
+mod clusters;
+mod order;
 mod tables;
 
 use core::ops::Range;
@@ -52,14 +55,25 @@ pub struct Demuxer(Kind);
 #[derive(Debug)]
 enum Kind {
     Tables(tables::Walk),
+    Clusters(clusters::Walk),
 }
 
 impl Demuxer {
     /// Of these streams of a film. It begins with the last key frame that is shown no later than `at_ms`, or the first one; streams
-    /// without pictures beside it with their first frame that is shown no sooner.
+    /// without pictures beside it with their first frame that is shown no sooner. A film in clusters that is wanted from its start comes
+    /// with all of its sound, also that before the first picture.
     #[must_use]
     pub fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
-        Self(Kind::Tables(tables::Walk::new(film, streams, at_ms)))
+        Self(match film.clusters() {
+            None => Kind::Tables(tables::Walk::new(film, streams, at_ms)),
+            Some(_) => Kind::Clusters(clusters::Walk::new(film, streams, at_ms)),
+        })
+    }
+    /// Of one stream of segment `number` of a film whose segments are told by their bytes ([`crate::presentation::Segment::bytes`]): what of it
+    /// lies in the segment, and nothing else. `None` where there is no such segment.
+    #[must_use]
+    pub fn of_segment(film: Arc<Presentation>, stream: usize, number: usize) -> Option<Self> {
+        clusters::Walk::of_segment(film, stream, number).map(|walk| Self(Kind::Clusters(walk)))
     }
     /// The bytes of the file that come next; `None` when there is nothing more to come. Never empty. What does not follow what was fed
     /// last is a jump, forward most often, past bytes that nobody asked for.
@@ -67,6 +81,7 @@ impl Demuxer {
     pub fn need(&self) -> Option<Range<u64>> {
         match &self.0 {
             Kind::Tables(walk) => walk.need(),
+            Kind::Clusters(walk) => walk.need(),
         }
     }
     /// Brings the next bytes of what is needed: all of them, or as many as came.
@@ -75,15 +90,19 @@ impl Demuxer {
     /// When they make no sense; then there is nothing more to come.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
         match &mut self.0 {
-            Kind::Tables(walk) => walk.feed(bytes),
+            Kind::Tables(walk) => {
+                walk.feed(bytes);
+                Ok(())
+            }
+            Kind::Clusters(walk) => walk.feed(bytes),
         }
-        Ok(())
     }
     /// The next frame, if it is whole.
     #[allow(clippy::should_implement_trait)] // That there is none now does not mean that it ended.
     pub fn next(&mut self) -> Option<Frame> {
         match &mut self.0 {
             Kind::Tables(walk) => walk.next(),
+            Kind::Clusters(walk) => walk.next(),
         }
     }
 }

@@ -66,6 +66,10 @@ impl Samples {
         let next = self.all.get(index + 1).map_or(self.end, |next| next.decoded);
         next.saturating_sub(sample.decoded)
     }
+    /// Samples that nothing tells of before they are read, but when the last one ends and what their delay is.
+    pub(super) fn untold(end: u64, delay: u32) -> Self {
+        Self { all: Vec::new(), end, delay }
+    }
     /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not.
     /// No more than `most` are accepted.
     pub(super) fn of_tables(
