@@ -10,7 +10,7 @@ use shoal_wire::metainfo::Info;
 
 use crate::error::Error;
 
-/// Reads as much of a media file as is needed to know what it is.
+/// Reads as much of a media file as is needed to know what it is. A Matroska without an index of its own is walked through.
 pub(crate) fn probe(path: &Path) -> Result<Film, Error> {
     let fault = |why: &dyn std::fmt::Display| {
         Error::new(format!("{} cannot be read as a film: {why}", path.display()))
@@ -18,6 +18,7 @@ pub(crate) fn probe(path: &Path) -> Result<Film, Error> {
     let mut file = File::open(path).map_err(|error| fault(&error))?;
     let length = file.metadata().map_err(|error| fault(&error))?.len();
     Prober::new(length)
+        .patient()
         .run(|range| {
             let mut bytes = Vec::new();
             file.seek(SeekFrom::Start(range.start))?;

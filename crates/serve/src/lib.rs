@@ -29,5 +29,6 @@ mod durations;
 mod limits;
 mod packages;
 mod pieces;
+mod segments;
 
 pub use server::{Limits, Server};

@@ -32,3 +32,7 @@ pub(crate) const PACKAGES_MAX: usize = 4;
 /// Byte ranges of a segment with gaps below this are read in one go: what lies between, most often sound beside pictures, is
 /// needed at the same time.
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;
+/// Frames of a segment that is put together in memory, bytes: four seconds of 128 Mbit/s.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Segments that are put together in memory at once: who asks for more waits.
+pub(crate) const SEGMENT_BUILDS_MAX: usize = 8;

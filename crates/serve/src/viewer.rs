@@ -22,6 +22,7 @@ use crate::answer::{answer, refused, text, wrong_method};
 use crate::body::Body;
 use crate::guard::{Guard, Refusal, Token};
 use crate::library::Library;
+use crate::limits::SEGMENT_BUILDS_MAX;
 use crate::packages::Packages;
 use crate::reports::Reports;
 use crate::server::{Limits, Server, Site};
@@ -102,6 +103,7 @@ impl Viewer {
             reports,
             listeners: Arc::new(Semaphore::new(options.limits.listeners_max)),
             packages: Packages::default(),
+            builders: Semaphore::new(SEGMENT_BUILDS_MAX),
             limits: options.limits.clone(),
             served: Served::default(),
         };
@@ -153,6 +155,8 @@ struct Face {
     reports: Arc<Reports>,
     listeners: Arc<Semaphore>,
     packages: Packages,
+    /// Places for those whose segment is put together.
+    builders: Semaphore,
     limits: Limits,
     served: Served,
 }

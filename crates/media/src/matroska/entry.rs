@@ -46,7 +46,7 @@ pub(super) fn sample_entry(
         }
         (Format::Mpeg2, _) => video(&mut out, b"mp4v", &|out| esds(out, MPEG2_VISUAL, 0x11, &[])),
         (Format::Other, _) if id.starts_with("V_MPEG4/ISO/") => {
-            video(&mut out, b"mp4v", &|out| esds(out, MPEG4_VISUAL, 0x11, &[]));
+            video(&mut out, b"mp4v", &|out| esds(out, MPEG4_VISUAL, 0x11, private));
         }
         (Format::Aac, _) if has_record => {
             sound(&mut out, b"mp4a", coding, |out| esds(out, AAC, 0x15, record));
