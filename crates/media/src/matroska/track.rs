@@ -16,7 +16,7 @@ use crate::{Coding, Format, Track, TrackKind};
 
 /// Longest start of frames that is stored once for all (header stripping), bytes. Real ones have a few: what a file may
 /// make of few bytes is bounded by it.
-const STRIPPED_MAX: usize = 256;
+const STRIPPED_MAX: usize = 64;
 /// Longest [`CODEC_PRIVATE`] that is kept, bytes.
 const RECORD_MAX: usize = 1 << 20;
 
