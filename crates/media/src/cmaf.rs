@@ -9,7 +9,7 @@ use core::ops::Range;
 use crate::TrackKind;
 use crate::demux::Frame;
 use crate::mp4::Writer;
-use crate::presentation::{Presentation, Stream};
+use crate::presentation::{Presentation, Span, Stream};
 
 /// Number of the only track in what is made here.
 const TRACK: u32 = 1;
@@ -156,8 +156,6 @@ pub fn segment(presentation: &Presentation, stream: usize, number: usize) -> Opt
 
 /// Segment `number` of a stream, whole, of the frames that a demuxer of that segment gives ([`crate::demux::Demuxer::of_segment`]): all of
 /// those that are of the stream are put into it. `None` when there is no such segment.
-///
-/// They are decoded in their order at the times at which they are shown, sorted: as late as can be.
 #[must_use]
 pub fn assembled(
     presentation: &Presentation,
@@ -168,14 +166,7 @@ pub fn assembled(
     let source = presentation.streams().get(stream).filter(|stream| stream.is_packaged())?;
     let span = presentation.segments().get(number)?.spans.get(stream)?;
     let frames: Vec<&Frame> = frames.iter().filter(|frame| frame.stream == stream).collect();
-    let mut decoded: Vec<u64> = frames.iter().map(|frame| frame.shown).collect();
-    decoded.sort_unstable();
-    // Frames that refer further ahead than the delay has room for are decoded sooner, and those before them.
-    let mut latest = u64::MAX;
-    for (decoded, frame) in decoded.iter_mut().zip(&frames).rev() {
-        latest = latest.min(*decoded).min(frame.shown.saturating_add(u64::from(source.delay())));
-        *decoded = latest;
-    }
+    let decoded = decoding_times(source, span, &frames);
     let length = |index: usize| match (decoded.get(index), decoded.get(index + 1)) {
         (Some(from), Some(to)) => to.saturating_sub(*from),
         // The last one: as long as others, else to the next segment.
@@ -195,6 +186,30 @@ pub fn assembled(
     out.reserve_exact(frames.iter().map(|frame| frame.data.len()).sum());
     frames.iter().for_each(|frame| out.extend_from_slice(&frame.data));
     Some(out)
+}
+
+/// When the frames of a segment are decoded: in their order, at the times at which they are shown, sorted.
+fn decoding_times(source: &Stream, span: &Span, frames: &[&Frame]) -> Vec<u64> {
+    let mut decoded: Vec<u64> = frames.iter().map(|frame| frame.shown).collect();
+    decoded.sort_unstable();
+    // Frames that refer further ahead than the delay has room for are decoded sooner, and those before them.
+    let mut latest = u64::MAX;
+    for (decoded, frame) in decoded.iter_mut().zip(frames).rev() {
+        latest = latest.min(*decoded).min(frame.shown.saturating_add(u64::from(source.delay())));
+        *decoded = latest;
+    }
+    // A player takes the time to the next decoding for how long a frame is shown. Where the times of the file are rounded, the picture
+    // that is shown last would reach into the next segment, and a browser that has that already would throw it away.
+    let last = frames.iter().enumerate().max_by_key(|(_, frame)| frame.shown);
+    let is_video = source.track.kind == TrackKind::Video;
+    if let Some((place, frame)) = last.filter(|(_, frame)| is_video && frame.shown < span.end) {
+        let room = span.end - frame.shown;
+        let from = decoded.get(place).copied().unwrap_or(0);
+        let next = decoded.get(place + 1).copied().unwrap_or(from);
+        let excess = (next - from).saturating_sub(room);
+        decoded.iter_mut().skip(place + 1).for_each(|decoded| *decoded -= excess);
+    }
+    decoded
 }
 
 /// What a fragment says of a frame.
@@ -258,4 +273,82 @@ fn packed_language(language: Option<&str>) -> u16 {
         .unwrap_or("und")
         .bytes()
         .fold(0, |packed, letter| packed << 5 | u16::from(letter - b'`'))
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+
+    use super::decoding_times;
+    use crate::demux::Frame;
+    use crate::presentation::{Clock, Clusters, Lane, Span, Stream};
+    use crate::{Coding, Track, TrackKind};
+
+    /// A stream of 24000/1001 pictures a second whose times are rounded to milliseconds.
+    fn stream() -> Stream {
+        let track = Track {
+            id: 1,
+            kind: TrackKind::Video,
+            codec: String::new(),
+            duration_ms: 0,
+            size: None,
+            language: None,
+        };
+        let lane = Lane {
+            number: 1,
+            delay_ns: 0,
+            frame_ns: 41_708_333,
+            stripped: Vec::new(),
+            reorders: true,
+        };
+        let clusters = Clusters {
+            clock: Clock::new(1_000_000),
+            lanes: vec![lane.clone()],
+            keys: Vec::new(),
+            cuts: Vec::new(),
+            bytes: 0..1,
+            end: 1000,
+        };
+        Stream::untold(track, vec![0], Coding::other(), &clusters, &lane)
+    }
+
+    fn times(shown: &[u64], end: u64) -> Vec<u64> {
+        let stream = stream();
+        let frame = |shown: &u64| Frame {
+            stream: 0,
+            decoded: 0,
+            shown: *shown,
+            is_key: false,
+            data: Bytes::new(),
+        };
+        let frames: Vec<Frame> = shown.iter().map(frame).collect();
+        let frames: Vec<&Frame> = frames.iter().collect();
+        let start = shown.first().copied().unwrap_or(0);
+        decoding_times(&stream, &Span { samples: 0..0, start, end }, &frames)
+    }
+
+    #[test]
+    fn pictures_are_decoded_at_the_times_at_which_they_are_shown() {
+        assert_eq!(stream().delay(), 167);
+        assert_eq!(times(&[0, 125, 42, 83], 167), [0, 42, 83, 125]);
+        assert_eq!(times(&[], 167), [0; 0]);
+    }
+
+    #[test]
+    fn the_last_picture_does_not_reach_into_the_next_segment() {
+        // The one that is shown last lasts to the next decoding: 42, of which there is room for 41.
+        let found = times(&[0, 167, 42, 83, 125], 208);
+        assert_eq!(found, [0, 42, 83, 125, 167]);
+        let found = times(&[0, 166, 42, 84, 125], 207);
+        assert_eq!(found, [0, 42, 83, 124, 165], "{found:?}");
+    }
+
+    #[test]
+    fn who_refers_further_ahead_than_the_delay_is_decoded_sooner() {
+        let shown = [0, 1000, 900, 800, 700, 600, 500, 400, 300, 200, 100];
+        let found = times(&shown, 1100);
+        assert!(found.is_sorted());
+        assert!(found.iter().zip(shown).all(|(decoded, shown)| *decoded <= shown + 167));
+        assert_eq!(found.last(), Some(&267));
+    }
 }

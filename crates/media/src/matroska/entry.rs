@@ -3,7 +3,7 @@
 use super::ebml::{
     COLOUR, DISPLAY_HEIGHT, DISPLAY_WIDTH, MATRIX, PRIMARIES, RANGE, TRANSFER, child, child_number,
 };
-use crate::bytes::{array, u8_at, u16_at};
+use crate::bytes::{array, u8_at, u16_at, u32_at};
 use crate::mp4::Writer;
 use crate::{Coding, Format};
 
@@ -62,6 +62,17 @@ pub(super) fn sample_entry(
         (Format::Ac3, _) => {
             if let Some(config) = ac3(coding) {
                 sound(&mut out, b"ac-3", coding, |out| out.boxed(b"dac3", |o| o.bytes(&config)));
+            }
+        }
+        (Format::Other, "A_FLAC") => {
+            if let Some(info) = flac(private) {
+                sound(&mut out, b"fLaC", coding, |out| {
+                    out.full(b"dfLa", 0, 0, |out| {
+                        // The only block of metadata, and so the last one.
+                        out.u32(0x8000_0000 | 34);
+                        out.bytes(&info);
+                    });
+                });
             }
         }
         _ => {}
@@ -252,6 +263,12 @@ fn opus(head: &[u8]) -> Option<Vec<u8>> {
         out.extend_from_slice(body.get(11..)?);
     }
     Some(out)
+}
+
+/// The block `STREAMINFO` that FLAC begins with (RFC 9639, 8.2).
+fn flac(private: &[u8]) -> Option<[u8; 34]> {
+    let first = u32_at(private.strip_prefix(b"fLaC")?, 0)?;
+    (first & 0x7fff_ffff == 34).then(|| array(private, 8)).flatten()
 }
 
 /// `dac3` (ETSI TS 102 366, F.4). What only the frames tell is taken to be as it is most often; decoders read it from them.

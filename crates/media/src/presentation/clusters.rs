@@ -47,6 +47,10 @@ impl Clock {
         let units = i128::from(ns) * i128::from(self.timescale) + i128::from(SECOND / 2);
         self.clamped(units / i128::from(SECOND))
     }
+    /// Of nanoseconds, rounded down.
+    pub(crate) fn whole_units_of_ns(self, ns: u64) -> i64 {
+        self.clamped(i128::from(ns) * i128::from(self.timescale) / i128::from(SECOND))
+    }
     /// No film is longer than the longest, in either direction.
     fn clamped(self, units: i128) -> i64 {
         let most = i128::from(DURATION_MS_MAX) * i128::from(self.timescale) / 1000;

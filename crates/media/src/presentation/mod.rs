@@ -53,7 +53,8 @@ impl Stream {
     ) -> Self {
         let clock = clusters.clock;
         let small = |units: i64| u32::try_from(units).unwrap_or(0);
-        let frame_units = small(clock.units_of_ns(lane.frame_ns));
+        // Rounded down: no frame may reach into the one that is shown next.
+        let frame_units = small(clock.whole_units_of_ns(lane.frame_ns));
         // The head does not tell by how much pictures are decoded before they are shown: four of them is what encoders use at most.
         let told = small(clock.units_of_ns(lane.frame_ns.saturating_mul(DELAY_FRAMES)));
         let delay = match (lane.reorders, told) {
