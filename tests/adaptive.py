@@ -2,7 +2,7 @@
 and the players that people put into web pages play it and jump.
 
 Frames are compared undecoded, as ffmpeg's hashes of them with their times: those of the film on the disk, and those that came over
-`/adaptive/`. What of the sound lies before the film warms a decoder up and is left out.
+`/hls/` and `/dash/`. What of the sound lies before the film warms a decoder up and is left out.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def play_case(index: str):
     def run(world: World) -> None:
         torrent, addresses = start_swarm(world, index, "shoal")
         us, watch, url = start_watch(world, torrent, addresses)
-        base = url.rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
+        base = url.rsplit("/", 1)[0].replace("/stream/", "/hls/")
         jump = frames(world, us, f"{base}/manifest.mpd", "-ss", 41, "-t", 6)
         expected = frames(world, us, content.film(world.cache, index))
         first = jump["0"][0][0]
@@ -77,7 +77,7 @@ def browser_case(player: str, name: str):
     def run(world: World) -> None:
         torrent, addresses = start_swarm(world, "end", "shoal")
         us, watch, url = start_watch(world, torrent, addresses)
-        base = url.rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
+        base = url.rsplit("/", 1)[0].replace("/stream/", "/hls/")
         seen = run_script(world, us, "players.mjs", player, player, f"{base}/{name}", 45)
         world.show(start=f"{seen['startup_ms']:.0f}ms", jump=f"{seen['seek_ms']:.0f}ms", frames=seen["after"]["frames"], segments=seen["asked"])
         world.check(abs(seen["duration"] - 60) < 0.1 and seen["width"] == 640, f"it is {seen['duration']} s long and {seen['width']} wide")
@@ -102,7 +102,7 @@ def identical(world: World) -> None:
     link = world.shoal(publisher, "publish", film, "--http", "127.0.0.1:8080", "--listen", f"{publisher.ip}:6881", "--no-dht", "--no-lsd", "--no-upnp").expect("published", 30)
     watch = world.shoal(viewer, "watch", link["link"], "--http", "127.0.0.1:8080", "--peer", f"{publisher.ip}:6881", "--no-dht", "--no-lsd", "--no-upnp")
     told = watch.expect("title", 20)["files"]
-    base = told[0]["url"].rsplit("/", 1)[0].replace("/stream/", "/adaptive/")
+    base = told[0]["url"].rsplit("/", 1)[0].replace("/stream/", "/hls/")
     world.check((told[0]["hls"], told[0]["dash"]) == (f"{base}/main.m3u8", f"{base}/manifest.mpd"), f"the event says {told[0]}")
     world.check("hls" not in told[1], f"an index is no film: {told[1]}")
 

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use shoal_media::demux::Demuxer;
+use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::manifest::Address;
 use shoal_media::mpegts::mux;
 use shoal_media::{Film, Presentation, Prober, cmaf, dash, hls, limits};
@@ -11,7 +11,8 @@ use shoal_media::{Film, Presentation, Prober, cmaf, dash, hls, limits};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this file by name.
-pub const TARGETS: &[Target] = &[("mp4_index", mp4_index), ("transport_stream", transport_stream)];
+pub const TARGETS: &[Target] =
+    &[("matroska", matroska), ("mp4_index", mp4_index), ("transport_stream", transport_stream)];
 
 /// Reads that a file of a few kilobytes can cause: each one looks at another box or element, of at least two bytes.
 const READS_MAX: usize = 100_000;
@@ -21,11 +22,51 @@ const CARRIED: usize = 60;
 
 /// The prober ends, asks only for bytes of the file, and what it finds keeps the promises of a time index and of frames.
 pub fn mp4_index(data: &[u8]) {
-    let length = data.len() as u64;
-    let Some(film) = probe(Prober::of_frames(length), data) else { return };
-    if let Some(film) = film.presentation {
-        check_frames(&film, length);
+    let film = probe(Prober::of_frames(data.len() as u64), data);
+    if let Some(film) = film.and_then(|film| film.presentation) {
         check_carried(film, data);
+    }
+}
+
+/// The same of one that looks at all blocks; then the film is taken apart from several times on, and put together again in segments.
+pub fn matroska(data: &[u8]) {
+    let Some(film) = probe(Prober::of_frames(data.len() as u64).thorough(), data) else { return };
+    let Some(film) = film.presentation.map(Arc::new) else { return };
+    let streams: Vec<usize> = (0..film.streams().len()).collect();
+    for at_ms in [0, 5000, u64::MAX] {
+        frames(Demuxer::new(Arc::clone(&film), &streams, at_ms), data);
+    }
+    for number in 0..film.segments().len().min(8) {
+        for stream in &streams {
+            let part = Demuxer::of_segment(Arc::clone(&film), *stream, number);
+            let Some(part) = part else { continue };
+            let frames = frames(part, data);
+            let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
+            let made = cmaf::assembled(&film, *stream, number, &frames);
+            assert!(made.is_none_or(|made| made.len() > bytes));
+        }
+    }
+}
+
+/// All frames: it ends, asks for bytes of the file in small portions, and each stream is decoded in order and before it is shown.
+fn frames(mut demuxer: Demuxer, data: &[u8]) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut reads = 0;
+    loop {
+        while let Some(frame) = demuxer.next() {
+            assert!(frame.decoded <= frame.shown);
+            let last = frames.iter().rev().take(64).find(|it| it.stream == frame.stream);
+            assert!(last.is_none_or(|last| last.decoded <= frame.decoded));
+            frames.push(frame);
+        }
+        let Some(range) = demuxer.need() else { return frames };
+        reads += 1;
+        assert!(range.start < range.end && range.end - range.start <= 64 << 10);
+        assert!(range.end <= data.len() as u64 && reads <= READS_MAX, "it never ends");
+        let range = range.start as usize..range.end as usize;
+        if demuxer.feed(&data[range]).is_err() {
+            assert_eq!(demuxer.need(), None);
+        }
     }
 }
 
@@ -42,7 +83,9 @@ fn check_carried(film: Presentation, data: &[u8]) {
             continue;
         }
         let Some(range) = demuxer.need() else { break };
-        demuxer.feed(&data[range.start as usize..range.end as usize]).expect("bytes of frames");
+        if demuxer.feed(&data[range.start as usize..range.end as usize]).is_err() {
+            break;
+        }
     }
     let carried: Vec<_> = streams.iter().copied().filter(|it| mux::can_carry(it.1)).collect();
     for streams in [&streams[..], &carried[..]] {
@@ -63,10 +106,7 @@ pub fn transport_stream(data: &[u8]) {
             continue;
         }
         let film = Arc::new(film);
-        for segment in film.segments() {
-            let bytes = segment.bytes.clone().expect("a part of the file");
-            assert!(bytes.start < bytes.end && bytes.end <= length);
-        }
+        assert!(film.segments().iter().all(|segment| segment.bytes.is_some()));
         let mut demuxer = Demuxer::new(Arc::clone(&film), &[0], 0);
         check_packets(&mut demuxer, data);
         for part in [1, 2, 4] {
@@ -108,16 +148,16 @@ fn probe(mut prober: Prober, data: &[u8]) -> Option<Film> {
     }
     let film = prober.finish().ok()?;
     assert!(film.tracks.len() <= limits::TRACKS_MAX);
-    if let Some(index) = &film.index {
-        assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));
-        assert!(index.duration_ms <= limits::DURATION_MS_MAX);
-        assert!(index.keys.len() <= limits::KEYS_MAX);
-        for pair in index.keys.windows(2) {
-            assert!(pair[0].time_ms < pair[1].time_ms && pair[0].offset <= pair[1].offset);
-        }
-        let fits = |time_ms, offset| offset < length && time_ms <= index.duration_ms;
-        assert!(index.keys.iter().all(|key| fits(key.time_ms, key.offset)));
+    if let Some(film) = &film.presentation {
+        check_frames(film, length);
     }
+    let Some(index) = &film.index else { return Some(film) };
+    assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));
+    assert!(index.duration_ms <= limits::DURATION_MS_MAX && index.keys.len() <= limits::KEYS_MAX);
+    for pair in index.keys.windows(2) {
+        assert!(pair[0].time_ms < pair[1].time_ms && pair[0].offset <= pair[1].offset);
+    }
+    assert!(index.keys.iter().all(|key| key.offset < length && key.time_ms <= index.duration_ms));
     Some(film)
 }
 
@@ -131,14 +171,18 @@ fn check_frames(film: &Presentation, length: u64) {
             let span = &segment.spans[number];
             assert!(span.samples.start == next && span.start <= span.end);
             next = span.samples.end;
+            if let Some(bytes) = &segment.bytes {
+                assert!(bytes.start <= bytes.end && bytes.end <= length);
+                continue;
+            }
             let made = cmaf::segment(film, number, place).expect("a segment");
             let frames = &stream.samples()[span.samples.clone()];
             let bytes: u64 = frames.iter().map(|sample| u64::from(sample.size())).sum();
             assert_eq!(made.length(), made.head.len() as u64 + bytes);
         }
         assert_eq!(next, stream.samples().len());
-        assert!(cmaf::header(film, number).is_some());
-        assert!(hls::stream(film, number, &name).is_some());
+        assert_eq!(cmaf::header(film, number).is_some(), stream.is_packaged());
+        assert_eq!(hls::stream(film, number, &name).is_some(), stream.is_packaged());
     }
     drop((hls::main(film, &name), dash::manifest(film, &name)));
 }

@@ -10,7 +10,8 @@ use shoal_wire::metainfo::Info;
 
 use crate::error::Error;
 
-/// Reads as much of a media file as is needed to know what it is, and where its key frames lie.
+/// Reads as much of a media file as is needed to know what it is, and where its key frames lie: a container without an index of its
+/// own is read through.
 pub(crate) fn probe(path: &Path) -> Result<Film, Error> {
     let fault = |why: &dyn std::fmt::Display| {
         Error::new(format!("{} cannot be read as a film: {why}", path.display()))

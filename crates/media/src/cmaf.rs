@@ -1,12 +1,15 @@
 //! Fragmented MP4 for HLS and DASH (ISO/IEC 23000-19, CMAF): a header for each stream, and segments of one fragment each.
 //!
-//! The head of a segment follows from the presentation alone, and its body is bytes of the film as they are. So a segment can be sent
-//! while its bytes still arrive, its length is known before, and nothing of it is kept in memory.
+//! Of a film whose tables tell its frames, the head of a segment follows from the presentation alone, and its body is bytes of the film
+//! as they are ([`segment`]). So a segment can be sent while its bytes still arrive, its length is known before, and nothing of it is
+//! kept in memory. Of a film in clusters it is made of the frames once they are all here ([`assembled`]).
 
 use core::ops::Range;
 
 use crate::TrackKind;
-use crate::presentation::{Presentation, Stream};
+use crate::demux::Frame;
+use crate::mp4::Writer;
+use crate::presentation::{Presentation, Span, Stream};
 
 /// Number of the only track in what is made here.
 const TRACK: u32 = 1;
@@ -31,10 +34,11 @@ impl MediaSegment {
     }
 }
 
-/// The header of a stream: what a player needs before any of its segments. `None` when there is no such stream, or it has no sample entry.
+/// The header of a stream: what a player needs before any of its segments. `None` when there is no such stream, or MP4 has no
+/// sample entry for it.
 #[must_use]
 pub fn header(presentation: &Presentation, stream: usize) -> Option<Vec<u8>> {
-    let stream = presentation.streams().get(stream).filter(|stream| !stream.entry.is_empty())?;
+    let stream = presentation.streams().get(stream).filter(|stream| stream.is_packaged())?;
     let mut out = Writer::default();
     out.boxed(b"ftyp", |out| {
         out.bytes(b"iso6");
@@ -76,8 +80,8 @@ fn track(out: &mut Writer, stream: &Stream) {
         out.u16(0);
         out.matrix();
         let (width, height) = stream.track.size.unwrap_or_default();
-        out.u32(width << 16);
-        out.u32(height << 16);
+        out.u32(width.min(0xffff) << 16);
+        out.u32(height.min(0xffff) << 16);
     });
     if stream.delay() > 0 {
         // Shown are samples from that time on: what a delay for reordering adds is taken off again.
@@ -130,40 +134,119 @@ fn track(out: &mut Writer, stream: &Stream) {
     });
 }
 
-/// Segment `number` of a stream, from 0. `None` when there is none.
+/// Segment `number` of a stream, from 0. `None` when there is none, or where only the film's own bytes tell what lies in it: see
+/// [`assembled`].
 #[must_use]
 pub fn segment(presentation: &Presentation, stream: usize, number: usize) -> Option<MediaSegment> {
-    let source = presentation.streams().get(stream).filter(|source| !source.entry.is_empty())?;
-    let span = presentation.segments().get(number)?.spans.get(stream)?;
+    let source = presentation.streams().get(stream).filter(|stream| stream.is_packaged())?;
+    let segment = presentation.segments().get(number).filter(|it| it.bytes.is_none())?;
+    let span = segment.spans.get(stream)?;
     let samples = source.samples().get(span.samples.clone())?;
+    let first = span.samples.start;
+    let parts = samples.iter().enumerate().map(|(index, sample)| Part {
+        duration: u32::try_from(source.duration(first + index)).unwrap_or(u32::MAX),
+        size: sample.size(),
+        is_key: sample.is_key(),
+        shift: i64::from(sample.shift) + i64::from(source.delay()),
+    });
+    let decoded = samples.first().map_or(span.start, |first| first.decoded);
+    let head = fragment(number, decoded, parts);
+    Some(MediaSegment { head, body: presentation.ranges(stream, span.samples.clone()) })
+}
+
+/// Segment `number` of a stream, whole, of the frames that a demuxer of that segment gives ([`crate::demux::Demuxer::of_segment`]): all of
+/// those that are of the stream are put into it. `None` when there is no such segment.
+#[must_use]
+pub fn assembled(
+    presentation: &Presentation,
+    stream: usize,
+    number: usize,
+    frames: &[Frame],
+) -> Option<Vec<u8>> {
+    let source = presentation.streams().get(stream).filter(|stream| stream.is_packaged())?;
+    let span = presentation.segments().get(number)?.spans.get(stream)?;
+    let frames: Vec<&Frame> = frames.iter().filter(|frame| frame.stream == stream).collect();
+    let decoded = decoding_times(source, span, &frames);
+    let length = |index: usize| match (decoded.get(index), decoded.get(index + 1)) {
+        (Some(from), Some(to)) => to.saturating_sub(*from),
+        // The last one: as long as others, else to the next segment.
+        (Some(from), None) if source.frame_units() == 0 => span.end.saturating_sub(*from),
+        _ => source.frame_units(),
+    };
+    let parts = frames.iter().zip(&decoded).enumerate().map(|(index, (frame, decoded))| Part {
+        duration: u32::try_from(length(index)).unwrap_or(u32::MAX),
+        size: u32::try_from(frame.data.len()).unwrap_or(u32::MAX),
+        is_key: frame.is_key,
+        shift: i64::try_from(
+            frame.shown.saturating_add(u64::from(source.delay())).saturating_sub(*decoded),
+        )
+        .unwrap_or(i64::MAX),
+    });
+    let mut out = fragment(number, decoded.first().copied().unwrap_or(span.start), parts);
+    out.reserve_exact(frames.iter().map(|frame| frame.data.len()).sum());
+    frames.iter().for_each(|frame| out.extend_from_slice(&frame.data));
+    Some(out)
+}
+
+/// When the frames of a segment are decoded: in their order, at the times at which they are shown, sorted.
+fn decoding_times(source: &Stream, span: &Span, frames: &[&Frame]) -> Vec<u64> {
+    let mut decoded: Vec<u64> = frames.iter().map(|frame| frame.shown).collect();
+    decoded.sort_unstable();
+    // Frames that refer further ahead than the delay has room for are decoded sooner, and those before them.
+    let mut latest = u64::MAX;
+    for (decoded, frame) in decoded.iter_mut().zip(frames).rev() {
+        latest = latest.min(*decoded).min(frame.shown.saturating_add(u64::from(source.delay())));
+        *decoded = latest;
+    }
+    // A player takes the time to the next decoding for how long a frame is shown. Where the times of the file are rounded, the picture
+    // that is shown last would reach into the next segment, and a browser that has that already would throw it away.
+    let last = frames.iter().enumerate().max_by_key(|(_, frame)| frame.shown);
+    let is_video = source.track.kind == TrackKind::Video;
+    if let Some((place, frame)) = last.filter(|(_, frame)| is_video && frame.shown < span.end) {
+        let room = span.end - frame.shown;
+        let from = decoded.get(place).copied().unwrap_or(0);
+        let next = decoded.get(place + 1).copied().unwrap_or(from);
+        let excess = (next - from).saturating_sub(room);
+        decoded.iter_mut().skip(place + 1).for_each(|decoded| *decoded -= excess);
+    }
+    decoded
+}
+
+/// What a fragment says of a frame.
+struct Part {
+    duration: u32,
+    size: u32,
+    is_key: bool,
+    /// From decoding it to showing it, with the stream's delay.
+    shift: i64,
+}
+
+/// All of a segment that comes before its frames' bytes. The first frame is decoded at `decoded`.
+fn fragment(number: usize, decoded: u64, parts: impl ExactSizeIterator<Item = Part>) -> Vec<u8> {
     let mut out = Writer::default();
     let mut offset_at = 0;
+    let mut bytes = 0;
     out.boxed(b"moof", |out| {
         out.full(b"mfhd", 0, 0, |out| out.u32(u32::try_from(number + 1).unwrap_or(u32::MAX)));
         out.boxed(b"traf", |out| {
             // Offsets count from the fragment's own start.
             out.full(b"tfhd", 0, 0x02_0000, |out| out.u32(TRACK));
-            out.full(b"tfdt", 1, 0, |out| {
-                out.u64(samples.first().map_or(span.start, |first| first.decoded));
-            });
+            out.full(b"tfdt", 1, 0, |out| out.u64(decoded));
             // Offset of the data, then length, size, flags and shift of each sample.
             out.full(b"trun", 0, 0xf01, |out| {
-                out.u32(u32::try_from(samples.len()).unwrap_or(u32::MAX));
+                out.u32(u32::try_from(parts.len()).unwrap_or(u32::MAX));
                 offset_at = out.data.len();
                 out.u32(0);
-                for (index, sample) in (span.samples.start..).zip(samples) {
-                    out.u32(u32::try_from(source.duration(index)).unwrap_or(u32::MAX));
-                    out.u32(sample.size());
-                    out.u32(if sample.is_key() { KEY_FLAGS } else { OTHER_FLAGS });
-                    out.u32(
-                        sample.shift.saturating_add_unsigned(source.delay()).max(0).unsigned_abs(),
-                    );
+                for part in parts {
+                    out.u32(part.duration);
+                    out.u32(part.size);
+                    out.u32(if part.is_key { KEY_FLAGS } else { OTHER_FLAGS });
+                    out.u32(u32::try_from(part.shift.max(0)).unwrap_or(u32::MAX));
+                    bytes += u64::from(part.size);
                 }
             });
         });
     });
-    let body = presentation.ranges(stream, span.samples.clone());
-    let bytes: u64 = samples.iter().map(|sample| u64::from(sample.size())).sum();
     let header = if bytes + 8 > u64::from(u32::MAX) { 16 } else { 8 };
     let start = u32::try_from(out.data.len() + header).unwrap_or(u32::MAX);
     if let Some(place) = out.data.get_mut(offset_at..offset_at + 4) {
@@ -180,7 +263,7 @@ pub fn segment(presentation: &Presentation, stream: usize, number: usize) -> Opt
             out.u64(bytes + 16);
         }
     }
-    Some(MediaSegment { head: out.data, body })
+    out.data
 }
 
 /// Three letters of five bits each; `und` where nothing is told.
@@ -192,50 +275,80 @@ fn packed_language(language: Option<&str>) -> u16 {
         .fold(0, |packed, letter| packed << 5 | u16::from(letter - b'`'))
 }
 
-/// Writes boxes.
-#[derive(Default)]
-struct Writer {
-    data: Vec<u8>,
-}
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
 
-impl Writer {
-    fn bytes(&mut self, bytes: &[u8]) {
-        self.data.extend_from_slice(bytes);
+    use super::decoding_times;
+    use crate::demux::Frame;
+    use crate::presentation::{Clock, Clusters, Lane, Span, Stream};
+    use crate::{Coding, Track, TrackKind};
+
+    /// A stream of 24000/1001 pictures a second whose times are rounded to milliseconds.
+    fn stream() -> Stream {
+        let track = Track {
+            id: 1,
+            kind: TrackKind::Video,
+            codec: String::new(),
+            duration_ms: 0,
+            size: None,
+            language: None,
+        };
+        let lane = Lane {
+            number: 1,
+            delay_ns: 0,
+            frame_ns: 41_708_333,
+            stripped: Vec::new(),
+            reorders: true,
+        };
+        let clusters = Clusters {
+            clock: Clock::new(1_000_000),
+            lanes: vec![lane.clone()],
+            keys: Vec::new(),
+            cuts: Vec::new(),
+            bytes: 0..1,
+            end: 1000,
+        };
+        Stream::untold(track, vec![0], Coding::other(), &clusters, &lane)
     }
-    fn zeros(&mut self, count: usize) {
-        self.data.resize(self.data.len() + count, 0);
+
+    fn times(shown: &[u64], end: u64) -> Vec<u64> {
+        let stream = stream();
+        let frame = |shown: &u64| Frame {
+            stream: 0,
+            decoded: 0,
+            shown: *shown,
+            is_key: false,
+            data: Bytes::new(),
+        };
+        let frames: Vec<Frame> = shown.iter().map(frame).collect();
+        let frames: Vec<&Frame> = frames.iter().collect();
+        let start = shown.first().copied().unwrap_or(0);
+        decoding_times(&stream, &Span { samples: 0..0, start, end }, &frames)
     }
-    fn u16(&mut self, value: u16) {
-        self.bytes(&value.to_be_bytes());
+
+    #[test]
+    fn pictures_are_decoded_at_the_times_at_which_they_are_shown() {
+        assert_eq!(stream().delay(), 167);
+        assert_eq!(times(&[0, 125, 42, 83], 167), [0, 42, 83, 125]);
+        assert_eq!(times(&[], 167), [0; 0]);
     }
-    fn u32(&mut self, value: u32) {
-        self.bytes(&value.to_be_bytes());
+
+    #[test]
+    fn the_last_picture_does_not_reach_into_the_next_segment() {
+        // The one that is shown last lasts to the next decoding: 42, of which there is room for 41.
+        let found = times(&[0, 167, 42, 83, 125], 208);
+        assert_eq!(found, [0, 42, 83, 125, 167]);
+        let found = times(&[0, 166, 42, 84, 125], 207);
+        assert_eq!(found, [0, 42, 83, 124, 165], "{found:?}");
     }
-    fn u64(&mut self, value: u64) {
-        self.bytes(&value.to_be_bytes());
-    }
-    /// The picture as it is: neither turned nor scaled.
-    fn matrix(&mut self) {
-        for value in [0x0001_0000, 0, 0, 0, 0x0001_0000, 0, 0, 0, 0x4000_0000] {
-            self.u32(value);
-        }
-    }
-    /// A box. None of ours comes near four gigabytes.
-    fn boxed(&mut self, name: &[u8; 4], body: impl FnOnce(&mut Self)) {
-        let start = self.data.len();
-        self.u32(0);
-        self.bytes(name);
-        body(self);
-        let length = u32::try_from(self.data.len() - start).unwrap_or(u32::MAX);
-        if let Some(place) = self.data.get_mut(start..start + 4) {
-            place.copy_from_slice(&length.to_be_bytes());
-        }
-    }
-    /// A box with a version and flags.
-    fn full(&mut self, name: &[u8; 4], version: u8, flags: u32, body: impl FnOnce(&mut Self)) {
-        self.boxed(name, |out| {
-            out.u32(u32::from(version) << 24 | flags);
-            body(out);
-        });
+
+    #[test]
+    fn who_refers_further_ahead_than_the_delay_is_decoded_sooner() {
+        let shown = [0, 1000, 900, 800, 700, 600, 500, 400, 300, 200, 100];
+        let found = times(&shown, 1100);
+        assert!(found.is_sorted());
+        assert!(found.iter().zip(shown).all(|(decoded, shown)| *decoded <= shown + 167));
+        assert_eq!(found.last(), Some(&267));
     }
 }

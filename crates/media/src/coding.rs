@@ -55,6 +55,11 @@ impl Coding {
 const RATES: [u32; 13] =
     [96000, 88200, 64000, 48000, 44100, 32000, 24000, 22050, 16000, 12000, 11025, 8000, 7350];
 
+/// The index of a sampling rate in an `AudioSpecificConfig`.
+pub(crate) fn rate_index(rate: u32) -> Option<usize> {
+    RATES.iter().position(|known| *known == rate)
+}
+
 /// What an `AudioSpecificConfig` says of sampling rate and channels: those of the coded frames, which a decoder may double.
 #[must_use]
 pub(crate) fn of_audio_config(config: &[u8]) -> Option<(u32, u8)> {

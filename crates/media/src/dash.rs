@@ -14,7 +14,8 @@ pub fn manifest(presentation: &Presentation, address: &impl Fn(Address) -> Strin
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" type=\"static\" mediaPresentationDuration=\"PT{}S\" minBufferTime=\"PT2S\">\n<Period id=\"1\" start=\"PT0S\">\n",
         seconds(presentation.duration_ms(), 1000),
     );
-    for (number, stream) in presentation.streams().iter().enumerate() {
+    let streams = presentation.streams().iter().enumerate();
+    for (number, stream) in streams.filter(|(_, stream)| stream.is_packaged()) {
         adaptation_set(&mut text, presentation, number, stream, address);
     }
     text.push_str("</Period>\n</MPD>\n");
@@ -65,8 +66,7 @@ fn adaptation_set(
 
 /// Runs of segments that last equally long, one line each.
 fn time_line(text: &mut String, presentation: &Presentation, number: usize) {
-    let spans = presentation.segments().iter().filter_map(|segment| segment.spans.get(number));
-    let spans: Vec<_> = spans.filter(|span| !span.samples.is_empty()).collect();
+    let spans: Vec<_> = presentation.spans(number).collect();
     for run in spans.chunk_by(|a, b| a.end - a.start == b.end - b.start && a.end == b.start) {
         let Some(first) = run.first() else { continue };
         let (start, length, more) = (first.start, first.end - first.start, run.len() - 1);

@@ -12,7 +12,7 @@ pub fn main(presentation: &Presentation, address: &impl Fn(Address) -> String) -
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
     let of = |kind: TrackKind| {
         let streams = presentation.streams().iter().enumerate();
-        streams.filter(move |(_, stream)| stream.track.kind == kind)
+        streams.filter(move |(_, stream)| stream.track.kind == kind && stream.is_packaged())
     };
     let has_pictures = of(TrackKind::Video).next().is_some();
     let sounds: Vec<_> = of(TrackKind::Audio).collect();
@@ -85,8 +85,8 @@ pub fn stream(
     number: usize,
     address: &impl Fn(Address) -> String,
 ) -> Option<String> {
-    let stream = presentation.streams().get(number)?;
-    let spans = || presentation.segments().iter().filter_map(|segment| segment.spans.get(number));
+    let stream = presentation.streams().get(number).filter(|stream| stream.is_packaged())?;
+    let spans = || presentation.spans(number);
     let length = |span: &crate::presentation::Span| span.end - span.start;
     let longest = spans().map(length).max().unwrap_or(0);
     let mut text = format!(
@@ -94,7 +94,7 @@ pub fn stream(
         stream.rescaled(longest.saturating_add(u64::from(stream.timescale) / 2), 1).max(1),
         address(Address::Header(number)),
     );
-    for span in spans().filter(|span| !span.samples.is_empty()) {
+    for span in spans() {
         let time = seconds(length(span), stream.timescale);
         let name = address(Address::Segment(number, span.start));
         let _ = writeln!(text, "#EXTINF:{time},\n{name}");

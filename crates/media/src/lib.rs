@@ -2,10 +2,9 @@
 //!
 //! **Does**: finds out what a film is (container, tracks, codecs, duration) and where each second of it lies, by asking
 //! for byte ranges: [`Prober`]. MP4 with the index at either end and in fragments (`sidx`, `mfra`, or a walk over the
-//! fragments), Matroska and WebM by their cues, MPEG transport streams by their clocks or read through.
-//! It takes films apart into frames ([`demux`]), and makes transport streams of these ([`mpegts::mux`]).
-//! Of an MP4 it tells each frame ([`Presentation`]), cuts the film into segments, and makes fragmented MP4 ([`cmaf`]), HLS playlists ([`hls`])
-//! and DASH manifests ([`dash`]) of them.
+//! fragments), Matroska and WebM by their cues, MPEG transport streams by their clocks; those without an index read through if told to.
+//! It takes films apart into frames ([`demux`]) and cuts them into segments ([`Presentation`]); of the frames it makes fragmented MP4
+//! ([`cmaf`]) with HLS playlists ([`hls`]) and DASH manifests ([`dash`]), transport streams ([`mpegts::mux`]), and RTP payloads ([`rtp`]).
 //! **Refuses**: sockets, files, time; decoding; reading a file through unless told to. A container it does not know is no error: such a
 //! film plays without a time index.
 //! **Start** at [`Prober`].
@@ -46,6 +45,10 @@ pub mod limits {
     pub const FRAGMENT_BYTES_MAX: u64 = 8 << 20;
     /// Boxes of the outermost level that are visited: two per fragment.
     pub const BOXES_MAX: u32 = 400_000;
+    /// Elements that are looked at where a Matroska has no index: the blocks of three days of film and sound.
+    pub const BLOCKS_MAX: u32 = 32 << 20;
+    /// Longest block of a Matroska that is taken apart, bytes.
+    pub const BLOCK_BYTES_MAX: u64 = 32 << 20;
     /// Tracks that are looked at.
     pub const TRACKS_MAX: usize = 64;
     /// Frames of all streams of a presentation: sixteen hours of a usual film.
@@ -73,7 +76,7 @@ pub struct Film {
     /// Time to byte: exact where the container has an index, of constant rate where only the duration is known, absent
     /// where not even that is.
     pub index: Option<TimeIndex>,
-    /// Its streams, frame by frame: where that was asked for ([`Prober::of_frames`]) and the container tells before its frames.
+    /// Its streams and where its frames are found: where that was asked for ([`Prober::of_frames`]) and the container tells.
     pub presentation: Option<Presentation>,
 }
 
@@ -106,8 +109,8 @@ pub struct Track {
     pub id: u32,
     /// What it carries.
     pub kind: TrackKind,
-    /// Codec as in RFC 6381 (`avc1.64001f`, `mp4a.40.2`); the bare four characters where no more is known; empty when
-    /// it has no name that can be printed.
+    /// Codec as in RFC 6381 (`avc1.64001f`, `mp4a.40.2`), also in Matroska; the bare four characters, or the name that Matroska gives it,
+    /// where no more is known; empty when it has no name that can be printed.
     pub codec: String,
     /// Length in milliseconds, 0 when unknown.
     pub duration_ms: u64,

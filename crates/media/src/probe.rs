@@ -15,8 +15,6 @@
 use core::fmt;
 use core::ops::Range;
 
-use shoal_wire::time_index::TimeIndex;
-
 use crate::{Container, Film, MediaError, matroska, mp4, mpegts};
 
 /// Bytes read first: enough to tell containers apart, and the whole head of many.
@@ -64,14 +62,12 @@ enum Walk {
 }
 
 /// What is wanted beside what a film is.
-#[derive(Clone, Default, Debug)]
+#[derive(Clone, Copy, Default, Debug)]
 pub(crate) struct Wishes {
     /// Each frame.
     pub(crate) frames: bool,
     /// An exact index, whatever has to be read for it.
     pub(crate) thorough: bool,
-    /// An index that is known, for containers without one.
-    pub(crate) index: Option<TimeIndex>,
 }
 
 /// Finds out what a media file is from a few of its bytes. Without I/O: [`Prober::need`] says which bytes, the caller
@@ -117,12 +113,6 @@ impl Prober {
     #[must_use]
     pub fn thorough(mut self) -> Self {
         self.wishes.thorough = true;
-        self
-    }
-    /// The same with the index that was published beside the film: it is believed where the container has none.
-    #[must_use]
-    pub fn with_index(mut self, index: TimeIndex) -> Self {
-        self.wishes.index = Some(index);
         self
     }
     /// Byte ranges that are needed next, at present one; empty when there is nothing more to read.
@@ -189,10 +179,11 @@ impl Prober {
                 if mp4::recognises(head) {
                     self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.wishes.frames));
                 } else if matroska::recognises(head) {
-                    self.walk = Walk::Matroska(matroska::Walk::new(self.length));
+                    let (frames, thorough) = (self.wishes.frames, self.wishes.thorough);
+                    let walk = matroska::Walk::new(self.length, frames, thorough);
+                    self.walk = Walk::Matroska(walk);
                 } else if mpegts::recognises(head) {
-                    let wishes = core::mem::take(&mut self.wishes);
-                    self.walk = Walk::Transport(mpegts::Walk::new(self.length, wishes));
+                    self.walk = Walk::Transport(mpegts::Walk::new(self.length, self.wishes));
                 } else {
                     return Step::Done(Box::new(Ok(Film::unknown(Container::Unknown))));
                 }

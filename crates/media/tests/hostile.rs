@@ -1,10 +1,13 @@
 //! Whatever the bytes, the prober ends, reads a bounded amount and keeps the promises of a time index.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
-use proptest::prelude::*;
-use shoal_media::{Film, Prober, limits};
+use std::sync::Arc;
 
-const FILMS: [&[u8]; 7] = [
+use proptest::prelude::*;
+use shoal_media::demux::{Demuxer, Frame};
+use shoal_media::{Film, MediaError, Prober, cmaf, limits};
+
+const FILMS: [&[u8]; 12] = [
     include_bytes!("../testdata/end.mp4"),
     include_bytes!("../testdata/front.mp4"),
     include_bytes!("../testdata/mfra.mp4"),
@@ -12,11 +15,18 @@ const FILMS: [&[u8]; 7] = [
     include_bytes!("../testdata/bare.mp4"),
     include_bytes!("../testdata/sound.m4a"),
     include_bytes!("../testdata/film.mkv"),
+    include_bytes!("../testdata/live.mkv"),
+    include_bytes!("../testdata/film.webm"),
+    include_bytes!("../testdata/groups.mkv"),
+    include_bytes!("../testdata/laced.mkv"),
+    include_bytes!("../testdata/sound.mka"),
 ];
+/// Those of Matroska begin here.
+const MATROSKA: usize = 6;
 
 /// Probes `file`, which claims to be `length` bytes long; bytes behind its end are zero.
 fn probe(file: &[u8], length: u64) -> Option<Film> {
-    let mut prober = Prober::of_frames(length);
+    let mut prober = Prober::of_frames(length).thorough();
     let mut reads = 0u32;
     while let Some(range) = prober.need().first().cloned() {
         assert!(range.start < range.end && range.end <= length, "asked for {range:?} of {length}");
@@ -49,6 +59,51 @@ fn probe(file: &[u8], length: u64) -> Option<Film> {
         assert!(index.boot.iter().all(|(start, len)| start.saturating_add(*len) <= length.max(16)));
     }
     Some(film)
+}
+
+/// Takes apart all streams of a film from `at_ms` on, and makes all of its segments.
+fn take_apart(film: Film, file: &[u8], at_ms: u64) {
+    let Some(film) = film.presentation.map(Arc::new) else { return };
+    let streams: Vec<usize> = (0..film.streams().len()).collect();
+    frames(Demuxer::new(Arc::clone(&film), &streams, at_ms), file);
+    for number in 0..film.segments().len() {
+        for stream in &streams {
+            let Some(part) = Demuxer::of_segment(Arc::clone(&film), *stream, number) else {
+                return;
+            };
+            let frames = frames(part, file);
+            let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
+            let made = cmaf::assembled(&film, *stream, number, &frames);
+            assert!(made.is_none_or(|made| {
+                (bytes..bytes + 1000 + 16 * frames.len()).contains(&made.len())
+            }));
+        }
+    }
+}
+
+/// All frames: fed in small portions it ends, and gives no more than came.
+fn frames(mut demuxer: Demuxer, file: &[u8]) -> Vec<Frame> {
+    let mut frames: Vec<Frame> = Vec::new();
+    let mut fed = 0;
+    while let Some(range) = demuxer.need() {
+        assert!(range.start < range.end && range.end - range.start <= 2 << 20);
+        let bytes = &file[range.start as usize..range.end as usize];
+        let bytes = &bytes[..bytes.len().min(1500)];
+        fed += bytes.len();
+        if demuxer.feed(bytes).is_err() {
+            assert_eq!(demuxer.need(), None);
+        }
+        frames.extend(std::iter::from_fn(|| demuxer.next()));
+    }
+    frames.extend(std::iter::from_fn(|| demuxer.next()));
+    assert!(fed <= file.len(), "each byte is asked for once");
+    // A few bytes of each frame may be stored once for all.
+    let given: usize = frames.iter().map(|frame| frame.data.len().saturating_sub(64)).sum();
+    assert!(given <= fed);
+    for frame in &frames {
+        assert!(frame.decoded <= frame.shown && !frame.data.is_empty());
+    }
+    frames
 }
 
 proptest! {
@@ -87,6 +142,24 @@ proptest! {
     }
 
     #[test]
+    fn damaged_clusters_give_frames_or_none_and_end(
+        which in MATROSKA..FILMS.len(),
+        flips in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..40),
+        cut in any::<prop::sample::Index>(),
+        at_ms in 0..13_000u64,
+    ) {
+        let mut file = FILMS[which].to_vec();
+        for (place, value) in flips {
+            let at = place.index(file.len());
+            file[at] = value;
+        }
+        file.truncate((cut.index(4 * file.len())).max(64));
+        if let Some(film) = probe(&file, file.len() as u64) {
+            take_apart(film, &file, at_ms);
+        }
+    }
+
+    #[test]
     fn any_bytes_behind_any_magic_break_no_promise(
         magic in 0..4usize,
         bytes in prop::collection::vec(any::<u8>(), 0..3000),
@@ -107,4 +180,26 @@ fn a_film_cut_at_any_place_ends_in_a_film_or_an_error() {
             probe(&file[..length], length as u64);
         }
     }
+}
+
+#[test]
+fn a_block_beyond_its_limit_ends_the_demuxing_without_being_read() {
+    let film = FILMS[MATROSKA];
+    let length = 1u64 << 40;
+    let mut file = film.to_vec();
+    // The first block of the film, in a cluster of unknown length: claims a terabyte.
+    let cluster = file.windows(4).position(|it| it == [0x1f, 0x43, 0xb6, 0x75]).unwrap();
+    let head =
+        [0x01, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xe7, 0x81, 0x00, 0xa3, 0x01, 0, 0, 0x80];
+    file[cluster + 4..cluster + 20].copy_from_slice(&head);
+    file[cluster + 20..cluster + 28].copy_from_slice(&[0, 0, 0, 0, 0x81, 0, 0, 0x80]);
+    let found = Arc::new(probe(&file, length).unwrap().presentation.unwrap());
+    let mut demuxer = Demuxer::new(found, &[0, 1], 0);
+    let range = demuxer.need().unwrap();
+    assert!(range.end - range.start <= 64 << 10);
+    let mut bytes = file[range.start as usize..].to_vec();
+    bytes.resize(64 << 10, 0);
+    let result = demuxer.feed(&bytes);
+    assert!(matches!(result, Err(MediaError::TooLarge { what: "block", .. })), "{result:?}");
+    assert_eq!(demuxer.need(), None);
 }

@@ -31,5 +31,6 @@ mod lookup;
 mod packages;
 mod pieces;
 mod rtsp;
+mod segments;
 
 pub use server::{Limits, Server};

@@ -76,3 +76,7 @@ pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(5);
 pub(crate) const BUNCH_PACKETS: u32 = 16;
 /// And the pause behind them.
 pub(crate) const BUNCH_PAUSE: Duration = Duration::from_millis(1);
+/// Frames of a segment that is put together in memory, bytes: four seconds of 128 Mbit/s.
+pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
+/// Segments that are put together in memory at once: who asks for more waits.
+pub(crate) const SEGMENT_BUILDS_MAX: usize = 8;

@@ -1,14 +1,16 @@
 //! The frames of the films that are asked for in pieces: read once from their file, kept while they are in use.
 
+use core::ops::Range;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use shoal_media::{MediaError, Presentation, Prober};
 use shoal_node::link::TitleId;
+use shoal_wire::time_index::TimeIndex;
 use tokio::sync::OnceCell;
 
 use crate::library::Library;
-use crate::limits::{CHUNK_BYTES, PACKAGES_MAX};
+use crate::limits::{CHUNK_BYTES, PACKAGES_MAX, TIME_INDEX_BYTES_MAX};
 
 /// Why there are no frames.
 #[derive(Clone, Debug)]
@@ -65,16 +67,7 @@ async fn read(
 ) -> Result<Arc<Presentation>, NoFrames> {
     let mut prober = Prober::of_frames(length);
     while let Some(range) = prober.need().first().cloned() {
-        let reader = library.open(title, number, range.clone()).await;
-        let mut reader = reader.map_err(NoFrames::Unread)?;
-        let mut bytes = Vec::new();
-        while (bytes.len() as u64) < range.end - range.start {
-            let Some(chunk) = reader.next(CHUNK_BYTES).await else { break };
-            bytes.extend_from_slice(&chunk.map_err(NoFrames::Unread)?);
-        }
-        if (bytes.len() as u64) < range.end - range.start {
-            return Err(NoFrames::Unread("The film ended before its length.".to_owned()));
-        }
+        let bytes = bytes(library, (title, number), range.clone()).await?;
         // The index of a long film has millions of entries: others are served meanwhile.
         let looked = tokio::task::spawn_blocking(move || {
             prober.feed(range.start, &bytes);
@@ -86,8 +79,54 @@ async fn read(
     let unknown =
         |error: MediaError| NoFrames::Unknown(format!("The film cannot be taken apart: {error}."));
     let film = prober.finish().map_err(unknown)?;
-    film.presentation.map(Arc::new).ok_or_else(|| {
+    let film = film.presentation.ok_or_else(|| {
         let sentence = "Films of this container are served as they are only: use /stream/.";
         NoFrames::Unknown(sentence.to_owned())
-    })
+    })?;
+    if !film.wants_index() {
+        return Ok(Arc::new(film));
+    }
+    let index = published_index(library, (title, number)).await?;
+    Ok(Arc::new(match index {
+        Some(index) => film.with_index(&index),
+        None => film,
+    }))
+}
+
+/// The time index that was published beside a film; `None` when there is none that can be read.
+async fn published_index(
+    library: &dyn Library,
+    (title, number): (TitleId, u32),
+) -> Result<Option<TimeIndex>, NoFrames> {
+    let titles = library.titles().await;
+    let info = titles.into_iter().find(|entry| entry.title == title).and_then(|entry| entry.info);
+    let Some(info) = info else { return Ok(None) };
+    let Some(place) = info.time_indexes.iter().find(|place| place.film == number) else {
+        return Ok(None);
+    };
+    let file = usize::try_from(place.index).ok().and_then(|index| info.files.get(index));
+    let length = file.map_or(0, |file| file.length);
+    if !(1..=TIME_INDEX_BYTES_MAX).contains(&length) {
+        return Ok(None);
+    }
+    let bytes = bytes(library, (title, place.index), 0..length).await?;
+    Ok(TimeIndex::decode(&bytes).ok())
+}
+
+/// These bytes of a file, once all of them are here.
+async fn bytes(
+    library: &dyn Library,
+    (title, number): (TitleId, u32),
+    range: Range<u64>,
+) -> Result<Vec<u8>, NoFrames> {
+    let length = range.end - range.start;
+    let mut reader = library.open(title, number, range).await.map_err(NoFrames::Unread)?;
+    let mut bytes = Vec::new();
+    while (bytes.len() as u64) < length {
+        let Some(chunk) = reader.next(CHUNK_BYTES).await else {
+            return Err(NoFrames::Unread("The film ended before its length.".to_owned()));
+        };
+        bytes.extend_from_slice(&chunk.map_err(NoFrames::Unread)?);
+    }
+    Ok(bytes)
 }

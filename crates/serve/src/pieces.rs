@@ -44,24 +44,22 @@ impl Pieces {
     }
     /// The next bytes, at most `max`; `None` at the end.
     pub(crate) async fn next(&mut self, max: u32) -> Option<Result<Bytes, String>> {
-        loop {
-            let range = self.left.front().cloned()?;
-            if !self.open.as_ref().is_some_and(|open| open.serves(&range))
-                && let Err(error) = self.open_near().await
-            {
-                return Some(Err(error));
-            }
-            let open = self.open.as_mut()?;
-            let bytes = match open.read(&range, max).await {
-                Ok(bytes) => bytes,
-                Err(error) => return Some(Err(error)),
-            };
-            match self.left.front_mut() {
-                Some(range) if open.at < range.end => range.start = open.at,
-                _ => drop(self.left.pop_front()),
-            }
-            return Some(Ok(bytes));
+        let range = self.left.front().cloned()?;
+        if !self.open.as_ref().is_some_and(|open| open.serves(&range))
+            && let Err(error) = self.open_near().await
+        {
+            return Some(Err(error));
         }
+        let open = self.open.as_mut()?;
+        let bytes = match open.read(&range, max).await {
+            Ok(bytes) => bytes,
+            Err(error) => return Some(Err(error)),
+        };
+        match self.left.front_mut() {
+            Some(range) if open.at < range.end => range.start = open.at,
+            _ => drop(self.left.pop_front()),
+        }
+        Some(Ok(bytes))
     }
     /// Opens a reader for the first range and those that lie near behind it.
     async fn open_near(&mut self) -> Result<(), String> {

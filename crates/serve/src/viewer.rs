@@ -22,6 +22,7 @@ use crate::answer::{answer, refused, text, wrong_method};
 use crate::body::Body;
 use crate::guard::{Guard, Refusal, Token};
 use crate::library::Library;
+use crate::limits::SEGMENT_BUILDS_MAX;
 use crate::packages::Packages;
 use crate::reports::Reports;
 use crate::rtsp;
@@ -119,6 +120,7 @@ impl Viewer {
             reports,
             listeners: Arc::new(Semaphore::new(options.limits.listeners_max)),
             packages: Arc::default(),
+            builders: Semaphore::new(SEGMENT_BUILDS_MAX),
             limits: options.limits.clone(),
             served,
             sent: Arc::new(sent),
@@ -209,6 +211,8 @@ struct Face {
     reports: Arc<Reports>,
     listeners: Arc<Semaphore>,
     packages: Arc<Packages>,
+    /// Places for those whose segment is put together.
+    builders: Semaphore,
     limits: Limits,
     served: Served,
     sent: Arc<rtsp::Counters>,

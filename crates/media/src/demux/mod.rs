@@ -1,7 +1,8 @@
 //! Frames out of the bytes of a film as they come, from any time of it on.
 //!
 //! Without I/O: [`Demuxer::need`] says which bytes come next, the caller brings them in order with [`Demuxer::feed`], and
-//! [`Demuxer::next`] gives the frames that are whole, those of all streams in the order in which they are decoded.
+//! [`Demuxer::next`] gives the frames that are whole, those of all streams in the order in which they are decoded; of a film in clusters,
+//! in the order of the file, which is nearly the same.
 //!
 //! ```
 //! # use std::sync::Arc;
@@ -21,6 +22,8 @@
 //! assert!(frames > 100);
 //! ```
 
+mod clusters;
+mod order;
 mod rebase;
 mod search;
 mod tables;
@@ -56,15 +59,17 @@ pub struct Demuxer(Kind);
 enum Kind {
     Tables(tables::Walk),
     Transport(Box<transport::Walk>),
+    Clusters(Box<clusters::Walk>),
 }
 
 impl Demuxer {
     /// Of these streams of a film. It begins with the last key frame that is shown no later than `at_ms`, or the first one; streams
-    /// without pictures beside it with their first frame that is shown no sooner.
+    /// without pictures beside it with their first frame that is shown no sooner. A film in clusters that is wanted from its start comes
+    /// with all of its sound, also that before the first picture.
     ///
     /// The one stream of a film that is a transport stream comes as groups of up to seven whole packets, its tables first: 188 bytes each,
-    /// with the times of the film in them. A group is decoded and shown when the clock of the stream shows its time, but not before the
-    /// key frame that was begun with; is a key frame where one begins in it. Where nobody knows the key frames they are searched for first.
+    /// with the times of the film in them. A group is decoded and shown when the clock of the stream shows its time; is a key frame where
+    /// one begins in it. Where nobody knows the key frames they are searched for first.
     #[must_use]
     pub fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
         if streams.contains(&0)
@@ -72,7 +77,17 @@ impl Demuxer {
         {
             return Self(Kind::Transport(Box::new(walk)));
         }
-        Self(Kind::Tables(tables::Walk::new(film, streams, at_ms)))
+        Self(match film.clusters() {
+            None => Kind::Tables(tables::Walk::new(film, streams, at_ms)),
+            Some(_) => Kind::Clusters(Box::new(clusters::Walk::new(film, streams, at_ms))),
+        })
+    }
+    /// Of one stream of segment `number` of a film whose segments are told by their bytes ([`crate::presentation::Segment::bytes`]): what of it
+    /// lies in the segment, and nothing else. `None` where there is no such segment.
+    #[must_use]
+    pub fn of_segment(film: Arc<Presentation>, stream: usize, number: usize) -> Option<Self> {
+        let walk = clusters::Walk::of_segment(film, stream, number)?;
+        Some(Self(Kind::Clusters(Box::new(walk))))
     }
     /// Goes on from another time of the film, as a new one would begin; what was read and did not leave is forgotten. The packets of a
     /// transport stream are counted on, and the first of each of its streams says that something was left out.
@@ -80,6 +95,7 @@ impl Demuxer {
         match &mut self.0 {
             Kind::Tables(walk) => walk.jump(at_ms),
             Kind::Transport(walk) => walk.jump(at_ms),
+            Kind::Clusters(walk) => walk.jump(at_ms),
         }
     }
     /// The bytes of the file that come next; `None` when there is nothing more to come. Never empty. What does not follow what was fed
@@ -89,6 +105,7 @@ impl Demuxer {
         match &self.0 {
             Kind::Tables(walk) => walk.need(),
             Kind::Transport(walk) => walk.need(),
+            Kind::Clusters(walk) => walk.need(),
         }
     }
     /// Brings the next bytes of what is needed: all of them, or as many as came.
@@ -99,6 +116,7 @@ impl Demuxer {
         match &mut self.0 {
             Kind::Tables(walk) => walk.feed(bytes),
             Kind::Transport(walk) => walk.feed(bytes),
+            Kind::Clusters(walk) => return walk.feed(bytes),
         }
         Ok(())
     }
@@ -108,6 +126,7 @@ impl Demuxer {
         match &mut self.0 {
             Kind::Tables(walk) => walk.next(),
             Kind::Transport(walk) => walk.next(),
+            Kind::Clusters(walk) => walk.next(),
         }
     }
 }

@@ -21,6 +21,12 @@ pub(crate) fn describe(name: &Name, entry: &[u8], video: bool) -> (String, Optio
     (codec, size)
 }
 
+/// The codec of a sample entry, a whole box. `None` when there is none, or it has no name that can be printed.
+pub(crate) fn name_of_entry(entry: &[u8], video: bool) -> Option<String> {
+    let (name, body) = children(entry).next()?;
+    Some(describe(&name, body, video).0).filter(|codec| !codec.is_empty())
+}
+
 /// How the samples are coded whose sample entry, a whole box, is `entry`.
 pub(crate) fn coding(entry: &[u8], video: bool) -> Coding {
     let Some((name, body)) = children(entry).next() else { return Coding::other() };

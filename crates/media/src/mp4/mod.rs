@@ -10,17 +10,19 @@ mod fragment;
 mod index;
 mod tables;
 mod track;
+mod writer;
 
 use core::ops::Range;
 
 use shoal_wire::time_index::TimeIndex;
 
 use self::boxes::{HEADER_MAX, Header, child};
-pub(crate) use self::codec::hevc as hevc_name;
+pub(crate) use self::codec::{hevc as hevc_name, name_of_entry};
 use self::fragment::{Point, Reference, Segments};
 use self::index::Keys;
 pub(crate) use self::tables::{Places, Shifts, Times, sync_samples};
 pub(crate) use self::track::{Movie, TrackTables};
+pub(crate) use self::writer::Writer;
 use crate::limits::{BOXES_MAX, DURATION_MS_MAX, FRAGMENT_BYTES_MAX, INDEX_BYTES_MAX};
 use crate::probe::{Step, Window};
 use crate::{Container, Film, MediaError, Presentation, Track};

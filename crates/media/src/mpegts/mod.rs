@@ -46,6 +46,11 @@ impl Transport {
         let is_exact = !index.keys.is_empty() && index.keys != flat.keys;
         Self { head, index, is_exact }
     }
+    /// With another index of the same file; `None` when it is of another one.
+    pub(crate) fn with_index(&self, index: &TimeIndex) -> Option<Self> {
+        let is_own = index.length == self.index.length;
+        is_own.then(|| Self::new(self.head.clone(), index.clone()))
+    }
     /// Whether the points of its index are key frames; else they are guesses by its mean rate, and the file has to be searched.
     #[must_use]
     pub fn is_exact(&self) -> bool {

@@ -79,9 +79,6 @@ impl Walk {
             self.stage = Stage::Head(size + 1);
             return None;
         };
-        if let Some(index) = self.wishes.index.take_if(|it| it.length == self.length) {
-            return Some(self.finish(head, index.duration_ms, Some(index.keys)));
-        }
         self.stage = if head.origin.is_none() {
             return Some(self.finish(head, 0, None));
         } else if self.wishes.thorough {

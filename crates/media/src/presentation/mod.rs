@@ -4,12 +4,14 @@
 //! Everything here is a pure function of the file: two peers that hold the same title cut it at the same places and make the same
 //! bytes.
 
+mod clusters;
 mod samples;
 mod segments;
 mod transport;
 
 use core::ops::Range;
 
+pub(crate) use clusters::{Clock, Clusters, Key, Lane};
 pub use samples::Sample;
 use samples::Samples;
 pub use segments::{Segment, Span};
@@ -18,23 +20,54 @@ use crate::bytes::rescaled;
 use crate::mp4::Movie;
 use crate::mpegts::Transport;
 use crate::{Coding, MediaError, Track, TrackKind};
+use shoal_wire::time_index::TimeIndex;
+
+/// Pictures by which decoding runs ahead of showing, where a film's head does not tell.
+const DELAY_FRAMES: u64 = 4;
+/// The same in nanoseconds, where it does not even tell how long a picture is shown.
+const DELAY_NS: u64 = 200_000_000;
 
 /// One track of a presentation.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Stream {
     /// What the container says of it.
     pub track: Track,
-    /// The sample entry of its MP4 file, a whole box (ISO/IEC 14496-12, 8.5.2): what a decoder needs to begin.
+    /// Its sample entry in an MP4 file, a whole box (ISO/IEC 14496-12, 8.5.2): what a decoder needs to begin. Empty where MP4 has none for
+    /// its coding.
     pub entry: Vec<u8>,
     /// How its frames are coded.
     pub coding: Coding,
     /// Units of its times in a second, at least 1.
     pub timescale: u32,
     samples: Samples,
+    /// How long a frame lasts where the film's head tells, in units; else 0.
+    frame_units: u32,
 }
 
 impl Stream {
-    /// Its samples, in decoding order.
+    /// Of a track whose samples the film's head does not tell.
+    pub(crate) fn untold(
+        track: Track,
+        entry: Vec<u8>,
+        coding: Coding,
+        clusters: &Clusters,
+        lane: &Lane,
+    ) -> Self {
+        let clock = clusters.clock;
+        let small = |units: i64| u32::try_from(units).unwrap_or(0);
+        // Rounded down: no frame may reach into the one that is shown next.
+        let frame_units = small(clock.whole_units_of_ns(lane.frame_ns));
+        // The head does not tell by how much pictures are decoded before they are shown: four of them is what encoders use at most.
+        let told = small(clock.units_of_ns(lane.frame_ns.saturating_mul(DELAY_FRAMES)));
+        let delay = match (lane.reorders, told) {
+            (false, _) => 0,
+            (true, 0) => small(clock.units_of_ns(DELAY_NS)),
+            (true, told) => told.min(clock.timescale()),
+        };
+        let samples = Samples::untold(clusters.end, delay);
+        Self { track, entry, coding, timescale: clock.timescale(), samples, frame_units }
+    }
+    /// Its samples, in decoding order; none where only the film's own bytes tell of them ([`Segment::bytes`]).
     #[must_use]
     pub fn samples(&self) -> &[Sample] {
         self.samples.all()
@@ -49,6 +82,14 @@ impl Stream {
     pub fn delay(&self) -> u32 {
         self.samples.delay()
     }
+    /// Whether it can be put into MP4, and so into HLS and DASH.
+    #[must_use]
+    pub fn is_packaged(&self) -> bool {
+        !self.entry.is_empty()
+    }
+    pub(crate) fn frame_units(&self) -> u64 {
+        u64::from(self.frame_units)
+    }
     /// How long sample `index` is shown, in units: to the decoding time of the next.
     #[must_use]
     pub fn duration(&self, index: usize) -> u64 {
@@ -61,12 +102,23 @@ impl Stream {
     }
 }
 
-/// A film as its streams and segments. Memory: 24 bytes a frame.
+/// Where the frames of a film are found.
+#[derive(Clone, PartialEq, Debug)]
+enum Layout {
+    /// Where tables say: [`Stream::samples`].
+    Tables,
+    /// In clusters, each of which tells of its own: Matroska.
+    Clusters(Box<Clusters>),
+    /// In packets with a clock.
+    Transport(Box<Transport>),
+}
+
+/// A film as its streams and segments. Memory: 24 bytes a frame, or a key point where only those are known.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Presentation {
     streams: Vec<Stream>,
     segments: Vec<Segment>,
-    transport: Option<Box<Transport>>,
+    layout: Layout,
 }
 
 impl Presentation {
@@ -94,25 +146,76 @@ impl Presentation {
                 coding: tables.coding(),
                 timescale: tables.timing.timescale.max(1),
                 samples,
+                frame_units: 0,
             });
         }
         let segments = segments::cut(&streams);
         if segments.is_empty() {
             return Err(MediaError::NoIndex);
         }
-        Ok(Self { streams, segments, transport: None })
+        Ok(Self { streams, segments, layout: Layout::Tables })
     }
     /// What is known of the file if it is a transport stream: then the presentation has one stream, of whole packets.
     #[must_use]
     pub fn transport(&self) -> Option<&Transport> {
-        self.transport.as_deref()
+        match &self.layout {
+            Layout::Transport(transport) => Some(transport),
+            _ => None,
+        }
+    }
+    /// Of a film in clusters, whose streams have no samples. `None` when there are no streams. O(key points).
+    pub(crate) fn of_clusters(mut streams: Vec<Stream>, mut clusters: Clusters) -> Option<Self> {
+        let lead = streams.get(reference(&streams))?.track.id;
+        // Only one stream of pictures begins each segment with a key frame.
+        for stream in &mut streams {
+            if stream.track.kind == TrackKind::Video && stream.track.id != lead {
+                stream.entry.clear();
+            }
+        }
+        clusters.cut();
+        let segments = segments::of_clusters(&streams, &clusters);
+        Some(Self { streams, segments, layout: Layout::Clusters(Box::new(clusters)) })
+    }
+    /// Whether the key points of an index that was published beside the film would tell more than its container does.
+    #[must_use]
+    pub fn wants_index(&self) -> bool {
+        match &self.layout {
+            Layout::Tables => false,
+            Layout::Clusters(clusters) => clusters.keys.is_empty(),
+            Layout::Transport(transport) => !transport.is_exact(),
+        }
+    }
+    /// With those key points, where they are wanted. Not with those of an index that was made of nothing but the film's length.
+    #[must_use]
+    pub fn with_index(mut self, index: &TimeIndex) -> Self {
+        if !self.wants_index() {
+            return self;
+        }
+        match &mut self.layout {
+            Layout::Tables => {}
+            Layout::Clusters(clusters) => {
+                clusters.take_index(index);
+                let end = clusters.units_of_ms(index.duration_ms);
+                for stream in &mut self.streams {
+                    let end = end.max(stream.end());
+                    stream.samples = Samples::untold(end, stream.delay());
+                }
+                self.segments = segments::of_clusters(&self.streams, clusters);
+            }
+            Layout::Transport(transport) => {
+                let found = transport.with_index(index).map(Self::of_transport);
+                return found.and_then(Result::ok).unwrap_or(self);
+            }
+        }
+        self
     }
     /// Its streams, in the container's order. At least one.
     #[must_use]
     pub fn streams(&self) -> &[Stream] {
         &self.streams
     }
-    /// Its segments, in order. At least one; each begins where pictures can be decoded, if there are any.
+    /// Its segments, in order; each begins where pictures can be decoded, if there are any. None where no key point is known, as in a
+    /// Matroska without cues.
     #[must_use]
     pub fn segments(&self) -> &[Segment] {
         &self.segments
@@ -126,7 +229,23 @@ impl Presentation {
             self.segments.partition_point(|it| span(it).is_some_and(|it| it.start <= start));
         let number = after.checked_sub(1)?;
         let found = self.segments.get(number).and_then(span)?;
-        (found.start == start && !found.samples.is_empty()).then_some(number)
+        let holds = self.segments.get(number).is_some_and(|segment| segment.holds(stream));
+        (found.start == start && holds).then_some(number)
+    }
+    /// What of a stream lies in the segments that hold something of it.
+    pub(crate) fn spans(&self, stream: usize) -> impl Iterator<Item = &Span> {
+        let segments = self.segments.iter().filter(move |segment| segment.holds(stream));
+        segments.filter_map(move |segment| segment.spans.get(stream))
+    }
+    /// The stream whose key frames the film is cut at.
+    pub(crate) fn reference(&self) -> usize {
+        reference(&self.streams)
+    }
+    pub(crate) fn clusters(&self) -> Option<&Clusters> {
+        match &self.layout {
+            Layout::Clusters(clusters) => Some(clusters),
+            _ => None,
+        }
     }
     /// Length of the film in milliseconds: that of its longest stream.
     #[must_use]

@@ -76,6 +76,10 @@ impl Samples {
         let all = parts.iter().map(sample).collect::<Option<_>>()?;
         Some(Self { all, end, delay: 0 })
     }
+    /// Samples that nothing tells of before they are read, but when the last one ends and what their delay is.
+    pub(super) fn untold(end: u64, delay: u32) -> Self {
+        Self { all: Vec::new(), end, delay }
+    }
     /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not.
     /// No more than `most` are accepted.
     pub(super) fn of_tables(

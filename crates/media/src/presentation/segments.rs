@@ -6,7 +6,7 @@
 
 use core::ops::Range;
 
-use super::{Stream, reference};
+use super::{Clusters, Stream, reference};
 use crate::bytes::rescaled;
 
 /// Segments last this long at least, where key frames allow: short enough to begin quickly, long enough to be few.
@@ -17,8 +17,20 @@ pub(super) const TARGET_MS: u64 = 4000;
 pub struct Segment {
     /// What of each stream lies in it, in the order of the streams.
     pub spans: Vec<Span>,
-    /// Bytes of the file that hold all of it and nothing else, where the container has it so.
+    /// The bytes of the file in which all of it is found, where nothing but they tells of its frames ([`Span::samples`] are empty then) or
+    /// they are all there is. The ranges of neighbours may overlap by a little.
     pub bytes: Option<Range<u64>>,
+}
+
+impl Segment {
+    /// Whether something of a stream lies in it; where only its bytes would tell, whether the stream is not over.
+    #[must_use]
+    pub fn holds(&self, stream: usize) -> bool {
+        self.spans.get(stream).is_some_and(|span| match self.bytes {
+            Some(_) => span.start < span.end,
+            None => !span.samples.is_empty(),
+        })
+    }
 }
 
 /// What of a stream lies in a segment.
@@ -57,6 +69,25 @@ pub(super) fn cut(streams: &[Stream]) -> Vec<Segment> {
         }
     }
     segments
+}
+
+/// The segments of a film in clusters, between its cuts. All streams are cut at the same bytes, and by the head's account at the same
+/// time: what of sound lies a little before or behind it in the file goes with its bytes. O(cuts).
+pub(super) fn of_clusters(streams: &[Stream], clusters: &Clusters) -> Vec<Segment> {
+    let lead = reference(streams);
+    let last = clusters.cuts.last().map_or(0, |cut| cut.shown.saturating_add(1));
+    let segment = |number: usize| {
+        let cut = clusters.cuts.get(number)?;
+        let next = clusters.cuts.get(number + 1);
+        let span = |(place, stream): (usize, &Stream)| {
+            let start = if number == 0 && place != lead { 0 } else { cut.shown };
+            let end = next.map_or_else(|| stream.end().max(last), |next| next.shown);
+            Span { samples: 0..0, start, end }
+        };
+        let spans = streams.iter().enumerate().map(span).collect();
+        Some(Segment { spans, bytes: Some(clusters.range(number)) })
+    };
+    (0..clusters.cuts.len()).filter_map(segment).collect()
 }
 
 /// The first sample, from `from` on, that belongs behind a cut at `cut`: of pictures a key frame, since frames that are decoded behind

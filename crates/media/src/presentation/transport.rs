@@ -2,7 +2,7 @@
 
 use super::samples::Samples;
 use super::segments::{Segment, Span, TARGET_MS};
-use super::{Presentation, Stream};
+use super::{Layout, Presentation, Stream};
 use crate::bytes::rescaled;
 use crate::mpegts::{HZ, Transport};
 use crate::{Coding, Format, MediaError, Track, TrackKind};
@@ -46,9 +46,10 @@ impl Presentation {
             entry: Vec::new(),
             coding: Coding { format: Format::TransportStream, ..Coding::other() },
             timescale: HZ,
+            frame_units: 0,
             samples,
         };
-        Ok(Self { streams: vec![stream], segments, transport: Some(Box::new(transport)) })
+        Ok(Self { streams: vec![stream], segments, layout: Layout::Transport(Box::new(transport)) })
     }
 }
 

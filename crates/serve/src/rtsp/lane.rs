@@ -245,11 +245,11 @@ impl Lane {
     /// What came from the player outside a connection since it was asked last; `None` for nothing.
     pub(super) fn hear(&self) -> Option<Heard> {
         let Way::Udp { rtp, rtcp } = &self.way else { return None };
-        let mut heard = None;
+        let mut heard: Option<Heard> = None;
         let mut bytes = [0; REPORT_BYTES_MAX];
         // Bounded by what a socket's buffer holds. Errors say that nobody listens, which sending hears too.
         while rtp.try_recv(&mut bytes).is_ok() {
-            heard = heard.or(Some(Heard::default()));
+            heard.get_or_insert_default();
         }
         while let Ok(length) = rtcp.try_recv(&mut bytes) {
             let found = self.read(bytes.get(..length).unwrap_or(&[]));

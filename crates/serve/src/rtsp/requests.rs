@@ -407,7 +407,7 @@ fn named(name: &str) -> String {
 fn parts(path: &str) -> (&str, &str, Option<usize>) {
     let mut parts = path.split('/').filter(|part| !part.is_empty());
     let (hash, file) = (parts.next().unwrap_or(""), parts.next().unwrap_or(""));
-    let stream = parts.last().and_then(|part| part.strip_prefix("track="));
+    let stream = parts.next_back().and_then(|part| part.strip_prefix("track="));
     let stream = stream.and_then(lookup::number).and_then(|number| usize::try_from(number).ok());
     (hash, file, stream)
 }

@@ -4,11 +4,14 @@
 //! is made of the film's own index, so that every peer gives the same bytes, and none of it is kept.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use shoal_media::manifest::Address;
+use shoal_media::presentation::Stream;
 use shoal_media::{Presentation, cmaf, dash, hls};
+use shoal_node::link::TitleId;
 
 use super::Face;
 use crate::answer::{answer, not_yet, text};
@@ -16,6 +19,7 @@ use crate::body::Body;
 use crate::lookup::number;
 use crate::packages::NoFrames;
 use crate::pieces::Pieces;
+use crate::segments::{NoSegment, assembled};
 
 /// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
@@ -83,30 +87,63 @@ impl Face {
             }
             Err(NoFrames::Unread(sentence)) => return not_yet(&sentence),
         };
+        if film.segments().is_empty() || !film.streams().iter().any(Stream::is_packaged) {
+            let sentence = "The film cannot be cut into segments that players know: use /stream/.";
+            return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
+        }
         let is_head = *method == Method::HEAD;
         if let Asked::Segment(stream, time) = asked {
-            let segment = film.segment_at(stream, time);
-            let Some(segment) = segment.and_then(|number| cmaf::segment(&film, stream, number))
-            else {
-                return nothing();
-            };
+            return self.segment(is_head, (title, number), &film, stream, time).await;
+        }
+        let Some((kind, bytes)) = made(&film, asked) else { return nothing() };
+        let length = bytes.len() as u64;
+        sized(kind, if is_head { Body::empty() } else { Body::full(bytes) }, length)
+    }
+
+    /// Answers with the segment of a stream that begins at `time`.
+    async fn segment(
+        &self,
+        is_head: bool,
+        (title, file): (TitleId, u32),
+        film: &Arc<Presentation>,
+        stream: usize,
+        time: u64,
+    ) -> Response<Body> {
+        let packaged = film.streams().get(stream).is_some_and(Stream::is_packaged);
+        let Some(number) = film.segment_at(stream, time).filter(|_| packaged) else {
+            return nothing();
+        };
+        let sent = Arc::clone(&self.served.film_bytes);
+        if let Some(segment) = cmaf::segment(film, stream, number) {
             let length = segment.length();
             if is_head {
                 return sized(SEGMENT, Body::empty(), length);
             }
             let library = Arc::clone(&self.library);
-            let pieces = Pieces::open(library, title, number, segment.body).await;
-            let sent = Arc::clone(&self.served.film_bytes);
-            return match pieces {
+            return match Pieces::open(library, title, file, segment.body).await {
                 Ok(pieces) => {
                     sized(SEGMENT, Body::segment(segment.head, pieces, length, sent), length)
                 }
                 Err(sentence) => not_yet(&sentence),
             };
         }
-        let Some((kind, bytes)) = made(&film, asked) else { return nothing() };
-        let length = bytes.len() as u64;
-        sized(kind, if is_head { Body::empty() } else { Body::full(bytes) }, length)
+        let Ok(_permit) = self.builders.acquire().await else {
+            return not_yet("The program is about to end.");
+        };
+        match assembled(&*self.library, (title, file), film, stream, number).await {
+            Ok(bytes) => {
+                let length = bytes.len() as u64;
+                if is_head {
+                    return sized(SEGMENT, Body::empty(), length);
+                }
+                sent.fetch_add(length, Ordering::Relaxed);
+                sized(SEGMENT, Body::full(bytes), length)
+            }
+            Err(NoSegment::Unread(sentence)) => not_yet(&sentence),
+            Err(NoSegment::Unknown(sentence)) => {
+                text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence)
+            }
+        }
     }
 }
 

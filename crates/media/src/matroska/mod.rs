@@ -1,44 +1,31 @@
 //! Matroska and WebM: duration, tracks and cues (RFC 9559), read out of EBML (RFC 8794).
 //!
 //! The walk visits the outermost elements of the segment up to the first cluster; the cues are found there or through the
-//! seek head, which usually points to the end of the file.
+//! seek head, which usually points to the end of the file. Without cues, a walk with time to spare goes on from cluster to cluster and
+//! looks at the head of every block.
+
+pub(crate) mod block;
+pub(crate) mod ebml;
+mod entry;
+mod heads;
+mod track;
 
 use core::ops::Range;
 
 use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
-use crate::limits::{INDEX_BYTES_MAX, KEY_GAP_MS, KEYS_MAX, TRACKS_MAX};
+use self::ebml::{
+    CLUSTER, CUE_CLUSTER_POSITION, CUE_POINT, CUE_RELATIVE_POSITION, CUE_TIME, CUE_TRACK,
+    CUE_TRACK_POSITIONS, CUES, DURATION, EBML, HEADER_MAX, INFO, SEEK, SEEK_HEAD, SEEK_ID,
+    SEEK_POSITION, SEGMENT, TIMESTAMP_SCALE, TRACKS, child, child_number, children, float, header,
+};
+use self::heads::Heads;
+use self::track::{TrackHead, reference, tracks};
+use crate::limits::{DURATION_MS_MAX, INDEX_BYTES_MAX, KEY_GAP_MS, KEYS_MAX};
+use crate::presentation::{Clock, Clusters, Key, Presentation, Stream};
 use crate::probe::{Step, Window};
-use crate::{Container, Film, MediaError, Track, TrackKind};
+use crate::{Container, Film, MediaError, TrackKind};
 
-const EBML: u32 = 0x1A45_DFA3;
-const SEGMENT: u32 = 0x1853_8067;
-const SEEK_HEAD: u32 = 0x114D_9B74;
-const SEEK: u32 = 0x4DBB;
-const SEEK_ID: u32 = 0x53AB;
-const SEEK_POSITION: u32 = 0x53AC;
-const INFO: u32 = 0x1549_A966;
-const TIMESTAMP_SCALE: u32 = 0x2A_D7B1;
-const DURATION: u32 = 0x4489;
-const TRACKS: u32 = 0x1654_AE6B;
-const TRACK_ENTRY: u32 = 0xAE;
-const TRACK_NUMBER: u32 = 0xD7;
-const TRACK_TYPE: u32 = 0x83;
-const CODEC_ID: u32 = 0x86;
-const LANGUAGE: u32 = 0x22_B59C;
-const VIDEO: u32 = 0xE0;
-const PIXEL_WIDTH: u32 = 0xB0;
-const PIXEL_HEIGHT: u32 = 0xBA;
-const CUES: u32 = 0x1C53_BB6B;
-const CUE_POINT: u32 = 0xBB;
-const CUE_TIME: u32 = 0xB3;
-const CUE_TRACK_POSITIONS: u32 = 0xB7;
-const CUE_TRACK: u32 = 0xF7;
-const CUE_CLUSTER_POSITION: u32 = 0xF1;
-const CLUSTER: u32 = 0x1F43_B675;
-
-/// Longest element header: four bytes of name, eight of length.
-const HEADER_MAX: u64 = 12;
 /// Elements before the first cluster that are visited.
 const ELEMENTS_MAX: u32 = 1000;
 /// Nanoseconds of a tick when the file does not say.
@@ -49,76 +36,52 @@ pub(crate) fn recognises(head: &[u8]) -> bool {
     head.starts_with(&EBML.to_be_bytes())
 }
 
-/// The head of an element: name, bytes of the head, bytes of the body (`None` when not told).
-fn header(data: &[u8]) -> Option<(u32, u64, Option<u64>)> {
-    let id_len = data.first()?.leading_zeros() as usize + 1;
-    let id = number(data.get(..id_len)?).filter(|_| id_len <= 4)?;
-    let first = *data.get(id_len)?;
-    let size_len = first.leading_zeros() as usize + 1;
-    let raw = number(data.get(id_len..id_len + size_len)?).filter(|_| size_len <= 8)?;
-    let mask = (1u64 << (7 * size_len)) - 1;
-    let size = (raw & mask != mask).then_some(raw & mask);
-    Some((u32::try_from(id).ok()?, (id_len + size_len) as u64, size))
-}
-
-/// A big-endian number of up to eight bytes.
-fn number(data: &[u8]) -> Option<u64> {
-    (data.len() <= 8).then(|| data.iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
-}
-
-/// A float of four or eight bytes.
-fn float(data: &[u8]) -> Option<f64> {
-    match data.len() {
-        4 => data.try_into().ok().map(|bytes| f64::from(f32::from_be_bytes(bytes))),
-        8 => data.try_into().ok().map(f64::from_be_bytes),
-        _ => None,
-    }
-}
-
-/// The elements inside `data`; ends at the first that does not fit.
-fn children(data: &[u8]) -> impl Iterator<Item = (u32, &[u8])> {
-    let mut rest = data;
-    core::iter::from_fn(move || {
-        let (id, head, size) = header(rest)?;
-        let body = rest.get(usize::try_from(head).ok()?..)?;
-        let size = usize::try_from(size?).ok()?;
-        let (body, after) = body.split_at_checked(size)?;
-        rest = after;
-        Some((id, body))
-    })
-}
-
-fn child(data: &[u8], id: u32) -> Option<&[u8]> {
-    children(data).find(|(found, _)| *found == id).map(|(_, body)| body)
+/// A key frame by the cues: when it is shown, where its cluster begins, and where in that it stands (0 when not told).
+#[derive(Clone, Copy, Debug)]
+struct Cue {
+    ticks: u64,
+    cluster: u64,
+    inside: u64,
 }
 
 /// The walk.
 #[derive(Debug)]
 pub(crate) struct Walk {
     length: u64,
+    /// Whether frames are wanted.
+    frames: bool,
+    /// Whether all blocks may be looked at.
+    thorough: bool,
+    heads: Option<Heads>,
     at: u64,
     visited: u32,
     segment: Option<u64>,
     scale: u64,
     duration: Option<f64>,
-    tracks: Vec<Track>,
+    tracks: Vec<TrackHead>,
+    first_cluster: Option<u64>,
     cues_at: Option<u64>,
     cues_tried: bool,
-    keys: Option<Vec<(u64, u64)>>,
+    keys: Option<Vec<Cue>>,
     boot: Vec<(u64, u64)>,
 }
 
 impl Walk {
-    /// At the start of a file of `length` bytes.
-    pub(crate) fn new(length: u64) -> Self {
+    /// At the start of a file of `length` bytes. `frames` says whether they are wanted, `thorough` whether all blocks may be looked at
+    /// where there are no cues.
+    pub(crate) fn new(length: u64, frames: bool, thorough: bool) -> Self {
         Self {
             length,
+            frames,
+            thorough,
+            heads: None,
             at: 0,
             visited: 0,
             segment: None,
             scale: DEFAULT_SCALE,
             duration: None,
             tracks: Vec::new(),
+            first_cluster: None,
             cues_at: None,
             cues_tried: false,
             keys: None,
@@ -138,7 +101,13 @@ impl Walk {
     }
 
     fn visit(&mut self, window: &Window) -> Result<Option<Step>, MediaError> {
-        let end = self.at.saturating_add(HEADER_MAX).min(self.length);
+        if let Some(heads) = &mut self.heads {
+            return Ok(match heads.visit(window) {
+                None => Some(self.finish()),
+                step => step,
+            });
+        }
+        let end = self.at.saturating_add(HEADER_MAX as u64).min(self.length);
         if self.at >= end || self.visited >= ELEMENTS_MAX {
             return Ok(self.turn_to_cues());
         }
@@ -159,6 +128,7 @@ impl Walk {
                 if self.boot.is_empty() {
                     self.boot.push((0, end));
                 }
+                self.first_cluster = self.first_cluster.or(Some(self.at));
                 return Ok(self.turn_to_cues());
             }
             (SEEK_HEAD | INFO | TRACKS | CUES, Some(segment)) => {
@@ -209,14 +179,14 @@ impl Walk {
         match id {
             SEEK_HEAD => self.cues_at = self.cues_at.or_else(|| seek(data, CUES, segment)),
             INFO => {
-                self.scale = child(data, TIMESTAMP_SCALE).and_then(number).unwrap_or(self.scale);
+                let scale = child_number(data, TIMESTAMP_SCALE).filter(|scale| *scale > 0);
+                self.scale = scale.unwrap_or(self.scale);
                 self.duration = child(data, DURATION).and_then(float);
             }
             TRACKS => self.tracks = tracks(data),
             _ => {
-                let reference = |kind| self.tracks.iter().find(|track| track.kind == kind);
-                let reference = reference(TrackKind::Video).or_else(|| reference(TrackKind::Audio));
-                self.keys = Some(cues(data, segment, reference.map(|track| track.id)));
+                let reference = reference(&self.tracks).map(|head| head.track.id);
+                self.keys = Some(cues(data, segment, reference));
                 if self.cues_tried {
                     self.boot.push((self.at, whole.end - self.at));
                 }
@@ -234,42 +204,95 @@ impl Walk {
                 self.visited = ELEMENTS_MAX - 1;
                 None
             }
-            _ => Some(self.finish()),
+            _ => (!self.turn_to_heads()).then(|| self.finish()),
+        }
+    }
+
+    /// Whether there is time to look at all blocks, and need to.
+    fn turn_to_heads(&mut self) -> bool {
+        let has_keys = self.keys.as_ref().is_some_and(|keys| !keys.is_empty());
+        let track = reference(&self.tracks).map(|head| u64::from(head.track.id));
+        match (track, self.first_cluster) {
+            (Some(track), Some(first)) if self.thorough && !has_keys && self.heads.is_none() => {
+                self.heads = Some(Heads::new(first..self.length, track));
+                true
+            }
+            _ => false,
         }
     }
 
     fn finish(&mut self) -> Step {
+        if let Some(heads) = self.heads.take() {
+            self.keys = Some(heads.keys);
+            let told = self.duration.filter(|ticks| *ticks > 0.0);
+            self.duration = told.or(Some(heads.end_ticks as f64));
+        }
+        let keys = self.keys.take().unwrap_or_default();
         let scale = self.scale;
         let ms = |ticks: u64| {
             let ms = u128::from(ticks) * u128::from(scale) / 1_000_000;
-            u64::try_from(ms).unwrap_or(u64::MAX).min(crate::limits::DURATION_MS_MAX)
+            u64::try_from(ms).unwrap_or(u64::MAX).min(DURATION_MS_MAX)
         };
         // Saturating: a negative or senseless duration becomes none.
         let duration_ms = self.duration.map_or(0, |ticks| ms(ticks as u64));
-        let mut keys: Vec<KeyPoint> = Vec::new();
-        for (ticks, offset) in self.keys.take().unwrap_or_default() {
-            let time_ms = ms(ticks);
-            let fits = keys.last().is_none_or(|last| {
+        let mut points: Vec<KeyPoint> = Vec::new();
+        for key in &keys {
+            let (time_ms, offset) = (ms(key.ticks), key.cluster);
+            let fits = points.last().is_none_or(|last| {
                 time_ms >= last.time_ms.saturating_add(KEY_GAP_MS) && offset > last.offset
             });
-            if fits && offset < self.length && keys.len() < KEYS_MAX {
-                keys.push(KeyPoint { time_ms, offset });
+            if fits && offset < self.length && points.len() < KEYS_MAX {
+                points.push(KeyPoint { time_ms, offset });
             }
         }
-        let duration_ms = duration_ms.max(keys.last().map_or(0, |key| key.time_ms));
+        let duration_ms = duration_ms.max(points.last().map_or(0, |key| key.time_ms));
         let boot = core::mem::take(&mut self.boot);
         let head = boot.first().map_or(0, |(_, length)| *length);
-        let index = match (keys.is_empty(), duration_ms) {
+        let index = match (points.is_empty(), duration_ms) {
             (_, 0) => None,
             (true, _) => {
                 Some(TimeIndex { boot, ..TimeIndex::constant_rate(self.length, duration_ms, head) })
             }
-            (false, _) => Some(TimeIndex { duration_ms, length: self.length, boot, keys }),
+            (false, _) => Some(TimeIndex { duration_ms, length: self.length, boot, keys: points }),
         };
-        let tracks = core::mem::take(&mut self.tracks);
+        let presentation = self.presentation(&keys, duration_ms);
+        let tracks = self.tracks.drain(..).map(|head| head.track).collect();
         let duration_ms = (duration_ms > 0).then_some(duration_ms);
         let container = Container::Matroska;
-        Step::Done(Box::new(Ok(Film { container, duration_ms, tracks, index, presentation: None })))
+        Step::Done(Box::new(Ok(Film { container, duration_ms, tracks, index, presentation })))
+    }
+
+    /// The film's streams, and its segments as far as its keys tell.
+    fn presentation(&self, keys: &[Cue], duration_ms: u64) -> Option<Presentation> {
+        let first = self.first_cluster.filter(|_| self.frames)?;
+        let clock = Clock::new(self.scale);
+        let mut clusters = Clusters {
+            clock,
+            lanes: Vec::new(),
+            keys: Vec::new(),
+            cuts: Vec::new(),
+            bytes: first..self.length,
+            end: crate::bytes::rescaled(duration_ms, 1000, clock.timescale()),
+        };
+        let mut streams = Vec::new();
+        for head in &self.tracks {
+            let is_stream = matches!(head.track.kind, TrackKind::Video | TrackKind::Audio);
+            let Some(lane) = head.lane.as_ref().filter(|_| is_stream) else { continue };
+            streams.push(Stream::untold(
+                head.track.clone(),
+                head.entry.clone(),
+                head.coding.clone(),
+                &clusters,
+                lane,
+            ));
+            clusters.lanes.push(lane.clone());
+        }
+        for key in keys {
+            let shown = clock.units(i64::try_from(key.ticks).unwrap_or(i64::MAX)).max(0);
+            let shown = u64::try_from(shown).unwrap_or(0);
+            clusters.push(Key { shown, cluster: key.cluster, inside: key.inside });
+        }
+        Presentation::of_clusters(streams, clusters)
     }
 }
 
@@ -278,58 +301,26 @@ fn seek(data: &[u8], wanted: u32, segment: u64) -> Option<u64> {
     let entry = children(data)
         .filter(|(id, _)| *id == SEEK)
         .map(|(_, body)| body)
-        .find(|body| child(body, SEEK_ID).and_then(number) == Some(u64::from(wanted)))?;
-    segment.checked_add(child(entry, SEEK_POSITION).and_then(number)?)
+        .find(|body| child_number(body, SEEK_ID) == Some(u64::from(wanted)))?;
+    segment.checked_add(child_number(entry, SEEK_POSITION)?)
 }
 
-fn tracks(data: &[u8]) -> Vec<Track> {
-    let entries = children(data).filter(|(id, _)| *id == TRACK_ENTRY).take(TRACKS_MAX);
-    entries
-        .filter_map(|(_, entry)| {
-            let get = |id| child(entry, id).and_then(number);
-            let text = |id| {
-                let raw = String::from_utf8_lossy(child(entry, id)?);
-                let text = raw.trim_end_matches('\0');
-                (text.len() <= 64 && text.bytes().all(|byte| byte.is_ascii_graphic()))
-                    .then(|| text.to_owned())
-            };
-            let side = |picture: &[u8], id| {
-                child(picture, id).and_then(number).and_then(|side| u32::try_from(side).ok())
-            };
-            Some(Track {
-                id: u32::try_from(get(TRACK_NUMBER)?).ok()?,
-                kind: match get(TRACK_TYPE)? {
-                    1 => TrackKind::Video,
-                    2 => TrackKind::Audio,
-                    17 => TrackKind::Text,
-                    _ => TrackKind::Other,
-                },
-                codec: text(CODEC_ID).unwrap_or_default(),
-                duration_ms: 0,
-                size: child(entry, VIDEO).and_then(|picture| {
-                    Some((side(picture, PIXEL_WIDTH)?, side(picture, PIXEL_HEIGHT)?))
-                }),
-                language: text(LANGUAGE).filter(|language| language != "und"),
-            })
-        })
-        .collect()
-}
-
-/// Ticks and file offset of each cue of the reference track, or of any track when there is none.
-fn cues(data: &[u8], segment: u64, reference: Option<u32>) -> Vec<(u64, u64)> {
+/// Each cue of the reference track, or of any track when there is none.
+fn cues(data: &[u8], segment: u64, reference: Option<u32>) -> Vec<Cue> {
     let points = children(data).filter(|(id, _)| *id == CUE_POINT);
     points
         .filter_map(|(_, point)| {
-            let time = child(point, CUE_TIME).and_then(number)?;
+            let ticks = child_number(point, CUE_TIME)?;
             let place = children(point)
                 .filter(|(id, _)| *id == CUE_TRACK_POSITIONS)
                 .map(|(_, place)| place)
                 .find(|place| {
-                    let track = child(place, CUE_TRACK).and_then(number);
+                    let track = child_number(place, CUE_TRACK);
                     reference.is_none() || track == reference.map(u64::from)
                 })?;
-            let cluster = child(place, CUE_CLUSTER_POSITION).and_then(number)?;
-            Some((time, segment.checked_add(cluster)?))
+            let cluster = segment.checked_add(child_number(place, CUE_CLUSTER_POSITION)?)?;
+            let inside = child_number(place, CUE_RELATIVE_POSITION).unwrap_or(0);
+            Some(Cue { ticks, cluster, inside })
         })
         .take(KEYS_MAX)
         .collect()

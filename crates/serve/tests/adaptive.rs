@@ -1,0 +1,176 @@
+//! Films of Matroska in segments over HTTP: the same bytes at every peer, with or without cues of their own.
+#![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
+
+mod common;
+
+use std::convert::Infallible;
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use common::{Client, HASH};
+use shoal_media::Prober;
+use shoal_node::io::{Command, Event};
+use shoal_node::link::TitleId;
+use shoal_node::stats::{CacheView, TitleView};
+use shoal_serve::library::{BoxFuture, Entry, Library, Reader};
+use shoal_serve::reports::Reports;
+use shoal_serve::viewer::{Options, Viewer};
+use shoal_wire::metainfo::{FileEntry, Info, Layout, TimeIndexRef};
+use shoal_wire::{Hash20, InfoHashes};
+use tokio::sync::broadcast;
+
+const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
+const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
+
+/// A title of these files, all of it here; the second is the time index of the first if there are two.
+struct Files {
+    info: Arc<Info>,
+    files: Vec<Bytes>,
+    events: broadcast::Sender<Event>,
+}
+
+impl Files {
+    fn viewer(files: &[&[u8]]) -> Viewer {
+        let mut start = 0;
+        let mut entries = Vec::new();
+        for (number, file) in files.iter().enumerate() {
+            let length = file.len() as u64;
+            let path = vec![format!("{number}.mkv")];
+            entries.push(FileEntry { path, length, start, pieces_root: None });
+            start += length;
+        }
+        let reference = TimeIndexRef { film: 0, index: 1 };
+        let info = Info {
+            hashes: InfoHashes { v1: Hash20::from_hex(HASH), v2: None },
+            raw: Bytes::new(),
+            name: "A film".to_owned(),
+            folder: true,
+            files: entries,
+            layout: Layout::new(16384, start, Vec::new()).unwrap(),
+            piece_hashes: Bytes::new(),
+            private: false,
+            slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
+            time_indexes: if files.len() > 1 { vec![reference] } else { Vec::new() },
+        };
+        let files = files.iter().map(|file| Bytes::copy_from_slice(file)).collect();
+        let events = broadcast::channel(16).0;
+        let library = Arc::new(Self { info: Arc::new(info), files, events });
+        let options = Options::new("127.0.0.1:0".parse().unwrap());
+        Viewer::start(options, library, Arc::new(Reports::new())).unwrap()
+    }
+}
+
+struct FileReader(Bytes);
+
+impl Reader for FileReader {
+    fn next(&mut self, max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
+        // In odd portions, as they come from peers.
+        let portion = self.0.split_to(self.0.len().min(max as usize).min(1777));
+        Box::pin(async move { (!portion.is_empty()).then_some(Ok(portion)) })
+    }
+}
+
+impl Library for Files {
+    fn titles(&self) -> BoxFuture<'_, Vec<Entry>> {
+        let entry = Entry {
+            title: TitleId(0),
+            hashes: self.info.hashes,
+            info: Some(Arc::clone(&self.info)),
+            durations_ms: Vec::new(),
+            check: None,
+        };
+        Box::pin(async move { vec![entry] })
+    }
+    fn views(&self) -> BoxFuture<'_, Vec<TitleView>> {
+        Box::pin(async { Vec::new() })
+    }
+    fn cache(&self) -> BoxFuture<'_, Option<CacheView>> {
+        Box::pin(async { None })
+    }
+    fn learn<'a>(&'a self, _views: &'a [TitleView]) -> BoxFuture<'a, ()> {
+        Box::pin(async {})
+    }
+    fn open(
+        &self,
+        _title: TitleId,
+        file: u32,
+        range: Range<u64>,
+    ) -> BoxFuture<'_, Result<Box<dyn Reader>, String>> {
+        let range = range.start as usize..range.end as usize;
+        let reader = FileReader(self.files[file as usize].slice(range));
+        Box::pin(async move { Ok(Box::new(reader) as Box<dyn Reader>) })
+    }
+    fn command(&self, _command: Command) -> BoxFuture<'_, ()> {
+        Box::pin(async {})
+    }
+    fn events(&self) -> broadcast::Receiver<Event> {
+        self.events.subscribe()
+    }
+}
+
+/// All that a player fetches of a stream: its header and segments.
+async fn stream(viewer: &Viewer, number: usize) -> Vec<Vec<u8>> {
+    let mut client = Client::connect(viewer.address()).await;
+    let path = |name: &str| format!("/hls/{HASH}/0/{name}");
+    let list = client.get(&path(&format!("{number}.m3u8")), &[]).await;
+    assert_eq!(list.status, 200, "{}", list.text());
+    let list = list.text();
+    let mut parts = Vec::new();
+    let header = format!("{number}-header.mp4");
+    for name in
+        std::iter::once(header.as_str()).chain(list.lines().filter(|it| it.ends_with(".m4s")))
+    {
+        client.ask("HEAD", &path(name), &[]).await;
+        let head = client.answer(true).await;
+        let part = client.get(&path(name), &[]).await;
+        assert_eq!((part.status, part.header("content-type")), (200, Some("video/mp4")));
+        assert_eq!(head.header("content-length"), part.header("content-length"));
+        parts.push(part.body);
+    }
+    parts
+}
+
+#[tokio::test]
+async fn a_matroska_film_comes_in_segments_that_are_the_same_everywhere() {
+    let (one, other) = (Files::viewer(&[FILM]), Files::viewer(&[FILM]));
+    for number in 0..2 {
+        let parts = stream(&one, number).await;
+        assert_eq!(parts.len(), 4, "a header and three segments");
+        assert!(parts == stream(&other, number).await);
+        let bytes: usize = parts.iter().map(Vec::len).sum();
+        assert!(bytes > if number == 0 { 25_000 } else { 15_000 }, "{bytes}");
+    }
+    let mut client = Client::connect(one.address()).await;
+    for name in ["manifest.mpd", "main.m3u8"] {
+        assert_eq!(client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await.status, 200);
+    }
+    for name in ["0-1.m4s", "2-0.m4s", "7.m3u8"] {
+        assert_eq!(client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await.status, 404);
+    }
+    one.shutdown().await;
+    other.shutdown().await;
+}
+
+#[tokio::test]
+async fn without_cues_the_published_index_is_needed_and_enough() {
+    let alone = Files::viewer(&[LIVE]);
+    let mut client = Client::connect(alone.address()).await;
+    let answer = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await;
+    assert_eq!(answer.status, 415, "{}", answer.text());
+    let index = Prober::new(LIVE.len() as u64)
+        .thorough()
+        .run(|range| Ok::<_, Infallible>(LIVE[range.start as usize..range.end as usize].to_vec()))
+        .unwrap()
+        .index
+        .unwrap();
+    let told = Files::viewer(&[LIVE, &index.encode()]);
+    let parts = stream(&told, 0).await;
+    assert_eq!(parts.len(), 4);
+    // The same frames as in the film that has cues: all but where its streams lie in the file is the same.
+    let cued = Files::viewer(&[FILM]);
+    assert!(parts[1..] == stream(&cued, 0).await[1..]);
+    for viewer in [alone, told, cued] {
+        viewer.shutdown().await;
+    }
+}
