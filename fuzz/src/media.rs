@@ -38,7 +38,7 @@ pub fn matroska(data: &[u8]) {
     }
     for number in 0..film.segments().len().min(8) {
         for stream in &streams {
-            let part = Demuxer::of_segment(Arc::clone(&film), *stream, number);
+            let part = Demuxer::of_segment(Arc::clone(&film), &[*stream], number);
             let Some(part) = part else { continue };
             let frames = frames(part, data);
             let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();

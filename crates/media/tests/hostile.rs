@@ -68,7 +68,7 @@ fn take_apart(film: Film, file: &[u8], at_ms: u64) {
     frames(Demuxer::new(Arc::clone(&film), &streams, at_ms), file);
     for number in 0..film.segments().len() {
         for stream in &streams {
-            let Some(part) = Demuxer::of_segment(Arc::clone(&film), *stream, number) else {
+            let Some(part) = Demuxer::of_segment(Arc::clone(&film), &[*stream], number) else {
                 return;
             };
             let frames = frames(part, file);

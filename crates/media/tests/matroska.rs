@@ -159,7 +159,7 @@ fn whole(film: &Arc<Presentation>, file: &[u8], stream: usize) -> (Vec<u8>, Vec<
     let mut frames = Vec::new();
     for number in 0..film.segments().len() {
         assert_eq!(cmaf::segment(film, stream, number), None);
-        let mut demuxer = Demuxer::of_segment(Arc::clone(film), stream, number).unwrap();
+        let mut demuxer = Demuxer::of_segment(Arc::clone(film), &[stream], number).unwrap();
         let range = film.segments()[number].bytes.clone().unwrap();
         assert!(demuxer.need().is_none_or(|need| need.start == range.start));
         let own = all(&mut demuxer, file, 1000);

@@ -80,3 +80,5 @@ pub(crate) const BUNCH_PAUSE: Duration = Duration::from_millis(1);
 pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 /// Segments that are put together in memory at once: who asks for more waits.
 pub(crate) const SEGMENT_BUILDS_MAX: usize = 8;
+/// Bytes that say whether a part of a transport stream begins with its tables: one packet.
+pub(crate) const PACKET_BYTES: usize = 188;

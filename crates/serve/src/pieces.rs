@@ -61,6 +61,16 @@ impl Pieces {
         }
         Some(Ok(bytes))
     }
+    /// The first `count` bytes, or all if there are fewer.
+    pub(crate) async fn first(&mut self, count: usize) -> Result<Vec<u8>, String> {
+        let mut bytes = Vec::with_capacity(count);
+        while bytes.len() < count {
+            let left = u32::try_from(count - bytes.len()).unwrap_or(u32::MAX);
+            let Some(next) = self.next(left).await else { break };
+            bytes.extend_from_slice(&next?);
+        }
+        Ok(bytes)
+    }
     /// Opens a reader for the first range and those that lie near behind it.
     async fn open_near(&mut self) -> Result<(), String> {
         let Some(mut whole) = self.left.front().cloned() else { return Ok(()) };

@@ -1,13 +1,17 @@
-//! Segments of films that tell of their frames only among them: made once all of their bytes are here.
+//! Segments that are put together in memory, once all of their bytes are here: of films that tell of their frames only among them, and all
+//! that are transport streams made of frames.
 
 use std::sync::Arc;
 
 use shoal_media::demux::{Demuxer, Frame};
-use shoal_media::{Presentation, cmaf};
+use shoal_media::mpegts::mux;
+use shoal_media::presentation::Stream;
+use shoal_media::{Presentation, TrackKind, cmaf};
 use shoal_node::link::TitleId;
 
 use crate::library::Library;
 use crate::limits::{CHUNK_BYTES, SEGMENT_BYTES_MAX};
+use crate::pieces::Places;
 
 /// Why there is no segment.
 #[derive(Clone, PartialEq, Eq, Debug)]
@@ -18,30 +22,72 @@ pub(crate) enum NoSegment {
     Unknown(String),
 }
 
-/// Segment `number` of a stream of a film, which is file `file` of a title, with its header of a fragment.
+/// A film: its title and file.
+pub(crate) type Place = (TitleId, u32);
+
+/// Segment `number` of a stream of a film, with its header of a fragment.
 pub(crate) async fn assembled(
-    library: &dyn Library,
-    (title, file): (TitleId, u32),
+    library: &Arc<dyn Library>,
+    place: Place,
     film: &Arc<Presentation>,
     stream: usize,
     number: usize,
 ) -> Result<Vec<u8>, NoSegment> {
-    let missing = || NoSegment::Unknown("The film has no such segment.".to_owned());
-    let range = film.segments().get(number).and_then(|segment| segment.bytes.clone());
-    let range = range.ok_or_else(missing)?;
-    let mut demuxer = Demuxer::of_segment(Arc::clone(film), stream, number).ok_or_else(missing)?;
-    let mut at = range.start;
-    let mut reader = library.open(title, file, range).await.map_err(NoSegment::Unread)?;
+    let frames = frames(library, place, film, &[stream], number).await?;
+    cmaf::assembled(film, stream, number, &frames).ok_or_else(missing)
+}
+
+/// Segment `number` of a film with all of its streams that a transport stream can carry.
+pub(crate) async fn carried(
+    library: &Arc<dyn Library>,
+    place: Place,
+    film: &Arc<Presentation>,
+    number: usize,
+) -> Result<Vec<u8>, NoSegment> {
+    let streams = carriable(film);
+    let numbers: Vec<usize> = streams.iter().map(|(number, _)| *number).collect();
+    let frames = frames(library, place, film, &numbers, number).await?;
+    mux::segment(&streams, &frames).ok_or_else(missing)
+}
+
+/// The streams of a film that a transport stream can carry, with their places: none if its pictures are not among them.
+pub(crate) fn carriable(film: &Presentation) -> Vec<(usize, &Stream)> {
+    let streams = || film.streams().iter().enumerate();
+    let is_video = |(_, stream): &(usize, &Stream)| stream.track.kind == TrackKind::Video;
+    // One stream of pictures, at whose key frames the film is cut.
+    let video = streams().find(is_video);
+    if video.is_some_and(|(_, stream)| !mux::can_carry(stream)) {
+        return Vec::new();
+    }
+    let sound = streams().filter(|it| !is_video(it) && mux::can_carry(it.1));
+    video.into_iter().chain(sound).take(mux::STREAMS_MAX).collect()
+}
+
+fn missing() -> NoSegment {
+    NoSegment::Unknown("The film has no such segment.".to_owned())
+}
+
+/// The frames of these streams in a segment.
+async fn frames(
+    library: &Arc<dyn Library>,
+    place: Place,
+    film: &Arc<Presentation>,
+    streams: &[usize],
+    number: usize,
+) -> Result<Vec<Frame>, NoSegment> {
+    let demuxer = Demuxer::of_segment(Arc::clone(film), streams, number);
+    let mut demuxer = demuxer.ok_or_else(missing)?;
+    let segment = film.segments().get(number).ok_or_else(missing)?;
+    let last = |stream: &usize| {
+        let samples = segment.spans.get(*stream)?.samples.clone();
+        film.ranges(*stream, samples).iter().map(|range| range.end).max()
+    };
+    let end = segment.bytes.as_ref().map(|bytes| bytes.end);
+    let end = end.or_else(|| streams.iter().filter_map(last).max()).unwrap_or(0);
+    let mut places = Places::new(Arc::clone(library), place, end);
     let mut frames: Vec<Frame> = Vec::new();
     let mut bytes = 0;
-    while demuxer.need().is_some() {
-        let Some(chunk) = reader.next(CHUNK_BYTES).await else {
-            return Err(NoSegment::Unread("The film ended before its length.".to_owned()));
-        };
-        let chunk = chunk.map_err(NoSegment::Unread)?;
-        feed(&mut demuxer, &mut at, &chunk).map_err(|error| {
-            NoSegment::Unknown(format!("The segment cannot be taken apart: {error}."))
-        })?;
+    loop {
         while let Some(frame) = demuxer.next() {
             bytes += frame.data.len() as u64;
             frames.push(frame);
@@ -50,23 +96,10 @@ pub(crate) async fn assembled(
             let sentence = "The film has too few key frames to be cut: use /stream/.";
             return Err(NoSegment::Unknown(sentence.to_owned()));
         }
+        let Some(range) = demuxer.need() else { return Ok(frames) };
+        let came = places.read(&range, CHUNK_BYTES).await.map_err(NoSegment::Unread)?;
+        demuxer.feed(&came).map_err(|error| {
+            NoSegment::Unknown(format!("The segment cannot be taken apart: {error}."))
+        })?;
     }
-    drop(reader);
-    cmaf::assembled(film, stream, number, &frames).ok_or_else(missing)
-}
-
-/// Gives a demuxer what it needs of `chunk`, which begins at `at` of the file.
-fn feed(demuxer: &mut Demuxer, at: &mut u64, chunk: &[u8]) -> Result<(), shoal_media::MediaError> {
-    let mut rest = chunk;
-    while let Some(need) = demuxer.need().filter(|_| !rest.is_empty()) {
-        let count = |bytes: u64| usize::try_from(bytes).unwrap_or(usize::MAX);
-        let (skipped, from) = rest.split_at(count(need.start.saturating_sub(*at)).min(rest.len()));
-        let (taken, after) = from.split_at(count(need.end - need.start).min(from.len()));
-        *at += (skipped.len() + taken.len()) as u64;
-        rest = after;
-        if !taken.is_empty() {
-            demuxer.feed(taken)?;
-        }
-    }
-    Ok(())
 }

@@ -78,20 +78,19 @@ impl Walk {
     pub(super) fn jump(&mut self, at_ms: u64) {
         *self = Self::new(Arc::clone(&self.film), &self.streams, at_ms);
     }
-    /// Of what of one stream lies in a segment.
+    /// Of what of these streams lies in a segment.
     pub(super) fn of_segment(
         film: Arc<Presentation>,
-        stream: usize,
+        streams: &[usize],
         number: usize,
     ) -> Option<Self> {
         let clusters = film.clusters()?;
-        film.streams().get(stream)?;
         let bytes = film.segments().get(number)?.bytes.clone()?;
         let place = |number: usize| clusters.cuts.get(number).map(|it| (it.cluster, it.inside));
         let from = if number == 0 { (0, 0) } else { place(number)? };
         let until = place(number + 1);
-        let order = Order::new(&film, &[stream]);
-        Some(Self { from, until, ..Self::over(film, vec![stream], bytes, order) })
+        let order = Order::new(&film, streams);
+        Some(Self { from, until, ..Self::over(film, streams.to_vec(), bytes, order) })
     }
     fn over(film: Arc<Presentation>, streams: Vec<usize>, bytes: Range<u64>, order: Order) -> Self {
         let is_over = bytes.is_empty() || streams.is_empty();

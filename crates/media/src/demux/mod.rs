@@ -82,12 +82,17 @@ impl Demuxer {
             Some(_) => Kind::Clusters(Box::new(clusters::Walk::new(film, streams, at_ms))),
         })
     }
-    /// Of one stream of segment `number` of a film whose segments are told by their bytes ([`crate::presentation::Segment::bytes`]): what of it
-    /// lies in the segment, and nothing else. `None` where there is no such segment.
+    /// Of these streams of segment `number`: what of them lies in it, and nothing else. `None` where there is no such segment or stream,
+    /// and for a film that is a transport stream, whose segments are parts of its file.
     #[must_use]
-    pub fn of_segment(film: Arc<Presentation>, stream: usize, number: usize) -> Option<Self> {
-        let walk = clusters::Walk::of_segment(film, stream, number)?;
-        Some(Self(Kind::Clusters(Box::new(walk))))
+    pub fn of_segment(film: Arc<Presentation>, streams: &[usize], number: usize) -> Option<Self> {
+        if film.transport().is_some() || streams.iter().any(|it| *it >= film.streams().len()) {
+            return None;
+        }
+        Some(Self(match film.clusters() {
+            None => Kind::Tables(tables::Walk::of_segment(film, streams, number)?),
+            Some(_) => Kind::Clusters(Box::new(clusters::Walk::of_segment(film, streams, number)?)),
+        }))
     }
     /// Goes on from another time of the film, as a new one would begin; what was read and did not leave is forgotten. The packets of a
     /// transport stream are counted on, and the first of each of its streams says that something was left out.

@@ -23,10 +23,19 @@ const RUN_FRAMES: usize = 4096;
 #[derive(Debug)]
 struct Lane {
     stream: usize,
-    /// The sample that is read next.
+    /// The sample that is read next, and one past the last.
     next: usize,
+    end: usize,
     /// What was read and did not leave yet.
     ready: VecDeque<Frame>,
+}
+
+impl Lane {
+    /// The sample `ahead` of the next.
+    fn sample<'s>(&self, stream: &'s Stream, ahead: usize) -> Option<&'s Sample> {
+        let number = self.next.checked_add(ahead).filter(|number| *number < self.end)?;
+        stream.samples().get(number)
+    }
 }
 
 #[derive(Debug)]
@@ -43,17 +52,47 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
+        let mut walk = Self::over(film, streams, |stream, _| 0..stream.samples().len());
+        walk.place(at_ms);
+        walk.begin();
+        walk
+    }
+    /// Of what of these streams lies in a segment.
+    pub(super) fn of_segment(
+        film: Arc<Presentation>,
+        streams: &[usize],
+        number: usize,
+    ) -> Option<Self> {
+        let spans = film.segments().get(number)?.spans.clone();
+        let samples = |number: usize| spans.get(number).map_or(0..0, |span| span.samples.clone());
+        let mut walk = Self::over(film, streams, |_, number| samples(number));
+        walk.begin();
+        Some(walk)
+    }
+    fn over(
+        film: Arc<Presentation>,
+        streams: &[usize],
+        samples: impl Fn(&Stream, usize) -> Range<usize>,
+    ) -> Self {
         let mut lanes: Vec<Lane> = Vec::new();
-        for stream in streams.iter().copied() {
-            if stream < film.streams().len() && lanes.iter().all(|lane| lane.stream != stream) {
-                lanes.push(Lane { stream, next: 0, ready: VecDeque::new() });
+        for number in streams.iter().copied() {
+            let Some(stream) = film.streams().get(number) else { continue };
+            if lanes.iter().all(|lane| lane.stream != number) {
+                let Range { start: next, end } = samples(stream, number);
+                lanes.push(Lane { stream: number, next, end, ready: VecDeque::new() });
             }
         }
-        let mut walk =
-            Self { film, lanes, at: 0, run: Vec::new(), need: None, came: BytesMut::new() };
-        walk.place(at_ms);
-        walk.plan();
-        walk
+        Self { film, lanes, at: 0, run: Vec::new(), need: None, came: BytesMut::new() }
+    }
+    /// Begins with what lies first in the file, if that is near.
+    fn begin(&mut self) {
+        let offset = |lane: usize| self.sample(lane, 0).map(|sample| sample.offset);
+        if let Some(wanted) = self.first().and_then(offset) {
+            let near = (0..self.lanes.len()).filter_map(offset);
+            let near = near.filter(|offset| wanted.saturating_sub(*offset) <= AHEAD_BYTES);
+            self.at = near.min().unwrap_or(wanted);
+        }
+        self.plan();
     }
     /// The same from another time on.
     pub(super) fn jump(&mut self, at_ms: u64) {
@@ -104,17 +143,12 @@ impl Walk {
                 _ => stream.samples().partition_point(|sample| sample.shown() < cut),
             };
         }
-        let offset = |lane: usize| self.sample(lane, 0).map(|sample| sample.offset);
-        let Some(wanted) = self.first().and_then(offset) else { return };
-        let near = (0..self.lanes.len()).filter_map(offset);
-        let near = near.filter(|offset| wanted.saturating_sub(*offset) <= AHEAD_BYTES);
-        self.at = near.min().unwrap_or(wanted);
     }
     /// The lane whose frame leaves next, ready or not.
     fn first(&self) -> Option<usize> {
         let times = self.lanes.iter().enumerate().filter_map(|(number, lane)| {
             let stream = self.film.streams().get(lane.stream)?;
-            let waiting = || Some(stream.samples().get(lane.next)?.decoded);
+            let waiting = || Some(lane.sample(stream, 0)?.decoded);
             let decoded = lane.ready.front().map(|frame| frame.decoded).or_else(waiting)?;
             Some((u128::from(decoded) * 1_000_000 / u128::from(stream.timescale), number))
         });
@@ -122,7 +156,7 @@ impl Walk {
     }
     fn sample(&self, lane: usize, ahead: usize) -> Option<Sample> {
         let lane = self.lanes.get(lane)?;
-        self.film.streams().get(lane.stream)?.samples().get(lane.next + ahead).copied()
+        lane.sample(self.film.streams().get(lane.stream)?, ahead).copied()
     }
     /// Finds out what to read, if the frame that leaves next is not here.
     fn plan(&mut self) {

@@ -220,6 +220,11 @@ impl Presentation {
     pub fn segments(&self) -> &[Segment] {
         &self.segments
     }
+    /// The stream at whose key frames the film is cut: the first of pictures, else of sound.
+    #[must_use]
+    pub fn reference(&self) -> usize {
+        reference(&self.streams)
+    }
     /// The segment of a stream that begins at `start`, in units of the stream. O(log segments).
     #[must_use]
     pub fn segment_at(&self, stream: usize, start: u64) -> Option<usize> {
@@ -236,10 +241,6 @@ impl Presentation {
     pub(crate) fn spans(&self, stream: usize) -> impl Iterator<Item = &Span> {
         let segments = self.segments.iter().filter(move |segment| segment.holds(stream));
         segments.filter_map(move |segment| segment.spans.get(stream))
-    }
-    /// The stream whose key frames the film is cut at.
-    pub(crate) fn reference(&self) -> usize {
-        reference(&self.streams)
     }
     pub(crate) fn clusters(&self) -> Option<&Clusters> {
         match &self.layout {

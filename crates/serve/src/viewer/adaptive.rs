@@ -1,7 +1,9 @@
 //! `/hls/{infohash}/{file index}/{name}` and `/dash/...`: a film in segments, for players that fetch it piece by piece.
 //!
-//! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. All of it
-//! is made of the film's own index, so that every peer gives the same bytes, and none of it is kept.
+//! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. `ts.m3u8` names
+//! `TIME.ts`, the same in transport streams, for players in the manner of ffmpeg, which cannot jump in the other kind. A film that is a
+//! transport stream comes as parts of its file, under either name. All of it is made of the film's own index, so that every peer
+//! gives the same bytes, and none of it is kept.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,15 +18,17 @@ use shoal_node::link::TitleId;
 use super::Face;
 use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
+use crate::limits::PACKET_BYTES;
 use crate::lookup::number;
 use crate::packages::NoFrames;
 use crate::pieces::Pieces;
-use crate::segments::{NoSegment, assembled};
+use crate::segments::{NoSegment, assembled, carriable, carried};
 
 /// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MANIFEST: &str = "application/dash+xml";
 const SEGMENT: &str = "video/mp4";
+const TRANSPORT: &str = "video/mp2t";
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -34,6 +38,8 @@ enum Asked {
     Playlist(usize),
     Header(usize),
     Segment(usize, u64),
+    Carried,
+    CarriedSegment(u64),
 }
 
 impl Asked {
@@ -42,6 +48,7 @@ impl Asked {
         match name {
             "main.m3u8" => return Some(Self::Main),
             "manifest.mpd" => return Some(Self::Manifest),
+            "ts.m3u8" => return Some(Self::Carried),
             _ => {}
         }
         if let Some(name) = name.strip_suffix(".m3u8") {
@@ -49,6 +56,9 @@ impl Asked {
         }
         if let Some(name) = name.strip_suffix("-header.mp4") {
             return Some(Self::Header(stream(name)?));
+        }
+        if let Some(time) = name.strip_suffix(".ts") {
+            return Some(Self::CarriedSegment(number(time)?));
         }
         let (name, time) = name.strip_suffix(".m4s")?.split_once('-')?;
         Some(Self::Segment(stream(name)?, number(time)?))
@@ -87,13 +97,17 @@ impl Face {
             }
             Err(NoFrames::Unread(sentence)) => return not_yet(&sentence),
         };
-        if film.segments().is_empty() || !film.streams().iter().any(Stream::is_packaged) {
-            let sentence = "The film cannot be cut into segments that players know: use /stream/.";
+        if let Err(sentence) = allowed(&film, asked) {
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
         }
         let is_head = *method == Method::HEAD;
-        if let Asked::Segment(stream, time) = asked {
-            return self.segment(is_head, (title, number), &film, stream, time).await;
+        let place = (title, number);
+        match asked {
+            Asked::Segment(stream, time) => {
+                return self.segment(is_head, place, &film, stream, time).await;
+            }
+            Asked::CarriedSegment(time) => return self.carried(is_head, place, &film, time).await,
+            _ => {}
         }
         let Some((kind, bytes)) = made(&film, asked) else { return nothing() };
         let length = bytes.len() as u64;
@@ -127,17 +141,64 @@ impl Face {
                 Err(sentence) => not_yet(&sentence),
             };
         }
-        let Ok(_permit) = self.builders.acquire().await else {
-            return not_yet("The program is about to end.");
-        };
-        match assembled(&*self.library, (title, file), film, stream, number).await {
+        let Ok(_permit) = self.builders.acquire().await else { return ending() };
+        let made = assembled(&self.library, (title, file), film, stream, number).await;
+        self.built(is_head, SEGMENT, made)
+    }
+
+    /// Answers with the segment of a film as a transport stream that begins at `time`.
+    async fn carried(
+        &self,
+        is_head: bool,
+        (title, file): (TitleId, u32),
+        film: &Arc<Presentation>,
+        time: u64,
+    ) -> Response<Body> {
+        let Some(number) = film.segment_at(film.reference(), time) else { return nothing() };
+        let segment = film.segments().get(number);
+        let bytes = segment.and_then(|segment| segment.bytes.clone());
+        if let (Some(transport), Some(bytes)) = (film.transport(), bytes) {
+            let library = Arc::clone(&self.library);
+            let length = bytes.end - bytes.start;
+            let opened = Pieces::open(library, title, file, vec![bytes]).await;
+            let begun = match opened {
+                Ok(mut pieces) => pieces.first(PACKET_BYTES).await.map(|first| (first, pieces)),
+                Err(sentence) => Err(sentence),
+            };
+            return match begun {
+                Ok((first, pieces)) => {
+                    let mut head = transport.front(&first);
+                    let length = length + head.len() as u64;
+                    if is_head {
+                        return sized(TRANSPORT, Body::empty(), length);
+                    }
+                    head.extend_from_slice(&first);
+                    let sent = Arc::clone(&self.served.film_bytes);
+                    sized(TRANSPORT, Body::segment(head, pieces, length, sent), length)
+                }
+                Err(sentence) => not_yet(&sentence),
+            };
+        }
+        let Ok(_permit) = self.builders.acquire().await else { return ending() };
+        let made = carried(&self.library, (title, file), film, number).await;
+        self.built(is_head, TRANSPORT, made)
+    }
+
+    /// Answers with what was put together in memory.
+    fn built(
+        &self,
+        is_head: bool,
+        kind: &'static str,
+        made: Result<Vec<u8>, NoSegment>,
+    ) -> Response<Body> {
+        match made {
             Ok(bytes) => {
                 let length = bytes.len() as u64;
                 if is_head {
-                    return sized(SEGMENT, Body::empty(), length);
+                    return sized(kind, Body::empty(), length);
                 }
-                sent.fetch_add(length, Ordering::Relaxed);
-                sized(SEGMENT, Body::full(bytes), length)
+                self.served.film_bytes.fetch_add(length, Ordering::Relaxed);
+                sized(kind, Body::full(bytes), length)
             }
             Err(NoSegment::Unread(sentence)) => not_yet(&sentence),
             Err(NoSegment::Unknown(sentence)) => {
@@ -147,14 +208,39 @@ impl Face {
     }
 }
 
+/// Whether a film has what is asked for, or why not.
+fn allowed(film: &Presentation, asked: Asked) -> Result<(), &'static str> {
+    if film.segments().is_empty() {
+        return Err("The film has no key frames that are known before it is read: use /stream/.");
+    }
+    match (asked, film.transport()) {
+        (_, Some(transport)) if !transport.is_bare() => {
+            Err("Between the packets of this film stands what players do not know: use /stream/.")
+        }
+        (Asked::Main | Asked::Carried | Asked::CarriedSegment(_), Some(_)) => Ok(()),
+        (_, Some(_)) => Err("A film that is a transport stream comes over HLS: use main.m3u8."),
+        (Asked::Carried | Asked::CarriedSegment(_), None) if carriable(film).is_empty() => {
+            Err("A transport stream cannot carry this film's pictures or sound: use main.m3u8.")
+        }
+        (Asked::Carried | Asked::CarriedSegment(_), None) => Ok(()),
+        (_, None) if !film.streams().iter().any(Stream::is_packaged) => {
+            Err("The film is coded in a way that MP4 does not know: use /stream/.")
+        }
+        (_, None) => Ok(()),
+    }
+}
+
 /// What follows from the frames alone.
 fn made(film: &Presentation, asked: Asked) -> Option<(&'static str, Vec<u8>)> {
+    let carried = || hls::transport_stream(film, &|time| format!("{time}.ts"));
     Some(match asked {
+        Asked::Main if film.transport().is_some() => (PLAYLIST, carried()?.into_bytes()),
         Asked::Main => (PLAYLIST, hls::main(film, &name_of).into_bytes()),
+        Asked::Carried => (PLAYLIST, carried()?.into_bytes()),
         Asked::Manifest => (MANIFEST, dash::manifest(film, &name_of).into_bytes()),
         Asked::Playlist(stream) => (PLAYLIST, hls::stream(film, stream, &name_of)?.into_bytes()),
         Asked::Header(stream) => (SEGMENT, cmaf::header(film, stream)?),
-        Asked::Segment(..) => return None,
+        Asked::Segment(..) | Asked::CarriedSegment(..) => return None,
     })
 }
 
@@ -166,4 +252,8 @@ fn sized(kind: &'static str, body: Body, length: u64) -> Response<Body> {
 
 fn nothing() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "The film has nothing of that name.")
+}
+
+fn ending() -> Response<Body> {
+    not_yet("The program is about to end.")
 }
