@@ -64,7 +64,14 @@ pub fn is_film(name: &str) -> bool {
 pub(crate) fn has_frames(name: &str) -> bool {
     matches!(
         of(name).0,
-        "video/mp4" | "audio/mp4" | "video/quicktime" | "video/3gpp" | "video/mp2t"
+        "video/mp4"
+            | "audio/mp4"
+            | "video/quicktime"
+            | "video/3gpp"
+            | "video/mp2t"
+            | "video/x-matroska"
+            | "audio/x-matroska"
+            | "video/webm"
     )
 }
 

@@ -1,6 +1,6 @@
 //! Reads a film's frames ahead of a session, as far as its memory goes.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use shoal_media::Presentation;
 use shoal_media::demux::{Demuxer, Frame};
@@ -42,11 +42,14 @@ impl Drop for Feed {
     }
 }
 
+/// What takes the film apart for a session. It outlives a feed, so that what is counted in a film goes on behind a jump. Used by one task
+/// at a time.
+pub(super) type SharedDemuxer = Arc<Mutex<Demuxer>>;
+
 impl Feed {
-    /// Of these streams, from the key frame at or before `at_ms`.
-    pub(super) fn new(source: &Source, streams: &[usize], at_ms: u64) -> Self {
+    /// Of what `demuxer` gives, which nobody else may use as long as the feed is there.
+    pub(super) fn new(source: &Source, demuxer: SharedDemuxer) -> Self {
         let (sender, frames) = mpsc::channel(FEED_FRAMES_MAX);
-        let demuxer = Demuxer::new(Arc::clone(&source.film), streams, at_ms);
         let reading = tokio::spawn(read(source.clone(), demuxer, sender));
         Self { frames, reading }
     }
@@ -56,12 +59,15 @@ impl Feed {
     }
 }
 
-async fn read(source: Source, mut demuxer: Demuxer, sender: mpsc::Sender<Result<Fed, String>>) {
+async fn read(source: Source, demuxer: SharedDemuxer, sender: mpsc::Sender<Result<Fed, String>>) {
+    // Never held over a wait.
+    let demuxer = || demuxer.lock().unwrap_or_else(PoisonError::into_inner);
     let budget = Arc::new(Semaphore::new(FEED_BYTES_MAX as usize));
     let film = (source.title, source.file);
     let mut places = Places::new(Arc::clone(&source.library), film, source.length);
     loop {
-        while let Some(frame) = demuxer.next() {
+        loop {
+            let Some(frame) = demuxer().next() else { break };
             // A frame larger than all of it takes all of it.
             let size = u32::try_from(frame.data.len()).unwrap_or(u32::MAX).clamp(1, FEED_BYTES_MAX);
             let Ok(share) = Arc::clone(&budget).acquire_many_owned(size).await else { return };
@@ -69,9 +75,9 @@ async fn read(source: Source, mut demuxer: Demuxer, sender: mpsc::Sender<Result<
                 return;
             }
         }
-        let Some(range) = demuxer.need() else { return };
+        let Some(range) = demuxer().need() else { return };
         let came = match places.read(&range, CHUNK_BYTES).await {
-            Ok(bytes) => demuxer.feed(&bytes).map_err(|error| error.to_string()),
+            Ok(bytes) => demuxer().feed(&bytes).map_err(|error| error.to_string()),
             Err(error) => Err(error),
         };
         if let Err(error) = came {

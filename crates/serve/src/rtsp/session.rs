@@ -9,13 +9,14 @@
 //! [`SESSION_IDLE`], or when its connection or its port is closed.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
+use shoal_media::demux::Demuxer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
-use super::feed::{Fed, Feed, Source};
+use super::feed::{Fed, Feed, SharedDemuxer, Source};
 use super::lane::{Heard, Lane, Outgoing, Sent, Way};
 use super::range::Part;
 use crate::limits::{
@@ -121,6 +122,8 @@ pub(super) struct Session {
     source: Source,
     lanes: Vec<Lane>,
     state: State,
+    /// What takes the film apart, and for which streams.
+    demuxer: Option<(Vec<usize>, SharedDemuxer)>,
     /// Where it stands while it does not play, in milliseconds.
     at_ms: u64,
     born: Instant,
@@ -143,6 +146,7 @@ impl Session {
             source,
             lanes: Vec::new(),
             state: State::Ready,
+            demuxer: None,
             at_ms: 0,
             born: now,
             plays: 0,
@@ -282,7 +286,18 @@ impl Session {
     /// waits long.
     async fn jump(&mut self, at_ms: u64) -> Result<(Box<Play>, u64), Refusal> {
         let streams: Vec<usize> = self.lanes.iter().map(|lane| lane.stream).collect();
-        let mut feed = Feed::new(&self.source, &streams, at_ms);
+        let demuxer = match self.demuxer.take_if(|(of, _)| *of == streams) {
+            Some((_, demuxer)) => {
+                demuxer.lock().unwrap_or_else(PoisonError::into_inner).jump(at_ms);
+                demuxer
+            }
+            None => {
+                let film = Arc::clone(&self.source.film);
+                Arc::new(Mutex::new(Demuxer::new(film, &streams, at_ms)))
+            }
+        };
+        self.demuxer = Some((streams, Arc::clone(&demuxer)));
+        let mut feed = Feed::new(&self.source, demuxer);
         let first = timeout(FIRST_FRAME_WAIT, feed.next()).await;
         let mut next = VecDeque::new();
         let mut start_us = at_ms.saturating_mul(1000);
