@@ -68,8 +68,8 @@ pub(crate) const REFUSALS_MAX: u32 = 50;
 pub(crate) const FIRST_FRAME_WAIT: Duration = Duration::from_secs(5);
 /// Time stamps are moved on by this with each jump.
 pub(crate) const STAMP_GAP: Duration = Duration::from_secs(1);
-/// A frame that could not leave for longer than this stops the clock.
-pub(crate) const LATE_MAX: Duration = Duration::from_millis(100);
+/// A frame that leaves later than this by the clock of a session sets the clock back.
+pub(crate) const LATE_MAX: Duration = Duration::from_millis(50);
 /// Sender's reports are sent this often (RFC 3550, 6.2).
 pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(5);
 /// Packets of one frame that are sent to a port in a row: a tenth of the buffer that players' systems give them.

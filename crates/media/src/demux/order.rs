@@ -1,4 +1,4 @@
-//! Frames in the order of the file, which tells only when they are shown: where the first of them is, and when they are decoded.
+//! Frames of a file that tells only when they are shown: where the first of them is, when they are decoded, and in which order.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,8 @@ use crate::presentation::Presentation;
 /// A frame is decoded no later than so many that follow it in its stream are shown. Pictures that are decoded out of order are put so
 /// that this many never hide one that is shown before.
 const LOOK_AHEAD: usize = 8;
+/// A stream of which nothing comes is waited for until another one is so far ahead, ms.
+const PATIENCE_MS: u64 = 1000;
 /// Frames that wait for that, and their bytes: beyond these none waits any more.
 const WAITING_FRAMES_MAX: usize = 1024;
 const WAITING_BYTES_MAX: usize = 16 << 20;
@@ -24,6 +26,22 @@ struct Lane {
     /// When its last frame was decoded.
     last: u64,
     has_key: bool,
+    waiting: VecDeque<Frame>,
+}
+
+impl Lane {
+    /// When its next frame is decoded. `None` when it has none, or that is not certain: `all` says that nothing more will come.
+    fn decoded(&self, all: bool) -> Option<u64> {
+        let mut decoded = self.waiting.front()?.shown;
+        if self.reorders {
+            let following = self.waiting.iter().skip(1).take(LOOK_AHEAD);
+            if !all && following.len() < LOOK_AHEAD {
+                return None;
+            }
+            decoded = following.map(|frame| frame.shown).fold(decoded, u64::min);
+        }
+        Some(decoded.max(self.last))
+    }
 }
 
 /// How far the search for the first frame is.
@@ -46,8 +64,12 @@ pub(super) struct Order {
     held_bytes: usize,
     /// Whether a key is among them.
     holds_key: bool,
-    waiting: VecDeque<Frame>,
+    /// Frames that wait for their turn, and their bytes.
+    waiting: usize,
     waiting_bytes: usize,
+    /// When the latest of them is shown, and how far behind that nobody waits for a stream.
+    latest: u64,
+    patience: u64,
     is_over: bool,
 }
 
@@ -60,9 +82,13 @@ impl Order {
                 let lane = film.clusters()?.lanes.get(*number)?;
                 let is_video = film.streams().get(*number)?.track.kind == TrackKind::Video;
                 let reorders = lane.reorders;
-                Some(Lane { stream: *number, reorders, is_video, last: 0, has_key: false })
+                let waiting = VecDeque::new();
+                let stream = *number;
+                Some(Lane { stream, reorders, is_video, last: 0, has_key: false, waiting })
             })
             .collect();
+        let clock = film.clusters().map(|clusters| clusters.clock);
+        let patience = clock.map_or(0, |clock| u64::from(clock.timescale()) * PATIENCE_MS / 1000);
         let lead = lanes.iter().find(|lane| lane.is_video).or_else(|| lanes.first());
         Self {
             lead: lead.map(|lane| lane.stream),
@@ -71,8 +97,10 @@ impl Order {
             held: VecDeque::new(),
             held_bytes: 0,
             holds_key: false,
-            waiting: VecDeque::new(),
+            waiting: 0,
             waiting_bytes: 0,
+            latest: 0,
+            patience,
             is_over: false,
         }
     }
@@ -147,31 +175,37 @@ impl Order {
             return;
         }
         lane.has_key = true;
+        self.waiting += 1;
         self.waiting_bytes += frame.data.len();
-        self.waiting.push_back(frame);
+        self.latest = self.latest.max(frame.shown);
+        lane.waiting.push_back(frame);
     }
 
-    /// The next frame whose decoding time is certain.
+    /// The next frame: that which is decoded first, once that is certain of all streams.
     pub(super) fn next(&mut self) -> Option<Frame> {
-        let front = self.waiting.front()?;
-        let lane = self.lanes.iter_mut().find(|lane| lane.stream == front.stream)?;
-        let mut decoded = front.shown;
-        if lane.reorders {
-            let is_full =
-                self.waiting.len() > WAITING_FRAMES_MAX || self.waiting_bytes > WAITING_BYTES_MAX;
-            let stream = front.stream;
-            let mut following = self.waiting.iter().skip(1).filter(|it| it.stream == stream);
-            for _ in 0..LOOK_AHEAD {
-                match following.next() {
-                    Some(frame) => decoded = decoded.min(frame.shown),
-                    None if self.is_over || is_full => break,
-                    None => return None,
+        let is_full = self.waiting > WAITING_FRAMES_MAX || self.waiting_bytes > WAITING_BYTES_MAX;
+        let all = self.is_over || is_full;
+        let mut first: Option<(u64, usize)> = None;
+        let mut lacks = false;
+        for (number, lane) in self.lanes.iter().enumerate() {
+            match lane.decoded(all) {
+                Some(decoded) => {
+                    let sooner = first.is_none_or(|first| decoded < first.0);
+                    first = if sooner { Some((decoded, number)) } else { first };
                 }
+                None if lane.waiting.is_empty() => lacks |= !all,
+                None => return None,
             }
         }
-        let mut frame = self.waiting.pop_front()?;
+        let (decoded, number) = first?;
+        if lacks && self.latest < decoded.saturating_add(self.patience) {
+            return None;
+        }
+        let lane = self.lanes.get_mut(number)?;
+        let mut frame = lane.waiting.pop_front()?;
+        self.waiting -= 1;
         self.waiting_bytes -= frame.data.len();
-        frame.decoded = decoded.max(lane.last);
+        frame.decoded = decoded;
         // Only a file that makes no sense shows a frame that much sooner.
         frame.shown = frame.shown.max(frame.decoded);
         lane.last = frame.decoded;

@@ -400,11 +400,16 @@ impl Play {
     /// A frame came. If it should have left before, the clock waited for it.
     fn arrived(&mut self, fed: Fed, lanes: &[Lane]) {
         if let Some(lane) = lanes.iter().find(|lane| lane.stream == fed.frame.stream) {
-            let late =
-                Instant::now().saturating_duration_since(self.due(lane.decoded_us(&fed.frame)));
-            self.anchor += late;
+            let due = self.due(lane.decoded_us(&fed.frame));
+            self.wait_for(Instant::now().saturating_duration_since(due));
         }
         self.next.push_back(fed);
+    }
+    /// Something is late: from here on the clock is, too. A little is caught up with.
+    fn wait_for(&mut self, late: Duration) {
+        if late > LATE_MAX {
+            self.anchor += late;
+        }
     }
     /// Cuts the next frame into packets when it is due.
     async fn leave(&mut self, lanes: &mut [Lane], counters: &Counters) -> Result<(), Over> {
@@ -420,14 +425,11 @@ impl Play {
         let due = self.due(lane.decoded_us(frame));
         sleep_until(due).await;
         let now = Instant::now();
-        let late = now.duration_since(due);
-        if late > LATE_MAX {
-            // The player took its time: it gets the rest at the rate of the film.
-            self.anchor += late;
-        }
         counters.film_bytes.fetch_add(frame.data.len() as u64, Ordering::Relaxed);
         lane.cut(frame, number, &mut |packet| self.outgoing.push_back(packet));
         self.next.pop_front();
+        // Where the player took its time.
+        self.wait_for(now.duration_since(due));
         if self.reported.is_none_or(|last| now.duration_since(last) >= REPORT_EVERY) {
             self.reported = Some(now);
             let film_us = self.film_us(now);
