@@ -34,8 +34,8 @@ pub(crate) const PACKAGES_MAX: usize = 4;
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;
 /// Places of a film that are read at once for one session.
 pub(crate) const PLACES_MAX: usize = 2;
-/// Bytes of film that are read ahead of an RTSP session: a second of most films. What it takes in all is below 512 KiB.
-pub(crate) const FEED_BYTES_MAX: u32 = 256 << 10;
+/// Bytes of film that are read ahead of an RTSP session: half a second of most films. What it takes in all stays below 512 KiB.
+pub(crate) const FEED_BYTES_MAX: u32 = 128 << 10;
 /// And frames.
 pub(crate) const FEED_FRAMES_MAX: usize = 256;
 /// Longest RTP packet, bytes: with the headers of IP and UDP it fits every link of today.
