@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import base64
 import time
+from pathlib import Path
 
 from kit import bencode, content
 from kit.clients import Libtorrent
@@ -82,9 +83,10 @@ def halves(world: World, torrent: content.Torrent, count: int) -> list[set[int]]
     return [set(world.random.sample(pieces, len(pieces) // 2)) for _ in range(count)]
 
 
-def start_swarm(world: World, index: str, peers: str) -> tuple[content.Torrent, list[str]]:
-    """The publisher and six holders of halves; returns the torrent and everybody's address."""
-    film, path = content.film(world.cache, index, SECONDS), world.folder / "t.torrent"
+def start_swarm(world: World, film: str | Path, peers: str) -> tuple[content.Torrent, list[str]]:
+    """The publisher and six holders of halves of a film, or of the usual one with its index there; returns the torrent and everybody's address."""
+    film = content.film(world.cache, film, SECONDS) if isinstance(film, str) else film
+    path = world.folder / "t.torrent"
     host = world.host("publisher")
     listen = f"{host.ip}:{PORT}"
     publisher = world.shoal(
@@ -109,7 +111,7 @@ def start_swarm(world: World, index: str, peers: str) -> tuple[content.Torrent, 
 
 
 def start_watch(world: World, torrent: content.Torrent, addresses: list[str]):
-    """The viewer, and the film's address as soon as it is known."""
+    """The viewer, and the film's address as soon as it is known; all of its addresses stand in the event `title`."""
     us = world.host("viewer")
     peers = [part for address in addresses for part in ("--peer", address)]
     watch = world.shoal(

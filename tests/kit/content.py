@@ -188,6 +188,36 @@ def film(cache: Path, index: str, seconds: int = 60, mbit: float = 2.0) -> Path:
     return target
 
 
+# Containers and codings beside those of `film`: file name, and how ffmpeg makes it of that.
+_H264 = ("-c:v", "libx264", "-preset", "superfast", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-b:v", "1800k", "-maxrate", "1800k", "-bufsize", "1800k")
+CODED = {
+    "ts": ("film.ts", "-c", "copy"),
+    "mkv": ("film.mkv", "-c", "copy"),
+    "fragments": ("film.mp4", "-c", "copy", "-movflags", "frag_keyframe+empty_moov+default_base_moof"),
+    "mpeg2-ts": ("film.ts", "-c:v", "mpeg2video", "-g", "25", "-bf", "2", "-b:v", "1800k", "-maxrate", "1800k", "-bufsize", "900k", "-c:a", "mp2", "-b:a", "96k"),
+    "mpeg2-mkv": ("film.mkv", "-c:v", "mpeg2video", "-g", "25", "-bf", "2", "-b:v", "1800k", "-c:a", "mp2", "-b:a", "96k"),
+    "hevc": ("film.mp4", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=50:min-keyint=50:scenecut=0", "-b:v", "1800k", "-tag:v", "hvc1", "-c:a", "copy"),
+    "vp9": ("film.webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "50", "-b:v", "1800k", "-c:a", "libopus", "-b:a", "64k"),
+    # Sound and pictures that repeat nowhere, so that each frame tells where in the film it is.
+    "unique": ("film.mp4", "-af", "aeval=exprs=0.3*random(0)|0.3*random(1):c=stereo", *_H264, "-bf", "2", "-c:a", "aac", "-b:a", "128k"),
+}
+
+
+def coded(cache: Path, kind: str, seconds: int = 30) -> Path:
+    """The film at the `front` or the `end` as it is, or in one of the forms of `CODED`; made once."""
+    if kind not in CODED:
+        return film(cache, kind, seconds)
+    source = film(cache, "end", seconds)
+    name, *argv = CODED[kind]
+    target = cache / f"coded-{kind}-{seconds}s" / name
+    with open(cache / ".film.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            target.parent.mkdir(exist_ok=True)
+            _ffmpeg("-i", str(source), *argv, into=target)
+    return target
+
+
 def _ffmpeg(*argv: str, into: Path) -> None:
     part = into.with_name(f"part-{os.getpid()}-{into.name}")
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *argv, "-y", str(part)], check=True)

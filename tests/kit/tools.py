@@ -27,7 +27,27 @@ PROGRAMS = {
     "faketime": {"faketime": "faketime"},
     "chromium": {"chromium": "chromium"},
     "node": {"npm": "npm"},
+    "mpv": {"mpv": "mpv"},
+    "gstreamer": {"gst-inspect-1.0": "gstreamer1.0-tools"},
 }
+# Packages that bring no program of their own: tool name -> a command that succeeds where they are, and the packages.
+LIBRARIES = {
+    "gstreamer": (
+        ["sh", "-c", "for it in playbin rtspsrc rtpmp2tdepay avdec_h264; do gst-inspect-1.0 $it || exit 1; done; /usr/bin/python3 -c 'from gi.repository import Gst'"],
+        [
+            "gstreamer1.0-plugins-base", "gstreamer1.0-plugins-good", "gstreamer1.0-plugins-bad", "gstreamer1.0-libav", "gir1.2-gstreamer-1.0",
+            "python3-gi",
+        ],
+    ),
+}
+
+
+def _lacking(wanted: list[str]) -> list[tuple[str, list[str]]]:
+    """Tools whose libraries are not there, with their packages."""
+    sets = [(tool, *LIBRARIES[tool]) for tool in wanted if tool in LIBRARIES]
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL, "check": False}
+    return [(tool, packages) for tool, command, packages in sets if subprocess.run(command, **quiet).returncode]
+
 
 
 def _missing(wanted: list[str]) -> dict[str, str]:
@@ -39,10 +59,11 @@ def _missing(wanted: list[str]) -> dict[str, str]:
 
 def provide(wanted: list[str], cache: Path) -> list[str]:
     """Makes the tools available; returns a sentence for each that is still missing."""
-    missing = _missing(wanted)
+    missing = set(_missing(wanted).values()).union(*(packages for _, packages in _lacking(wanted)))
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
-        _apt(sorted(set(missing.values())))
-    trouble = [f"{program} is missing: install the package {package}" for program, package in _missing(wanted).items()]
+        _apt(sorted(missing))
+    trouble = [f"{tool} lacks libraries: install the packages {' '.join(packages)}" for tool, packages in _lacking(wanted)]
+    trouble += [f"{program} is missing: install the package {package}" for program, package in _missing(wanted).items()]
     if "libtorrent" in wanted and not importlib.util.find_spec("libtorrent"):
         command = [sys.executable, "-m", "pip", "install", "--quiet", f"libtorrent=={LIBTORRENT}"]
         if sys.version_info >= (3, 11):
