@@ -67,10 +67,15 @@ def start_player(world: World, kind: str) -> tuple[Path, Host, str]:
     return film, us, watch.last("title")["files"][0]["rtsp"]
 
 
-def same_pictures(world: World, expected: Frames, found: Frames, what: str) -> None:
-    """All pictures in their order, each within a picture's length of its time, counted from the first; and all of the sound but a frame at either end."""
-    pictures = [digest for _, digest in found["0"]]
-    world.check(pictures == [digest for _, digest in expected["0"]], f"{what}: {len(pictures)} pictures of {len(expected['0'])}, or others")
+def same_pictures(world: World, expected: Frames, found: Frames, what: str, lacks: int) -> None:
+    """All pictures in their order but up to `lacks` of the last four, each within a picture's length of its time, counted from the first; and all of the
+    sound but a few frames at either end."""
+    pictures, film = ([digest for _, digest in frames["0"]] for frames in (found, expected))
+    missing = set(film) - set(pictures)
+    world.check(
+        len(missing) <= lacks and missing <= set(film[-4:]) and pictures == [digest for digest in film if digest not in missing],
+        f"{what}: {len(pictures)} pictures of {len(film)}, or others",
+    )
     offs = [here - there - expected["0"][0][0] for (there, _), (here, _) in zip(expected["0"][1:], found["0"][1:])]
     off = max(map(abs, offs)) if offs else 0
     world.check(off <= FRAME_S + CLOCK_S, f"{what}: a picture is {off:.3f} s off its time")
@@ -88,7 +93,8 @@ def ffmpeg_case(kind: str):
         for transport in ("tcp", "udp"):
             # One after the other: the first plays while the film arrives.
             found[transport] = decoded(world, us, url, "-rtsp_transport", transport, seconds=SECONDS + 30)
-            same_pictures(world, expected, found[transport], transport)
+            # Its reader of transport streams in RTP gives a picture when the next one begins.
+            same_pictures(world, expected, found[transport], transport, 2 if kind.endswith("ts") else 0)
         jump = decoded(world, us, url, "-rtsp_transport", "tcp", "-ss", 17, "-t", 1)
         after = [digest for _, digest in jump["0"][1:]]
         film_at = [digest for when, digest in expected["0"] if when >= 17 - FRAME_S]
@@ -122,11 +128,14 @@ def gstreamer_case(kind: str, transport: str):
         world.check(told[0]["video"]["frames"] >= 35 and told[0]["video"]["first"] < 0.2, f"the start: {told[0]}")
         for step in (1, 2, 3, 5):
             seen, asked = told[step], told[step]["to"]
+            # The first pictures of H.265 behind a jump get a wrong time or are thrown away, with any server.
+            far = 0.2 if kind == "hevc" else FRAME_S + CLOCK_S
             key = max(at for at in keys if at <= asked + 0.001)
-            world.check("video" in seen and abs(seen["video"]["first"] - key) <= FRAME_S + CLOCK_S, f"a jump to {asked} s, whose key frame is at {key:.2f}: {seen}")
+            world.check("video" in seen and abs(seen["video"]["first"] - key) <= far, f"a jump to {asked} s, whose key frame is at {key:.2f}: {seen}")
             world.check(seen["video"]["frames"] >= 15, f"it does not play on: {seen}")
         world.check(told[4]["over"] and told[4]["video"]["last"] > SECONDS - 0.3, f"the end: {told[4]}")
         world.check("video" not in told[6], f"it was paused: {told[6]}")
+        world.check("video" in told[7] and "video" in told[0], f"the start {told[0]}, going on {told[7]}")
         gap = told[7]["video"]["first"] - told[5]["video"]["last"]
         world.check(told[7]["video"]["frames"] >= 20 and abs(gap) < 0.2, f"it went on {gap:.2f} s from where it was: {told[7]}")
         world.show(start=f"{told[0]['video']['took']:.2f}s", unfetched=f"{told[1]['video']['took']:.2f}s", back=f"{told[2]['video']['took']:.2f}s")
@@ -176,16 +185,17 @@ def mpv_case(kind: str, transport: str):
         mpv.tell("set_property", "pause", False)
         world.until(5, "mpv goes on", lambda: paused + 0.5 < mpv.place() < paused + 3)
         took = []
-        for to in (20.5, 7.0, 26.5):
+        for to in (20.5, 7.0, 26.0):
             began = time.monotonic()
             mpv.tell("seek", to, "absolute")
             # It takes the place that was asked for for its own until pictures come.
             world.until(10, f"mpv plays at {to} s", lambda: to + 0.1 < mpv.place() < to + 2.2, 0.02)
             took.append(time.monotonic() - began)
-            place, now = mpv.place(), time.monotonic()
-            time.sleep(1)
+            # A film that comes at its own rate leaves it nothing in hand: it may stop once to wait for a second of it.
+            place = mpv.place()
+            time.sleep(2.5)
             on = mpv.place() - place
-            world.check(abs(on - (time.monotonic() - now)) < 0.4, f"in a second after the jump to {to} s it played {on:.2f} s")
+            world.check(1 < on < 3, f"in 2.5 s after the jump to {to} s it played {on:.2f} s")
         status = mpv.program.wait(15)
         world.check(status == 0, f"mpv ended with {status}: {mpv.program.stderr()[-200:]}")
         world.show(forward=f"{took[0]:.2f}s", back=f"{took[1]:.2f}s")

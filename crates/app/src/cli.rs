@@ -159,7 +159,8 @@ pub(crate) struct Watch {
     /// File to play, by its number in `shoal inspect LINK` [default: the largest film]
     #[arg(long, value_name = "N")]
     pub(crate) file: Option<u32>,
-    /// Program to start with the film: mpv, vlc, or any command; {} stands for the address, else it is appended
+    /// Program to start with the film: `auto` for one that is installed, mpv, vlc, or any command; {} stands for the address, else
+    /// it is appended
     #[arg(long, value_name = "CMD")]
     pub(crate) player: Option<String>,
     /// Keep serving others this long after the title is complete and nobody reads it here any more; who reads again puts

@@ -13,12 +13,21 @@ use crate::error::Error;
 /// Reads as much of a media file as is needed to know what it is, and where its key frames lie: a container without an index of its
 /// own is read through.
 pub(crate) fn probe(path: &Path) -> Result<Film, Error> {
+    run(path, Prober::new)
+}
+
+/// The same, and how it is taken apart.
+pub(crate) fn probe_frames(path: &Path) -> Result<Film, Error> {
+    run(path, Prober::of_frames)
+}
+
+fn run(path: &Path, prober: impl Fn(u64) -> Prober) -> Result<Film, Error> {
     let fault = |why: &dyn std::fmt::Display| {
         Error::new(format!("{} cannot be read as a film: {why}", path.display()))
     };
     let mut file = File::open(path).map_err(|error| fault(&error))?;
     let length = file.metadata().map_err(|error| fault(&error))?.len();
-    Prober::new(length)
+    prober(length)
         .thorough()
         .run(|range| {
             let mut bytes = Vec::new();

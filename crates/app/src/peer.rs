@@ -9,7 +9,7 @@ use shoal_drive::{CacheOptions, Engine, EngineOptions};
 use shoal_node::io::{AddTitle, Command, Want};
 use shoal_node::link::TitleId;
 use shoal_serve::library::Library;
-use shoal_serve::reports::{Faces, Report, Reports, relay};
+use shoal_serve::reports::{Faces, FileReport, Report, Reports, file_report, relay};
 use shoal_serve::shelf::Shelf;
 use shoal_serve::viewer::{Options, Viewer};
 use shoal_wire::metainfo::Info;
@@ -130,17 +130,23 @@ impl Peer {
         Ok(id)
     }
 
+    /// Addresses of a file for players; `None` when the title has no such file.
+    pub(crate) fn addresses(&self, info: &Info, file: u32) -> Option<FileReport> {
+        let hash = match (info.hashes.v1, info.hashes.v2) {
+            (None, Some(v2)) => v2.to_string(),
+            _ => info.hashes.primary()?.to_string(),
+        };
+        let entry = info.files.get(usize::try_from(file).ok()?)?;
+        let faces = Faces {
+            http: self.viewer.as_ref().map(Viewer::base),
+            rtsp: self.viewer.as_ref().and_then(Viewer::rtsp_base),
+        };
+        Some(file_report(&hash, file, entry, &faces))
+    }
+
     /// Address of a file for players; `None` when there is no such face.
     pub(crate) fn url(&self, info: &Info, file: u32) -> Option<String> {
-        let viewer = self.viewer.as_ref()?;
-        let hash = info.hashes.primary()?;
-        let name = info.files.get(usize::try_from(file).ok()?)?.path.last()?;
-        let v2_only = info.hashes.v1.is_none();
-        let hash = match info.hashes.v2 {
-            Some(v2) if v2_only => v2.to_string(),
-            _ => hash.to_string(),
-        };
-        Some(format!("{}/stream/{hash}/{file}/{}", viewer.base(), shoal_serve::kind::percent(name)))
+        self.addresses(info, file)?.url
     }
 
     /// Address of the page.

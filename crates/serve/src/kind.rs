@@ -59,7 +59,7 @@ pub fn is_film(name: &str) -> bool {
     of(name).0.starts_with("video/")
 }
 
-/// Whether a file's name is that of an MP4, whose frames can be told apart.
+/// Whether a file's name is that of a film whose frames can be told apart.
 #[must_use]
 pub(crate) fn has_frames(name: &str) -> bool {
     matches!(

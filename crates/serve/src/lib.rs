@@ -1,4 +1,4 @@
-//! Faces of a peer for people, players and programs: HTTP.
+//! Faces of a peer for people, players and programs: HTTP and RTSP.
 //!
 //! **Does**: serves films as byte ranges to ordinary players, a page, JSON, server-sent events and Prometheus metrics
 //! ([`viewer`]); an HTTP tracker over a directory ([`directory`]). The events that programs read have one shape, made in
@@ -18,6 +18,7 @@ pub mod directory;
 pub mod guard;
 pub mod kind;
 pub mod library;
+pub mod offers;
 pub mod range;
 pub mod reports;
 pub mod server;

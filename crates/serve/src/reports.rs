@@ -13,6 +13,7 @@ use shoal_drive::title::CheckProgress;
 use shoal_node::io::Event;
 use shoal_node::link::TitleId;
 use shoal_node::stats::{Counters, TitleView};
+use shoal_wire::metainfo::FileEntry;
 use tokio::sync::broadcast;
 
 use crate::library::{Entry, Library};
@@ -450,27 +451,31 @@ fn tell_titles(reports: &Reports, titles: &[Entry], told: &mut Told, faces: &Fac
     }
 }
 
+/// What is told of file `number` of the title that is called `hash` in addresses.
+#[must_use]
+pub fn file_report(hash: &str, number: u32, file: &FileEntry, faces: &Faces) -> FileReport {
+    let name = file.path.last().map_or("", String::as_str);
+    let has_frames = crate::kind::has_frames(name);
+    let name = crate::kind::percent(name);
+    let at = |base: &Option<String>, path: String| base.as_ref().map(|it| format!("{it}/{path}"));
+    let taken_apart = |base, path| has_frames.then(|| at(base, path)).flatten();
+    FileReport {
+        path: file.path.join("/"),
+        length: file.length,
+        url: at(&faces.http, format!("stream/{hash}/{number}/{name}")),
+        hls: taken_apart(&faces.http, format!("hls/{hash}/{number}/main.m3u8")),
+        dash: taken_apart(&faces.http, format!("dash/{hash}/{number}/manifest.mpd")),
+        rtsp: taken_apart(&faces.rtsp, format!("{hash}/{number}/{name}")),
+    }
+}
+
 /// The report of a title; `None` until its metadata is known.
 #[must_use]
 pub fn title_report(entry: &Entry, faces: &Faces) -> Option<Report> {
     let info = entry.info.as_ref()?;
     let hash = entry.name();
-    let files = info.files.iter().enumerate().map(|(number, file)| {
-        let name = file.path.last().map_or("", String::as_str);
-        let has_frames = crate::kind::has_frames(name);
-        let name = crate::kind::percent(name);
-        let at =
-            |base: &Option<String>, path: String| base.as_ref().map(|it| format!("{it}/{path}"));
-        let taken_apart = |base, path| has_frames.then(|| at(base, path)).flatten();
-        FileReport {
-            path: file.path.join("/"),
-            length: file.length,
-            url: at(&faces.http, format!("stream/{hash}/{number}/{name}")),
-            hls: taken_apart(&faces.http, format!("hls/{hash}/{number}/main.m3u8")),
-            dash: taken_apart(&faces.http, format!("dash/{hash}/{number}/manifest.mpd")),
-            rtsp: taken_apart(&faces.rtsp, format!("{hash}/{number}/{name}")),
-        }
-    });
+    let files = info.files.iter().zip(0u32..);
+    let files = files.map(|(file, number)| file_report(&hash, number, file, faces));
     Some(Report::Title {
         name: info.name.clone(),
         length: info.length(),

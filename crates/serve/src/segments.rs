@@ -5,12 +5,12 @@ use std::sync::Arc;
 
 use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::mpegts::mux;
-use shoal_media::presentation::Stream;
-use shoal_media::{Presentation, TrackKind, cmaf};
+use shoal_media::{Presentation, cmaf};
 use shoal_node::link::TitleId;
 
 use crate::library::Library;
 use crate::limits::{CHUNK_BYTES, SEGMENT_BYTES_MAX};
+use crate::offers::carriable;
 use crate::pieces::Places;
 
 /// Why there is no segment.
@@ -48,19 +48,6 @@ pub(crate) async fn carried(
     let numbers: Vec<usize> = streams.iter().map(|(number, _)| *number).collect();
     let frames = frames(library, place, film, &numbers, number).await?;
     mux::segment(&streams, &frames).ok_or_else(missing)
-}
-
-/// The streams of a film that a transport stream can carry, with their places: none if its pictures are not among them.
-pub(crate) fn carriable(film: &Presentation) -> Vec<(usize, &Stream)> {
-    let streams = || film.streams().iter().enumerate();
-    let is_video = |(_, stream): &(usize, &Stream)| stream.track.kind == TrackKind::Video;
-    // One stream of pictures, at whose key frames the film is cut.
-    let video = streams().find(is_video);
-    if video.is_some_and(|(_, stream)| !mux::can_carry(stream)) {
-        return Vec::new();
-    }
-    let sound = streams().filter(|it| !is_video(it) && mux::can_carry(it.1));
-    video.into_iter().chain(sound).take(mux::STREAMS_MAX).collect()
 }
 
 fn missing() -> NoSegment {

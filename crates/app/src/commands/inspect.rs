@@ -5,6 +5,7 @@ use std::path::Path;
 
 use serde_json::{Map, Value, json};
 use shoal_media::{Container, Film, TrackKind};
+use shoal_serve::offers::Offers;
 use shoal_wire::InfoHashes;
 use shoal_wire::magnet::{Link, Magnet};
 use shoal_wire::metainfo::{Info, Metainfo};
@@ -23,7 +24,7 @@ pub(crate) fn run(arguments: &Inspect) -> Result<(), Error> {
     let link = link::parse(&arguments.link)?;
     let found = match &link {
         Link::File(path) if Path::new(path).exists() && !looks_like_torrent(Path::new(path))? => {
-            media(Path::new(path), &film::probe(Path::new(path))?)
+            media(Path::new(path), &film::probe_frames(Path::new(path))?)
         }
         _ => match super::runtime()?.block_on(link::open(link))? {
             Target::Magnet(magnet) => of_magnet(&magnet),
@@ -156,8 +157,21 @@ fn media(path: &Path, film: &Film) -> Value {
             "mean_rate": index.mean_rate(),
         })
     });
+    let offers = film.presentation.as_ref().map(Offers::of).unwrap_or_default();
+    let longest = film.presentation.as_ref().and_then(|film| {
+        let (lead, timescale) = (film.reference(), film.streams().get(film.reference())?.timescale);
+        let spans = film.segments().iter().filter_map(|segment| segment.spans.get(lead));
+        let longest = spans.map(|span| span.end.saturating_sub(span.start)).max()?;
+        longest.checked_mul(1000)?.checked_div(u64::from(timescale))
+    });
     json!({
         "kind": "media",
+        "segments": film.presentation.as_ref().map(|film| film.segments().len()),
+        "longest_segment_ms": longest,
+        "offers": {
+            "http": true, "hls": offers.hls, "hls_transport": offers.hls_transport,
+            "dash": offers.dash, "rtsp": offers.rtsp,
+        },
         "name": path.file_name().map(|name| name.to_string_lossy()),
         "length": std::fs::metadata(path).map(|found| found.len()).unwrap_or(0),
         "container": container,
@@ -228,6 +242,12 @@ fn lines(found: &Value) -> Vec<String> {
             Bytes(index["mean_rate"].as_u64().unwrap_or(0)),
         ));
     }
+    let count = |key: &str| found.get(key).and_then(Value::as_u64);
+    if let (Some(segments), Some(longest)) = (count("segments"), count("longest_segment_ms")) {
+        let seconds = longest as f64 / 1000.0;
+        lines.push(format!("{:<18}{segments}, the longest of {seconds:.1} s", "segments"));
+    }
+    lines.extend(found.get("offers").map(offered));
     let play = found.get("play").and_then(Value::as_u64);
     for file in found.get("files").and_then(Value::as_array).into_iter().flatten() {
         let length = Bytes(file["length"].as_u64().unwrap_or(0)).to_string();
@@ -236,6 +256,20 @@ fn lines(found: &Value) -> Vec<String> {
         lines.push(format!("{:<18}{length:>10}  {path}{mark}", format!("file {}", file["index"])));
     }
     lines
+}
+
+/// What each face will offer.
+fn offered(offers: &Value) -> String {
+    let mut faces = vec!["HTTP".to_owned()];
+    let kinds = [("hls", "HLS"), ("hls_transport", "HLS in transport streams"), ("dash", "DASH")];
+    let told = kinds.iter().filter(|(key, _)| offers[*key] == true);
+    faces.extend(told.map(|(_, name)| (*name).to_owned()));
+    let payloads: Vec<&str> =
+        offers["rtsp"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+    if !payloads.is_empty() {
+        faces.push(format!("RTSP ({})", payloads.join(", ")));
+    }
+    format!("{:<18}{}", "served as", faces.join(", "))
 }
 
 /// One value as a person reads it; `None` when there is nothing to say.

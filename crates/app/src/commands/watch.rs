@@ -14,7 +14,7 @@ use crate::error::Error;
 use crate::film;
 use crate::link::{self, Target};
 use crate::peer::{shelf_folder, title_of};
-use crate::player::Player;
+use crate::player::{self, Player};
 
 /// A player that drops one answer, to jump or because its buffer is full, asks for the next within this time.
 const READS_AGAIN: Duration = Duration::from_secs(2);
@@ -50,9 +50,12 @@ pub(crate) async fn run(arguments: Watch) -> Result<(), Error> {
         let file = choose(&info, arguments.file.or(selected))?;
         if let Some(command) = &arguments.player {
             // There is a face for players: it was asked for above.
-            let url = peer.url(&info, file).unwrap_or_default();
+            let addresses = peer.addresses(&info, file);
+            let addresses = addresses.ok_or_else(|| Error::new("the title has no such file"))?;
+            let page = peer.page().unwrap_or_default();
+            let (command, url) = player::choose(command, &addresses, &page)?;
             console.lock().detail(&format!("starting {command} with {url}"));
-            Player::start(command, &url)?.closed().await;
+            Player::start(&command, &url)?.closed().await;
             if arguments.stay.is_none() {
                 // It may have handed the film over to another that goes on.
                 unread(readers, Duration::ZERO).await;

@@ -2,7 +2,7 @@
 
 use core::net::{IpAddr, SocketAddr};
 use std::io;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rtcp_types::{
     Bye, Compound, Packet, RtcpPacketWriterExt as _, Sdes, SdesChunk, SdesItem, SenderReport,
@@ -113,6 +113,8 @@ pub(super) struct Lane {
     /// Time stamp of the film's time `zero_us`.
     stamp: u32,
     zero_us: u64,
+    /// And the time of the session then.
+    session_us: u64,
     /// A random start of time stamps.
     first_stamp: u32,
     packets: u32,
@@ -140,6 +142,7 @@ impl Lane {
             sequence: random.1,
             stamp: first_stamp,
             zero_us: 0,
+            session_us: 0,
             first_stamp,
             packets: 0,
             bytes: 0,
@@ -148,7 +151,7 @@ impl Lane {
     }
     /// From now on time `zero_us` of the film has the time stamp of `session_us` since the session began.
     pub(super) fn begin(&mut self, zero_us: u64, session_us: u64) {
-        self.zero_us = zero_us;
+        (self.zero_us, self.session_us) = (zero_us, session_us);
         self.stamp = self.first_stamp.wrapping_add(units(session_us, 1_000_000, self.clock));
     }
     /// The time stamp of a time of the film.
@@ -193,9 +196,20 @@ impl Lane {
             packet(Outgoing { lane, bytes: data, is_report: false });
         });
     }
-    /// A sender's report at `film_us`, and the lane's name; and that it ends, where it does.
-    pub(super) fn report(&self, lane: usize, film_us: u64, ends: bool) -> Option<Outgoing> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    /// A sender's report at `film_us`, and the lane's name; and that it ends, where it does. `born` is when the session began.
+    ///
+    /// Its clock is the session's: where the film waits for bytes or for the player, it waits too (RFC 3550, 6.4.1, allows elapsed time). By
+    /// a clock on the wall players would take each wait for a part of the film.
+    pub(super) fn report(
+        &self,
+        lane: usize,
+        born: SystemTime,
+        film_us: u64,
+        ends: bool,
+    ) -> Option<Outgoing> {
+        let session_us = self.session_us.saturating_add(film_us).saturating_sub(self.zero_us);
+        let now = born.checked_add(Duration::from_micros(session_us))?;
+        let now = now.duration_since(UNIX_EPOCH).unwrap_or_default();
         let fraction = (u64::from(now.subsec_nanos()) << 32) / 1_000_000_000;
         let seconds = now.as_secs().wrapping_add(NTP_EPOCH_S) & u64::from(u32::MAX);
         let report = SenderReport::builder(self.ssrc)

@@ -11,6 +11,7 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::SystemTime;
 
 use shoal_media::demux::Demuxer;
 use tokio::sync::{mpsc, oneshot};
@@ -100,6 +101,8 @@ struct Play {
     /// Sending may begin.
     go: Option<oneshot::Receiver<()>>,
     reported: Option<Instant>,
+    /// When the session began.
+    born_at: SystemTime,
     refusals: u32,
 }
 
@@ -127,6 +130,7 @@ pub(super) struct Session {
     /// Where it stands while it does not play, in milliseconds.
     at_ms: u64,
     born: Instant,
+    born_at: SystemTime,
     plays: u32,
     heard: Instant,
     lost: u32,
@@ -149,6 +153,7 @@ impl Session {
             demuxer: None,
             at_ms: 0,
             born: now,
+            born_at: SystemTime::now(),
             plays: 0,
             heard: now,
             lost: 0,
@@ -331,6 +336,7 @@ impl Session {
             end_us: u64::MAX,
             go: None,
             reported: None,
+            born_at: self.born_at,
             refusals: 0,
         };
         Ok((Box::new(play), start_us))
@@ -366,7 +372,9 @@ impl Session {
         };
         self.at_ms = 0;
         for (number, lane) in self.lanes.iter().enumerate() {
-            if let Some(mut last) = lane.report(number, play.film_us(Instant::now()), true) {
+            if let Some(mut last) =
+                lane.report(number, self.born_at, play.film_us(Instant::now()), true)
+            {
                 // A player that takes nothing more does not keep the session from taking orders.
                 let _ = timeout(FIRST_FRAME_WAIT, lane.send(&mut last)).await;
             }
@@ -434,7 +442,7 @@ impl Play {
             self.reported = Some(now);
             let film_us = self.film_us(now);
             for (number, lane) in lanes.iter().enumerate().rev() {
-                if let Some(report) = lane.report(number, film_us, false) {
+                if let Some(report) = lane.report(number, self.born_at, film_us, false) {
                     self.outgoing.push_front(report);
                 }
             }

@@ -20,9 +20,10 @@ use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
 use crate::limits::PACKET_BYTES;
 use crate::lookup::number;
+use crate::offers::Offers;
 use crate::packages::NoFrames;
 use crate::pieces::Pieces;
-use crate::segments::{NoSegment, assembled, carriable, carried};
+use crate::segments::{NoSegment, assembled, carried};
 
 /// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
@@ -213,21 +214,22 @@ fn allowed(film: &Presentation, asked: Asked) -> Result<(), &'static str> {
     if film.segments().is_empty() {
         return Err("The film has no key frames that are known before it is read: use /stream/.");
     }
-    match (asked, film.transport()) {
-        (_, Some(transport)) if !transport.is_bare() => {
-            Err("Between the packets of this film stands what players do not know: use /stream/.")
+    let offers = Offers::of(film);
+    let (is_offered, sentence) = match (asked, film.transport()) {
+        (Asked::Main | Asked::Carried | Asked::CarriedSegment(_), Some(_)) => (
+            offers.hls_transport,
+            "Between the packets of this film stands what players do not know: use /stream/.",
+        ),
+        (_, Some(_)) => (false, "A film that is a transport stream comes over HLS: use main.m3u8."),
+        (Asked::Carried | Asked::CarriedSegment(_), None) => (
+            offers.hls_transport,
+            "A transport stream cannot carry this film's pictures or sound: use main.m3u8.",
+        ),
+        (_, None) => {
+            (offers.hls, "The film is coded in a way that MP4 does not know: use /stream/.")
         }
-        (Asked::Main | Asked::Carried | Asked::CarriedSegment(_), Some(_)) => Ok(()),
-        (_, Some(_)) => Err("A film that is a transport stream comes over HLS: use main.m3u8."),
-        (Asked::Carried | Asked::CarriedSegment(_), None) if carriable(film).is_empty() => {
-            Err("A transport stream cannot carry this film's pictures or sound: use main.m3u8.")
-        }
-        (Asked::Carried | Asked::CarriedSegment(_), None) => Ok(()),
-        (_, None) if !film.streams().iter().any(Stream::is_packaged) => {
-            Err("The film is coded in a way that MP4 does not know: use /stream/.")
-        }
-        (_, None) => Ok(()),
-    }
+    };
+    if is_offered { Ok(()) } else { Err(sentence) }
 }
 
 /// What follows from the frames alone.
