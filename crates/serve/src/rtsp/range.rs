@@ -66,6 +66,8 @@ mod tests {
             ("npt = 1:02:03.5-", part(Some(3_723_500), None)),
             ("npt=now-", part(None, None)),
             ("npt=5-;time=20260101T000000Z", part(Some(5000), None)),
+            ("npt=-0.071-", part(Some(0), None)),
+            ("npt=-x-", None),
             ("npt=9-5", None),
             ("npt=-5", None),
             ("npt=x-", None),
