@@ -16,8 +16,12 @@ pub(super) struct Part {
 pub(super) fn parse(value: &str) -> Option<Part> {
     // What follows says when to begin: at once is all that is done here.
     let value = value.split(';').next().unwrap_or("").trim();
-    let (start, end) =
-        value.strip_prefix("npt")?.trim_start().strip_prefix('=')?.split_once('-')?;
+    let value = value.strip_prefix("npt")?.trim_start().strip_prefix('=')?.trim();
+    let (start, end) = match value.strip_prefix('-').map(|rest| rest.split_once('-')) {
+        // ffmpeg begins a little before the time that it wants, also where that is before the film.
+        Some(Some((before, end))) => time(before.trim()).map(|_| ("0", end))?,
+        _ => value.split_once('-')?,
+    };
     let (start, end) = (start.trim(), end.trim());
     let end = if end.is_empty() { None } else { Some(time(end)?) };
     let start = match start {
@@ -43,13 +47,13 @@ fn time(text: &str) -> Option<u64> {
         return None;
     }
     for part in parts {
-        seconds = seconds * 60 + digits(part)?;
+        seconds = seconds.checked_mul(60)?.checked_add(digits(part)?)?;
     }
     let thousandths: String = fraction.chars().chain("000".chars()).take(3).collect();
     if !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;
     }
-    Some(seconds * 1000 + digits(&thousandths)?)
+    seconds.checked_mul(1000)?.checked_add(digits(&thousandths)?)
 }
 
 #[cfg(test)]
