@@ -8,7 +8,7 @@ use shoal_serve::range::{Asked, asked};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this file by name.
-pub const TARGETS: &[Target] = &[("range_host", range_host)];
+pub const TARGETS: &[Target] = &[("range_host", range_host), ("rtsp_requests", rtsp_requests)];
 
 /// A range is inside the file and not empty; a host has no character that means something else; a name stays in its
 /// header line. The first eight bytes are the length of the file.
@@ -24,4 +24,9 @@ pub fn range_host(data: &[u8]) {
     }
     let header = kind::disposition(&text, kind::of(&text).1);
     assert!(header.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+}
+
+/// Requests of RTSP, several in a row, with packets in between.
+pub fn rtsp_requests(data: &[u8]) {
+    assert!(shoal_serve::rtsp::read(data).len() <= data.len());
 }

@@ -1,6 +1,6 @@
 //! Faces of a peer for people, players and programs: HTTP and RTSP.
 //!
-//! **Does**: serves films as byte ranges to ordinary players, a page, JSON, server-sent events and Prometheus metrics
+//! **Does**: serves films as byte ranges and in segments to ordinary players, as frames to those that speak RTSP ([`rtsp`]), a page, JSON, server-sent events and Prometheus metrics
 //! ([`viewer`]); an HTTP tracker over a directory ([`directory`]). The events that programs read have one shape, made in
 //! one place ([`reports`]), for the network and for the terminal.
 //! **Refuses**: sockets of peers, protocol decisions, state of its own beyond open connections.
@@ -21,6 +21,7 @@ pub mod library;
 pub mod offers;
 pub mod range;
 pub mod reports;
+pub mod rtsp;
 pub mod server;
 pub mod shelf;
 pub mod viewer;
@@ -31,7 +32,6 @@ mod limits;
 mod lookup;
 mod packages;
 mod pieces;
-mod rtsp;
 mod segments;
 
 pub use server::{Limits, Server};

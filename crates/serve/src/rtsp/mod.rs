@@ -24,6 +24,7 @@ use std::collections::HashMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use rtsp_types::Message;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
@@ -33,9 +34,28 @@ pub(crate) use self::session::Counters;
 use self::session::{Order, Session};
 use crate::guard::Token;
 use crate::library::Library;
-use crate::limits::{ORDERS_MAX, SESSIONS_MAX};
+use crate::limits::{ORDERS_MAX, RTSP_BYTES_MAX, SESSIONS_MAX};
 use crate::packages::Packages;
 use crate::server::{Limits, Server};
+
+/// Reads what came on a connection as far as it is read before anything is looked up, and gives the requests in it by their methods. For
+/// tests that send anything.
+#[must_use]
+pub fn read(bytes: &[u8]) -> Vec<String> {
+    let mut rest = bytes.get(..bytes.len().min(RTSP_BYTES_MAX)).unwrap_or(bytes);
+    let mut methods = Vec::new();
+    while let Ok((message, length)) = Message::<Vec<u8>>::parse(rest) {
+        rest = rest.get(length..).unwrap_or(&[]);
+        if let Message::Request(request) = message {
+            requests::survey(&request);
+            methods.push(<&str>::from(request.method()).to_owned());
+        }
+        if length == 0 {
+            break;
+        }
+    }
+    methods
+}
 
 /// What connections share.
 pub(crate) struct Shared {

@@ -13,6 +13,7 @@ use super::lane::{Lane, Way};
 use super::session::{Order, Playing, Refusal};
 use super::transport::{self, Asked};
 use super::{Shared, description, range};
+use crate::guard::Token;
 use crate::limits::{LANES_MAX, SESSION_TIMEOUT};
 use crate::lookup::{self, Missing};
 use crate::packages::NoFrames;
@@ -368,6 +369,23 @@ impl Client {
         let library = Arc::clone(&shared.library);
         Ok(Target { source: Source { library, title, file, length, film }, name, stream })
     }
+}
+
+/// Reads all that is read of a request by itself.
+pub(super) fn survey(request: &Request<Vec<u8>>) {
+    let header = |name| request.header(&name).map_or("", |value| value.as_str());
+    let path = request.request_uri().map_or("", |url| url.path());
+    let transport = transport::parse(header(headers::TRANSPORT));
+    let part = range::parse(header(headers::RANGE));
+    assert!(
+        part.is_none_or(|part| part.end.is_none_or(|end| part.start.is_none_or(|it| it <= end)))
+    );
+    assert!(transport != Some(Asked::Tcp(Some(u8::MAX))), "there is no channel above");
+    if let (Ok(challenge), Some(token)) = (Challenge::new(), Token::chosen("sixteen-letters-")) {
+        let method = <&str>::from(request.method());
+        assert!(!challenge.is_met(header(headers::AUTHORIZATION), method, &token));
+    }
+    drop((parts(path), address(request)));
 }
 
 /// Has an order followed; a session that is gone follows none.
