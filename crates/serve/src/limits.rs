@@ -82,3 +82,7 @@ pub(crate) const SEGMENT_BYTES_MAX: u64 = 64 << 20;
 pub(crate) const SEGMENT_BUILDS_MAX: usize = 8;
 /// Bytes that say whether a part of a transport stream begins with its tables: one packet.
 pub(crate) const PACKET_BYTES: usize = 188;
+/// Longest RTCP packet that is read, bytes.
+pub(crate) const REPORT_BYTES_MAX: usize = 1500;
+/// Ways for packets that are looked at in one `Transport`.
+pub(crate) const WAYS_MAX: usize = 16;

@@ -12,7 +12,7 @@ use shoal_media::rtp::Payloader;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 
-use crate::limits::{PORT_TRIES_MAX, RTP_BYTES_MAX};
+use crate::limits::{PORT_TRIES_MAX, REPORT_BYTES_MAX, RTP_BYTES_MAX};
 
 /// Bytes of RTP's header without extensions.
 const HEADER: usize = 12;
@@ -20,8 +20,6 @@ const HEADER: usize = 12;
 const FRAMING: usize = 4;
 /// Seconds between the epochs of NTP and Unix.
 const NTP_EPOCH_S: u64 = 2_208_988_800;
-/// Longest RTCP packet that is read, bytes.
-const REPORT_BYTES_MAX: usize = 1500;
 /// The name under which all streams of a session belong together (RFC 3550, 6.5.1); it says nothing of the machine.
 const NAME: &str = "shoal";
 

@@ -2,6 +2,8 @@
 //!
 //! Parsed here: the typed header of `rtsp-types` panics on some values.
 
+use crate::limits::WAYS_MAX;
+
 /// A transport that can be served.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(super) enum Asked {
@@ -10,9 +12,6 @@ pub(super) enum Asked {
     /// To this port of the player's address, and RTCP to the other.
     Udp(u16, u16),
 }
-
-/// Ways that are looked at in one header.
-const WAYS_MAX: usize = 16;
 
 /// The first way in the header that can be served. Where to send to is the address of the player alone: `destination` would let anyone
 /// have films sent to anyone.
