@@ -177,7 +177,7 @@ impl Prober {
             Walk::Start => {
                 let head = self.window.data.as_slice();
                 if mp4::recognises(head) {
-                    self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.wishes.frames));
+                    self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.wishes));
                 } else if matroska::recognises(head) {
                     let (frames, thorough) = (self.wishes.frames, self.wishes.thorough);
                     let walk = matroska::Walk::new(self.length, frames, thorough);

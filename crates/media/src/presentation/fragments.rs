@@ -1,0 +1,147 @@
+//! A film in fragments: the streams that its `moov` tells of, and where it can be begun. The samples themselves are told of by the
+//! fragments alone.
+
+use super::points::{Key, Points};
+use super::samples::Samples;
+use super::{Layout, Presentation, Stream, leave_further_pictures, reference, segments};
+use crate::TrackKind;
+use crate::bytes::rescaled;
+use crate::mp4::{FragmentDefaults, Movie, TrackTables, each_sample};
+
+/// What must be known of a track to read its samples.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FragmentLane {
+    /// Number of the track.
+    pub(crate) track: u32,
+    pub(crate) defaults: FragmentDefaults,
+    /// What is added to its decoding times to be those of the film.
+    pub(crate) moved: i64,
+    /// How much sooner than by that sum its samples are shown: pictures are decoded while the edit list still leaves out.
+    pub(crate) early: u32,
+}
+
+impl FragmentLane {
+    fn new(tables: &TrackTables<'_>) -> Self {
+        let timing = tables.timing;
+        let left_out = i64::try_from(timing.media_time).unwrap_or(i64::MAX / 2);
+        let is_video = tables.track.kind == TrackKind::Video;
+        let early = if is_video { left_out.min(i64::from(timing.timescale)) } else { 0 };
+        let delay = i64::try_from(timing.delay()).unwrap_or(i64::MAX / 2);
+        Self {
+            track: tables.track.id,
+            defaults: tables.fragment_defaults,
+            moved: delay.saturating_sub(left_out).saturating_add(early),
+            early: u32::try_from(early).unwrap_or(0),
+        }
+    }
+}
+
+/// The head of a film in fragments.
+#[derive(Clone, PartialEq, Debug)]
+pub(crate) struct Fragments {
+    /// In the order of the streams.
+    pub(crate) lanes: Vec<FragmentLane>,
+    pub(crate) points: Points,
+    /// Whether fragments of other streams come before those of the pictures that are shown with them.
+    pub(crate) is_lead_late: bool,
+}
+
+/// What is known of such a film while it is probed.
+#[derive(Debug)]
+pub(crate) struct Draft {
+    streams: Vec<Stream>,
+    fragments: Fragments,
+    /// When the first sample of the lead in the first fragment is shown, in its units.
+    first: Option<u64>,
+}
+
+impl Draft {
+    /// Of a file of `length` bytes. `None` when there are no streams.
+    pub(crate) fn of_movie(movie: &Movie<'_>, length: u64) -> Option<Self> {
+        let mut streams = Vec::new();
+        let mut lanes = Vec::new();
+        for tables in &movie.tracks {
+            let is_stream = matches!(tables.track.kind, TrackKind::Video | TrackKind::Audio);
+            if !is_stream || tables.entry.is_empty() {
+                continue;
+            }
+            let lane = FragmentLane::new(tables);
+            lanes.push(lane);
+            streams.push(Stream {
+                track: tables.track.clone(),
+                entry: tables.entry.to_vec(),
+                coding: tables.coding(),
+                timescale: tables.timing.timescale.max(1),
+                samples: Samples::untold(0, lane.early),
+                frame_units: 0,
+            });
+        }
+        let lead = streams.get(reference(&streams))?;
+        let points = Points::new(lead.timescale, 0..length, 0);
+        let fragments = Fragments { lanes, points, is_lead_late: false };
+        Some(Self { streams, fragments, first: None })
+    }
+    /// Takes a look at the first fragment, whose `moof` at `at` has this body: where samples are shown before they are decoded, all of
+    /// the film is delayed by as much.
+    pub(crate) fn look(&mut self, body: &[u8], at: u64) {
+        let length = self.fragments.points.bytes.end;
+        self.fragments.points.bytes.start = at.min(length);
+        let lanes = &self.fragments.lanes;
+        let lead = lanes.get(reference(&self.streams)).copied();
+        let mut ahead = vec![0; lanes.len()];
+        let mut first = None;
+        let defaults = |track| defaults(lanes, track);
+        each_sample((body, at, length), defaults, |sample| {
+            let place = lanes.iter().position(|lane| lane.track == sample.track);
+            if let Some(ahead) = place.and_then(|place| ahead.get_mut(place)) {
+                *ahead = sample.shift.saturating_neg().max(*ahead);
+            }
+            if let Some(lead) = lead.filter(|it| it.track == sample.track && first.is_none()) {
+                let shown = i64::try_from(sample.time.unwrap_or(0))
+                    .unwrap_or(i64::MAX)
+                    .saturating_add(sample.shift);
+                let shown = shown.saturating_add(lead.moved).saturating_sub(lead.early.into());
+                first = u64::try_from(shown.max(0)).ok();
+            }
+        });
+        for ((stream, lane), ahead) in self.streams.iter_mut().zip(lanes).zip(ahead) {
+            let ahead = u32::try_from(ahead).unwrap_or(u32::MAX).min(stream.timescale);
+            stream.samples = Samples::untold(0, lane.early.saturating_add(ahead));
+        }
+        self.fragments.is_lead_late = first.is_none();
+        self.first = first;
+    }
+    /// Takes over a key of the lead: when it is shown, in its units, and where its fragment begins.
+    pub(crate) fn push(&mut self, shown: u64, offset: u64) {
+        self.fragments.points.push(Key { shown, cluster: offset, inside: 0 });
+    }
+    /// The film, of this length.
+    pub(crate) fn finish(self, duration_ms: u64) -> Option<Presentation> {
+        let Self { mut streams, mut fragments, first } = self;
+        let points = &mut fragments.points;
+        // An index may count from a zero of its own. Its first key is the first sample of the film.
+        let told = points.keys.first().map(|key| key.shown);
+        if let (Some(first), Some(told)) = (first, told)
+            && first.abs_diff(told) < u64::from(points.timescale)
+        {
+            for key in &mut points.keys {
+                key.shown = key.shown.saturating_add(first).saturating_sub(told);
+            }
+        }
+        points.end = rescaled(duration_ms, 1000, points.timescale);
+        points.cut();
+        for stream in &mut streams {
+            let end = rescaled(duration_ms, 1000, stream.timescale);
+            stream.samples = Samples::untold(end, stream.delay());
+        }
+        leave_further_pictures(&mut streams)?;
+        let segments = segments::of_points(&streams, &fragments.points);
+        Some(Presentation { streams, segments, layout: Layout::Fragments(Box::new(fragments)) })
+    }
+}
+
+/// What a sample of `track` is when its fragment does not say.
+pub(crate) fn defaults(lanes: &[FragmentLane], track: u32) -> FragmentDefaults {
+    let lane = lanes.iter().find(|lane| lane.track == track);
+    lane.map(|lane| lane.defaults).unwrap_or_default()
+}
