@@ -56,6 +56,9 @@ pub(super) struct Walk {
     start: Start,
     /// When the fragment is shown that it begins with, in units of the film's points: for fragments that do not tell.
     anchor: u64,
+    /// The key point that it begins with, and how many before that it begins with next if there is no key frame where one was told of.
+    key: usize,
+    back: usize,
     /// Samples that came before the start was found, each with its lane.
     held: VecDeque<(usize, Sample, u32)>,
     frames: tables::Walk,
@@ -116,6 +119,8 @@ impl Walk {
             lanes,
             start: Start::At(0),
             anchor: 0,
+            key: 0,
+            back: 1,
             held: VecDeque::new(),
             frames: tables::Walk::untold(Arc::clone(&film), streams),
             film,
@@ -141,10 +146,30 @@ impl Walk {
         let after = points.keys.partition_point(|key| key.shown <= at);
         // Where sound comes before its pictures, it is in front of their fragment.
         let before = if film.is_lead_late { 2 } else { 1 };
-        let key = points.keys.get(after.saturating_sub(before));
-        if let Some(key) = key.filter(|_| after >= before) {
-            (self.at, self.anchor) = (key.cluster, key.shown);
+        self.go_to(after.saturating_sub(before));
+    }
+    /// Begins with a key point, or with the film.
+    fn go_to(&mut self, number: usize) {
+        let Some(points) = self.film.fragments().map(|film| &film.points) else { return };
+        let key = points.keys.get(number).filter(|_| number > 0);
+        self.at = key.map_or(points.bytes.start, |key| key.cluster);
+        self.anchor = key.map_or(0, |key| key.shown);
+        self.key = number;
+        self.is_over = self.end - self.at < HEAD_BYTES;
+        self.wanted = HEAD_BYTES;
+        self.came.clear();
+        self.held.clear();
+        self.lanes.iter_mut().for_each(|lane| (lane.next, lane.last) = (None, 0));
+    }
+    /// Begins sooner, where that is possible and there was no key frame to begin with. Some programs write an index of fragments that do
+    /// not begin with one.
+    fn goes_back(&mut self, has_key: bool) -> bool {
+        if has_key || self.key == 0 || !matches!(self.start, Start::Before(_)) {
+            return false;
         }
+        self.go_to(self.key.saturating_sub(self.back));
+        self.back = self.back.saturating_mul(2);
+        true
     }
 
     pub(super) fn need(&self) -> Option<Range<u64>> {
@@ -169,7 +194,8 @@ impl Walk {
                 return Err(error);
             }
         }
-        if self.is_over {
+        let has_key = self.held.iter().any(|held| held.0 == self.lead && held.1.is_key());
+        if self.is_over && !self.goes_back(has_key) {
             self.begin();
         }
         Ok(())
@@ -287,6 +313,10 @@ impl Walk {
         let first = keys.clone().next().map(|held| held.1);
         let before = keys.rfind(|held| held.1.shown() <= wanted).map(|held| held.1);
         let last = self.held.iter().rfind(is_lead).map(|held| held.1.decoded);
+        let is_behind = last.is_some_and(|last| last > wanted.saturating_add(delay));
+        if (is_behind || first.is_some()) && self.goes_back(before.is_some()) {
+            return false;
+        }
         let Some(key) = before.or(first) else {
             self.held.retain(|held| held.0 != lead);
             return false;
@@ -299,7 +329,6 @@ impl Walk {
             }
             _ => true,
         });
-        let is_behind = last.is_some_and(|last| last > wanted.saturating_add(delay));
         is_behind || self.held.len() >= FRAGMENT_SAMPLES_MAX
     }
     /// Units of the lead in a second.
