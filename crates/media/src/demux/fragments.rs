@@ -76,7 +76,11 @@ impl Walk {
     pub(super) fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
         let bytes = film.fragments().map_or(0..0, |it| it.points.bytes.clone());
         let mut walk = Self::over(film, streams, bytes);
+        walk.enter();
         walk.place(at_ms);
+        if walk.is_over || matches!(walk.start, Start::At(_)) {
+            walk.begin();
+        }
         walk
     }
     /// From another time on.
@@ -92,7 +96,12 @@ impl Walk {
     ) -> Option<Self> {
         let bytes = film.segments().get(number)?.bytes.clone()?;
         let anchor = film.fragments()?.points.cuts.get(number)?.shown;
-        Some(Self { anchor, ..Self::over(film, streams, bytes) })
+        let mut walk = Self { anchor, ..Self::over(film, streams, bytes) };
+        if number == 0 {
+            walk.enter();
+        }
+        walk.begin();
+        Some(walk)
     }
     fn over(film: Arc<Presentation>, streams: &[usize], bytes: Range<u64>) -> Self {
         let mut lanes: Vec<Lane> = Vec::new();
@@ -152,14 +161,30 @@ impl Walk {
     fn go_to(&mut self, number: usize) {
         let Some(points) = self.film.fragments().map(|film| &film.points) else { return };
         let key = points.keys.get(number).filter(|_| number > 0);
-        self.at = key.map_or(points.bytes.start, |key| key.cluster);
         self.anchor = key.map_or(0, |key| key.shown);
         self.key = number;
-        self.is_over = self.end - self.at < HEAD_BYTES;
         self.wanted = HEAD_BYTES;
         self.came.clear();
         self.held.clear();
         self.lanes.iter_mut().for_each(|lane| (lane.next, lane.last) = (None, 0));
+        match key.map(|key| key.cluster) {
+            Some(at) => self.at = at,
+            None => self.enter(),
+        }
+        self.is_over = self.end.saturating_sub(self.at) < HEAD_BYTES;
+    }
+    /// Begins with the film's first frames: those that its tables tell of are held at once.
+    fn enter(&mut self) {
+        let Some(film) = self.film.fragments() else { return };
+        self.at = film.first;
+        self.is_over = self.is_over || self.end.saturating_sub(self.at) < HEAD_BYTES;
+        for (stream, sample, length) in &film.front {
+            let lane = self.lanes.iter_mut().enumerate().find(|(_, lane)| lane.stream == *stream);
+            if let Some((place, lane)) = lane {
+                lane.last = sample.decoded;
+                self.held.push_back((place, *sample, *length));
+            }
+        }
     }
     /// Begins sooner, where that is possible and there was no key frame to begin with. Some programs write an index of fragments that do
     /// not begin with one.

@@ -144,7 +144,7 @@ impl Walk {
                     Err(need) => return Ok(Some(need)),
                 };
                 if self.wishes.frames {
-                    // A film in fragments has none of them here.
+                    // A film in fragments has none of them here, or those of its beginning.
                     self.presentation = match Presentation::of_moov(body, self.length) {
                         Err(MediaError::NoIndex) => None,
                         found => Some(found?),
@@ -360,7 +360,9 @@ impl Walk {
         let container = if known.fragmented { Container::FragmentedMp4 } else { Container::Mp4 };
         let duration_ms = (duration_ms > 0).then_some(duration_ms);
         let presentation = match self.draft.take().filter(|_| self.has_fragments) {
-            Some(draft) => draft.finish(duration_ms.unwrap_or(0)),
+            Some(draft) => {
+                draft.finish(duration_ms.unwrap_or(0), self.presentation.take().as_ref())
+            }
             None => self.presentation.take(),
         };
         let tracks = known.tracks;

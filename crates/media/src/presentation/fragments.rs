@@ -2,7 +2,7 @@
 //! fragments alone.
 
 use super::points::{Key, Points};
-use super::samples::Samples;
+use super::samples::{Sample, Samples};
 use super::{Layout, Presentation, Stream, leave_further_pictures, reference, segments};
 use crate::TrackKind;
 use crate::bytes::rescaled;
@@ -42,6 +42,10 @@ pub(crate) struct Fragments {
     /// In the order of the streams.
     pub(crate) lanes: Vec<FragmentLane>,
     pub(crate) points: Points,
+    /// Frames that the `moov` itself tells of, before the first fragment: their streams, and their lengths.
+    pub(crate) front: Vec<(usize, Sample, u32)>,
+    /// Where the first fragment begins.
+    pub(crate) first: u64,
     /// Whether fragments of other streams come before those of the pictures that are shown with them.
     pub(crate) is_lead_late: bool,
 }
@@ -78,7 +82,8 @@ impl Draft {
         }
         let lead = streams.get(reference(&streams))?;
         let points = Points::new(lead.timescale, 0..length, 0);
-        let fragments = Fragments { lanes, points, is_lead_late: false };
+        let fragments =
+            Fragments { lanes, points, front: Vec::new(), first: 0, is_lead_late: false };
         Some(Self { streams, fragments, first: None })
     }
     /// Takes a look at the first fragment, whose `moof` at `at` has this body: where samples are shown before they are decoded, all of
@@ -86,6 +91,7 @@ impl Draft {
     pub(crate) fn look(&mut self, body: &[u8], at: u64) {
         let length = self.fragments.points.bytes.end;
         self.fragments.points.bytes.start = at.min(length);
+        self.fragments.first = at.min(length);
         let lanes = &self.fragments.lanes;
         let lead = lanes.get(reference(&self.streams)).copied();
         let mut ahead = vec![0; lanes.len()];
@@ -115,8 +121,12 @@ impl Draft {
     pub(crate) fn push(&mut self, shown: u64, offset: u64) {
         self.fragments.points.push(Key { shown, cluster: offset, inside: 0 });
     }
-    /// The film, of this length.
-    pub(crate) fn finish(self, duration_ms: u64) -> Option<Presentation> {
+    /// The film, of this length, and what its tables tell of its beginning.
+    pub(crate) fn finish(
+        self,
+        duration_ms: u64,
+        front: Option<&Presentation>,
+    ) -> Option<Presentation> {
         let Self { mut streams, mut fragments, first } = self;
         let points = &mut fragments.points;
         // An index may count from a zero of its own. Its first key is the first sample of the film.
@@ -129,15 +139,66 @@ impl Draft {
             }
         }
         points.end = rescaled(duration_ms, 1000, points.timescale);
-        points.cut();
-        for stream in &mut streams {
+        let lead = reference(&streams);
+        for (number, stream) in streams.iter_mut().enumerate() {
             let end = rescaled(duration_ms, 1000, stream.timescale);
             stream.samples = Samples::untold(end, stream.delay());
+            let id = stream.track.id;
+            let source = front.and_then(|it| it.streams.iter().find(|it| it.track.id == id));
+            if let (Some(source), Some(lane)) = (source, fragments.lanes.get(number)) {
+                let samples = on_line(source, *lane);
+                let ahead = samples.iter().map(|it| it.0.shift.min(0).unsigned_abs()).max();
+                let delay = stream.delay().max(ahead.unwrap_or(0));
+                stream.samples = Samples::untold(end, delay);
+                let front = samples.into_iter().map(|(sample, length)| (number, sample, length));
+                fragments.front.extend(front);
+            }
+        }
+        fragments.take_front(lead);
+        if !fragments.has_no_keys() {
+            fragments.points.cut();
         }
         leave_further_pictures(&mut streams)?;
         let segments = segments::of_points(&streams, &fragments.points);
         Some(Presentation { streams, segments, layout: Layout::Fragments(Box::new(fragments)) })
     }
+}
+
+impl Fragments {
+    /// The film begins with what its tables tell of, with the first key there.
+    fn take_front(&mut self, lead: usize) {
+        let points = &mut self.points;
+        let Some(start) = self.front.iter().map(|it| it.1.offset).min() else { return };
+        points.bytes.start = start.min(self.first);
+        let mut keys = self.front.iter().filter(|it| it.0 == lead && it.1.is_key());
+        let follows = |key: &Key| points.keys.first().is_none_or(|first| key.shown < first.shown);
+        let key = keys.next().map(|it| Key { shown: it.1.shown(), cluster: start, inside: 0 });
+        if let Some(key) = key.filter(follows).filter(|key| key.cluster < self.first) {
+            points.keys.insert(0, key);
+        }
+    }
+    /// Whether nothing is known but the key at its start.
+    pub(crate) fn has_no_keys(&self) -> bool {
+        self.points.keys.iter().all(|key| key.cluster < self.first)
+    }
+}
+
+/// The samples of a table with their lengths, on the time line of the fragments that follow.
+fn on_line(source: &Stream, lane: FragmentLane) -> Vec<(Sample, u32)> {
+    let samples = source.samples();
+    let is_video = source.track.kind == TrackKind::Video;
+    let begin = u64::try_from(lane.moved).unwrap_or(0);
+    let from = samples.first().map_or(0, |sample| sample.decoded);
+    let moved = |decoded: u64| match is_video {
+        true => decoded.saturating_sub(from).saturating_add(begin),
+        false => decoded,
+    };
+    let sample = |(number, it): (usize, &Sample)| {
+        let length = u32::try_from(source.duration(number)).unwrap_or(u32::MAX);
+        let bytes = (it.offset, it.size());
+        Some((Sample::new(bytes, moved(it.decoded), it.shown(), it.is_key())?, length))
+    };
+    samples.iter().enumerate().filter(|it| it.1.size() > 0).filter_map(sample).collect()
 }
 
 /// What a sample of `track` is when its fragment does not say.

@@ -182,7 +182,7 @@ impl Presentation {
         match &self.layout {
             Layout::Tables => false,
             Layout::Clusters(clusters) => clusters.points.keys.is_empty(),
-            Layout::Fragments(fragments) => fragments.points.keys.is_empty(),
+            Layout::Fragments(fragments) => fragments.has_no_keys(),
             Layout::Transport(transport) => !transport.is_exact(),
         }
     }
@@ -192,16 +192,16 @@ impl Presentation {
         if !self.wants_index() {
             return self;
         }
-        let points = match &mut self.layout {
+        let (points, from) = match &mut self.layout {
             Layout::Tables => return self,
-            Layout::Clusters(clusters) => &mut clusters.points,
-            Layout::Fragments(fragments) => &mut fragments.points,
+            Layout::Clusters(clusters) => (&mut clusters.points, 0),
+            Layout::Fragments(fragments) => (&mut fragments.points, fragments.first),
             Layout::Transport(transport) => {
                 let found = transport.with_index(index).map(Self::of_transport);
                 return found.and_then(Result::ok).unwrap_or(self);
             }
         };
-        points.take_index(index);
+        points.take_index(index, from);
         let end = points.units_of_ms(index.duration_ms);
         for stream in &mut self.streams {
             let end = rescaled(end, points.timescale, stream.timescale).max(stream.end());

@@ -66,15 +66,15 @@ impl Points {
             }
         }
     }
-    /// Takes over the key points of a published index, unless they only divide the file evenly.
-    pub(super) fn take_index(&mut self, index: &TimeIndex) {
+    /// Takes over the key points of a published index from that byte on, unless they only divide the file evenly.
+    pub(super) fn take_index(&mut self, index: &TimeIndex, from: u64) {
         let head = index.boot.first().map_or(0, |(_, length)| *length);
         let even = TimeIndex::constant_rate(index.length, index.duration_ms, head);
         if index.length != self.bytes.end || index.keys == even.keys {
             return;
         }
         self.end = self.end.max(self.units_of_ms(index.duration_ms));
-        for key in &index.keys {
+        for key in index.keys.iter().filter(|key| key.offset >= from) {
             let shown = self.units_of_ms(key.time_ms);
             self.push(Key { shown, cluster: key.offset, inside: 0 });
         }
