@@ -115,8 +115,9 @@ impl Walk {
         let timescale = self.film.streams().get(stream)?.timescale;
         let Samples::Told(told) = &lane.samples else { return None };
         let ready = |frame: &Frame| frame.decoded;
-        let first = lane.ready.front().map(ready).or(told.front().map(|it| it.0.decoded))?;
-        let last = told.back().map(|it| it.0.decoded).or(lane.ready.back().map(ready))?;
+        let known = |it: &(Sample, u32)| it.0.decoded;
+        let first = lane.ready.front().map(ready).or_else(|| told.front().map(known))?;
+        let last = told.back().map(known).or_else(|| lane.ready.back().map(ready))?;
         let ms = |units| rescaled(units, timescale, 1000);
         Some((ms(first)..ms(last), lane.ready.len() + told.len()))
     }
