@@ -2,7 +2,7 @@
 //!
 //! Of a film whose tables tell its frames, the head of a segment follows from the presentation alone, and its body is bytes of the film
 //! as they are ([`segment`]). So a segment can be sent while its bytes still arrive, its length is known before, and nothing of it is
-//! kept in memory. Of a film in clusters it is made of the frames once they are all here ([`assembled`]).
+//! kept in memory. Of a film in clusters or fragments it is made of the frames once they are all here ([`assembled`]).
 
 use core::ops::Range;
 

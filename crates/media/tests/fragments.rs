@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use shoal_media::demux::{Demuxer, Frame};
-use shoal_media::{Container, Film, Presentation, Prober, TrackKind, cmaf};
+use shoal_media::{Container, Film, MediaError, Presentation, Prober, TrackKind, cmaf};
 
 const FILMS: [(&str, &[u8]); 6] = [
     ("mfra", include_bytes!("../testdata/mfra.mp4")),
@@ -222,4 +222,49 @@ fn without_an_index_a_published_one_tells_where_segments_begin() {
         let frames = all(&mut Demuxer::new(Arc::new(bare.clone()), &[0, 1], 6500), file, 1 << 20).0;
         assert!((seconds(&bare, &frames[0]) - 6.2).abs() < 0.05 && frames.len() > 180);
     }
+}
+
+#[test]
+fn fragments_that_do_not_tell_when_begin_where_those_before_end() {
+    let file = file("bare");
+    let mut silent = file.to_vec();
+    while let Some(at) = silent.windows(4).position(|it| it == b"tfdt") {
+        silent[at..at + 4].copy_from_slice(b"free");
+    }
+    let (film, told) = (presentation(&silent), presentation(file));
+    assert_eq!(film.segments(), told.segments());
+    let of = |film: &Arc<Presentation>, file: &[u8], at_ms| {
+        all(&mut Demuxer::new(Arc::clone(film), &[0, 1], at_ms), file, 1 << 20).0
+    };
+    assert_eq!(of(&film, &silent, 0), of(&told, file, 0));
+    // Behind a jump pictures begin with the key frame's time, and sound with it: that is late by as much as pictures are delayed.
+    let (found, expected) = (of(&film, &silent, 6500), of(&told, file, 6500));
+    let pictures = |frames: &[Frame]| {
+        let own = frames.iter().filter(|frame| frame.stream == 0);
+        own.map(|it| (it.shown, it.data.len())).collect::<Vec<_>>()
+    };
+    assert_eq!(pictures(&found), pictures(&expected));
+    let late = (found.len() - expected.len()) as f64 * 1024.0 / 24_000.0;
+    assert!((0.0..0.25).contains(&late), "{late}");
+}
+
+#[test]
+fn a_frame_beyond_its_limit_ends_the_demuxing_without_being_read() {
+    let file = file("bare");
+    let length = 1u64 << 40;
+    let mut file = file.to_vec();
+    let run = file.windows(4).position(|it| it == b"trun").unwrap();
+    // The size of the first picture, behind the count, the place of the data and the flags of the first.
+    file[run + 20..run + 24].copy_from_slice(&[0x40, 0, 0, 0]);
+    let bytes = |range: &Range<u64>| {
+        (range.start..range.end).map(|at| file.get(at as usize).copied().unwrap_or(0)).collect()
+    };
+    let film = Prober::of_frames(length).run(|range| Ok::<Vec<u8>, Infallible>(bytes(&range)));
+    let mut demuxer = Demuxer::new(Arc::new(film.unwrap().presentation.unwrap()), &[0, 1], 0);
+    let mut result = Ok(());
+    while let Some(range) = demuxer.need() {
+        assert!(range.end < 10_000 && result.is_ok());
+        result = demuxer.feed(&bytes(&range));
+    }
+    assert!(matches!(result, Err(MediaError::TooLarge { what: "frame", .. })), "{result:?}");
 }

@@ -193,6 +193,11 @@ async fn mp4_in_fragments_comes_in_segments_by_its_own_index_or_a_published_one(
     for name in ["manifest.mpd", "main.m3u8", "ts.m3u8"] {
         assert_eq!(client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await.status, 200);
     }
+    let list = client.get(&format!("/hls/{HASH}/0/ts.m3u8"), &[]).await.text();
+    for name in list.lines().filter(|line| line.ends_with(".ts")) {
+        let part = client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await;
+        assert!(part.status == 200 && part.body.len() > 10_000 && part.body[0] == 0x47);
+    }
     let alone = Files::viewer(&[APART]);
     let mut client = Client::connect(alone.address()).await;
     let answer = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await;

@@ -164,41 +164,49 @@ impl Walk {
             }
             b"mdat" if self.boot.is_empty() => self.boot.push((0, end)),
             b"moof" if self.known.is_some() => {
-                if self.draft.is_some() && !self.has_fragments && next <= self.length {
-                    let body =
-                        match self.body(window, &header, whole, "index", FRAGMENT_BYTES_MAX)? {
-                            Ok(body) => body,
-                            Err(need) => return Ok(Some(need)),
-                        };
-                    if let Some(draft) = &mut self.draft {
-                        draft.look(body, self.at);
-                    }
-                    self.has_fragments = true;
-                    return Ok(None);
+                if let Some(step) = self.fragment(window, &header, whole)? {
+                    return Ok(step);
                 }
-                if self.segments.is_some() {
-                    return self.finish().map(Some);
-                }
-                if !self.tail_tried {
-                    self.tail_tried = true;
-                    self.stage = Stage::Tail;
-                    return Ok(None);
-                }
-                // A fragment that is cut off ends the film. Who wants frames quickly takes the key points that were published.
-                let is_quick = self.wishes.frames && !self.wishes.thorough;
-                if next > self.length || is_quick {
-                    return self.finish().map(Some);
-                }
-                let body = match self.body(window, &header, whole, "index", FRAGMENT_BYTES_MAX)? {
-                    Ok(body) => body,
-                    Err(need) => return Ok(Some(need)),
-                };
-                self.read_moof(body, self.at);
             }
             _ => {}
         }
         self.at = next;
         self.visited += 1;
+        Ok(None)
+    }
+
+    /// Looks at a `moof`. `None` goes on behind it, `Some(None)` goes on otherwise.
+    fn fragment(
+        &mut self,
+        window: &Window,
+        header: &Header,
+        whole: Range<u64>,
+    ) -> Result<Option<Option<Step>>, MediaError> {
+        let is_whole = whole.end <= self.length;
+        let is_first = self.draft.is_some() && !self.has_fragments && is_whole;
+        if self.segments.is_some() && !is_first {
+            return self.finish().map(|step| Some(Some(step)));
+        }
+        if !self.tail_tried && !is_first {
+            self.tail_tried = true;
+            self.stage = Stage::Tail;
+            return Ok(Some(None));
+        }
+        // A fragment that is cut off ends the film. Who wants frames quickly takes the key points that were published.
+        let is_quick = self.wishes.frames && !self.wishes.thorough;
+        if !is_first && (!is_whole || is_quick) {
+            return self.finish().map(|step| Some(Some(step)));
+        }
+        let body = match self.body(window, header, whole, "index", FRAGMENT_BYTES_MAX)? {
+            Ok(body) => body,
+            Err(need) => return Ok(Some(Some(need))),
+        };
+        if let Some(draft) = self.draft.as_mut().filter(|_| is_first) {
+            draft.look(body, self.at);
+            self.has_fragments = true;
+            return Ok(Some(None));
+        }
+        self.read_moof(body, self.at);
         Ok(None)
     }
 
