@@ -24,7 +24,7 @@ pub(crate) struct Reference {
 pub(crate) struct Point {
     pub(crate) time_ms: u64,
     /// The same in units of the reference track.
-    pub(crate) shown: u64,
+    pub(crate) shown: i64,
     pub(crate) offset: u64,
     /// Whether nothing of the track comes before the key.
     pub(crate) is_start: bool,
@@ -66,7 +66,7 @@ pub(crate) fn read_sidx(body: &[u8], anchor: u64, timing: &Timing) -> Option<Seg
     let mut offset = anchor.checked_add(first)?;
     let mut points = Vec::new();
     for entry in body.get(at..)?.chunks_exact(12).take(usize::from(count)) {
-        let shown = rescaled(own.film_units(time), timescale, timing.timescale);
+        let shown = timing.film_units(rescaled(time, timescale, timing.timescale));
         let is_start = u32_at(entry, 8)? & STARTS_WITH_SAP != 0;
         points.push(Point { time_ms: own.film_ms(time), shown, offset, is_start });
         offset = offset.checked_add(u64::from(u32_at(entry, 0)? & 0x7fff_ffff))?;

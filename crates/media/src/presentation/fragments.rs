@@ -6,6 +6,7 @@ use super::samples::{Sample, Samples};
 use super::{Layout, Presentation, Stream, leave_further_pictures, reference, segments};
 use crate::TrackKind;
 use crate::bytes::rescaled;
+use crate::limits::KEYS_MAX;
 use crate::mp4::{FragmentDefaults, Movie, TrackTables, each_sample};
 
 /// What must be known of a track to read its samples.
@@ -55,8 +56,10 @@ pub(crate) struct Fragments {
 pub(crate) struct Draft {
     streams: Vec<Stream>,
     fragments: Fragments,
+    /// Keys of the lead that an index tells of: when they are shown, in its units, and where their fragments begin.
+    keys: Vec<(i64, u64)>,
     /// When the first sample of the lead in the first fragment is shown, in its units.
-    first: Option<u64>,
+    first: Option<i64>,
 }
 
 impl Draft {
@@ -84,13 +87,12 @@ impl Draft {
         let points = Points::new(lead.timescale, 0..length, 0);
         let fragments =
             Fragments { lanes, points, front: Vec::new(), first: 0, is_lead_late: false };
-        Some(Self { streams, fragments, first: None })
+        Some(Self { streams, fragments, keys: Vec::new(), first: None })
     }
     /// Takes a look at the first fragment, whose `moof` at `at` has this body: where samples are shown before they are decoded, all of
     /// the film is delayed by as much.
     pub(crate) fn look(&mut self, body: &[u8], at: u64) {
         let length = self.fragments.points.bytes.end;
-        self.fragments.points.bytes.start = at.min(length);
         self.fragments.first = at.min(length);
         let lanes = &self.fragments.lanes;
         let lead = lanes.get(reference(&self.streams)).copied();
@@ -107,7 +109,7 @@ impl Draft {
                     .unwrap_or(i64::MAX)
                     .saturating_add(sample.shift);
                 let shown = shown.saturating_add(lead.moved).saturating_sub(lead.early.into());
-                first = u64::try_from(shown.max(0)).ok();
+                first = Some(shown.max(0));
             }
         });
         for ((stream, lane), ahead) in self.streams.iter_mut().zip(lanes).zip(ahead) {
@@ -118,8 +120,10 @@ impl Draft {
         self.first = first;
     }
     /// Takes over a key of the lead: when it is shown, in its units, and where its fragment begins.
-    pub(crate) fn push(&mut self, shown: u64, offset: u64) {
-        self.fragments.points.push(Key { shown, cluster: offset, inside: 0 });
+    pub(crate) fn push(&mut self, shown: i64, offset: u64) {
+        if self.keys.len() < KEYS_MAX {
+            self.keys.push((shown, offset));
+        }
     }
     /// The film, of this length, and what its tables tell of its beginning.
     pub(crate) fn finish(
@@ -127,17 +131,16 @@ impl Draft {
         duration_ms: u64,
         front: Option<&Presentation>,
     ) -> Option<Presentation> {
-        let Self { mut streams, mut fragments, first } = self;
+        let Self { mut streams, mut fragments, keys, first } = self;
         let points = &mut fragments.points;
         // An index may count from a zero of its own. Its first key is the first sample of the film.
-        let told = points.keys.first().map(|key| key.shown);
-        if let (Some(first), Some(told)) = (first, told)
-            && first.abs_diff(told) < u64::from(points.timescale)
-        {
-            for key in &mut points.keys {
-                key.shown = key.shown.saturating_add(first).saturating_sub(told);
-            }
+        let told = keys.first().zip(first).map(|(key, first)| first.saturating_sub(key.0));
+        let moved = told.filter(|moved| moved.abs() < i64::from(points.timescale)).unwrap_or(0);
+        for (shown, cluster) in keys {
+            let shown = u64::try_from(shown.saturating_add(moved).max(0)).unwrap_or(0);
+            points.push(Key { shown, cluster, inside: 0 });
         }
+        points.bytes.start = fragments.first;
         points.end = rescaled(duration_ms, 1000, points.timescale);
         let lead = reference(&streams);
         for (number, stream) in streams.iter_mut().enumerate() {
