@@ -5,7 +5,7 @@ use std::sync::Arc;
 use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::manifest::Address;
 use shoal_media::mpegts::mux;
-use shoal_media::{Film, Presentation, Prober, cmaf, dash, hls, limits};
+use shoal_media::{Container, Film, Presentation, Prober, cmaf, dash, hls, limits};
 
 /// A name and what the target of that name does with its input.
 pub type Target = (&'static str, fn(&[u8]));
@@ -20,48 +20,59 @@ const READS_MAX: usize = 100_000;
 /// Frames that are carried in a transport stream, at most.
 const CARRIED: usize = 60;
 
-/// The prober ends, asks only for bytes of the file, and what it finds keeps the promises of a time index and of frames.
+/// The prober ends, asks only for bytes of the file, and what it finds keeps the promises of a time index and of frames. A film in
+/// fragments is taken apart and put together again.
 pub fn mp4_index(data: &[u8]) {
-    let film = probe(Prober::of_frames(data.len() as u64), data);
-    if let Some(film) = film.and_then(|film| film.presentation) {
-        check_carried(film, data);
+    let length = data.len() as u64;
+    for prober in [Prober::of_frames(length), Prober::of_frames(length).thorough()] {
+        let Some(film) = probe(prober, data) else { return };
+        let Some(presentation) = film.presentation else { continue };
+        if film.container == Container::FragmentedMp4 {
+            check_parts(&Arc::new(presentation.clone()), data);
+        }
+        check_carried(presentation, data);
     }
 }
 
 /// The same of one that looks at all blocks; then the film is taken apart from several times on, and put together again in segments.
 pub fn matroska(data: &[u8]) {
     let Some(film) = probe(Prober::of_frames(data.len() as u64).thorough(), data) else { return };
-    let Some(film) = film.presentation.map(Arc::new) else { return };
+    if let Some(film) = film.presentation.map(Arc::new) {
+        check_parts(&film, data);
+    }
+}
+
+/// The film is taken apart from several times on, and put together again in segments.
+fn check_parts(film: &Arc<Presentation>, data: &[u8]) {
     let streams: Vec<usize> = (0..film.streams().len()).collect();
     for at_ms in [0, 5000, u64::MAX] {
-        frames(Demuxer::new(Arc::clone(&film), &streams, at_ms), data);
+        frames(Demuxer::new(Arc::clone(film), &streams, at_ms), data);
     }
     for number in 0..film.segments().len().min(8) {
         for stream in &streams {
-            let part = Demuxer::of_segment(Arc::clone(&film), &[*stream], number);
+            let part = Demuxer::of_segment(Arc::clone(film), &[*stream], number);
             let Some(part) = part else { continue };
             let frames = frames(part, data);
             let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
-            let made = cmaf::assembled(&film, *stream, number, &frames);
+            let made = cmaf::assembled(film, *stream, number, &frames);
             assert!(made.is_none_or(|made| made.len() > bytes));
         }
     }
 }
 
-/// All frames: it ends, asks for bytes of the file in small portions, and each stream is decoded in order and before it is shown.
+/// All frames: it ends, asks for bytes of the file, and each stream is decoded in order.
 fn frames(mut demuxer: Demuxer, data: &[u8]) -> Vec<Frame> {
     let mut frames: Vec<Frame> = Vec::new();
     let mut reads = 0;
     loop {
         while let Some(frame) = demuxer.next() {
-            assert!(frame.decoded <= frame.shown);
             let last = frames.iter().rev().take(64).find(|it| it.stream == frame.stream);
             assert!(last.is_none_or(|last| last.decoded <= frame.decoded));
             frames.push(frame);
         }
         let Some(range) = demuxer.need() else { return frames };
         reads += 1;
-        assert!(range.start < range.end && range.end - range.start <= 64 << 10);
+        assert!(range.start < range.end && range.end - range.start <= limits::BLOCK_BYTES_MAX);
         assert!(range.end <= data.len() as u64 && reads <= READS_MAX, "it never ends");
         let range = range.start as usize..range.end as usize;
         if demuxer.feed(&data[range]).is_err() {

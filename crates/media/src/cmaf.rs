@@ -2,7 +2,7 @@
 //!
 //! Of a film whose tables tell its frames, the head of a segment follows from the presentation alone, and its body is bytes of the film
 //! as they are ([`segment`]). So a segment can be sent while its bytes still arrive, its length is known before, and nothing of it is
-//! kept in memory. Of a film in clusters it is made of the frames once they are all here ([`assembled`]).
+//! kept in memory. Of a film in clusters or fragments it is made of the frames once they are all here ([`assembled`]).
 
 use core::ops::Range;
 
@@ -166,10 +166,15 @@ pub fn assembled(
     let source = presentation.streams().get(stream).filter(|stream| stream.is_packaged())?;
     let span = presentation.segments().get(number)?.spans.get(stream)?;
     let frames: Vec<&Frame> = frames.iter().filter(|frame| frame.stream == stream).collect();
-    let decoded = decoding_times(source, span, &frames);
+    let decoded = match presentation.clusters() {
+        Some(_) => decoding_times(source, span, &frames),
+        None => told_times(source, &frames),
+    };
+    let told = frames.last().map_or(0, |last| u64::from(last.duration));
     let length = |index: usize| match (decoded.get(index), decoded.get(index + 1)) {
         (Some(from), Some(to)) => to.saturating_sub(*from),
-        // The last one: as long as others, else to the next segment.
+        // The last one: as is told of it, as long as others, else to the next segment.
+        _ if told > 0 => told,
         (Some(from), None) if source.frame_units() == 0 => span.end.saturating_sub(*from),
         _ => source.frame_units(),
     };
@@ -192,12 +197,7 @@ pub fn assembled(
 fn decoding_times(source: &Stream, span: &Span, frames: &[&Frame]) -> Vec<u64> {
     let mut decoded: Vec<u64> = frames.iter().map(|frame| frame.shown).collect();
     decoded.sort_unstable();
-    // Frames that refer further ahead than the delay has room for are decoded sooner, and those before them.
-    let mut latest = u64::MAX;
-    for (decoded, frame) in decoded.iter_mut().zip(frames).rev() {
-        latest = latest.min(*decoded).min(frame.shown.saturating_add(u64::from(source.delay())));
-        *decoded = latest;
-    }
+    not_behind_showing(source, frames, &mut decoded);
     // A player takes the time to the next decoding for how long a frame is shown. Where the times of the file are rounded, the picture
     // that is shown last would reach into the next segment, and a browser that has that already would throw it away.
     let last = frames.iter().enumerate().max_by_key(|(_, frame)| frame.shown);
@@ -210,6 +210,22 @@ fn decoding_times(source: &Stream, span: &Span, frames: &[&Frame]) -> Vec<u64> {
         decoded.iter_mut().skip(place + 1).for_each(|decoded| *decoded -= excess);
     }
     decoded
+}
+
+/// When the frames of a segment are decoded, where the film tells.
+fn told_times(source: &Stream, frames: &[&Frame]) -> Vec<u64> {
+    let mut decoded: Vec<u64> = frames.iter().map(|frame| frame.decoded).collect();
+    not_behind_showing(source, frames, &mut decoded);
+    decoded
+}
+
+/// Frames that refer further ahead than the stream's delay has room for are decoded sooner, and those before them.
+fn not_behind_showing(source: &Stream, frames: &[&Frame], decoded: &mut [u64]) {
+    let mut latest = u64::MAX;
+    for (decoded, frame) in decoded.iter_mut().zip(frames).rev() {
+        latest = latest.min(*decoded).min(frame.shown.saturating_add(u64::from(source.delay())));
+        *decoded = latest;
+    }
 }
 
 /// What a fragment says of a frame.
@@ -281,7 +297,7 @@ mod tests {
 
     use super::decoding_times;
     use crate::demux::Frame;
-    use crate::presentation::{Clock, Clusters, Lane, Span, Stream};
+    use crate::presentation::{Clock, Clusters, Lane, Points, Span, Stream};
     use crate::{Coding, Track, TrackKind};
 
     /// A stream of 24000/1001 pictures a second whose times are rounded to milliseconds.
@@ -304,10 +320,7 @@ mod tests {
         let clusters = Clusters {
             clock: Clock::new(1_000_000),
             lanes: vec![lane.clone()],
-            keys: Vec::new(),
-            cuts: Vec::new(),
-            bytes: 0..1,
-            end: 1000,
+            points: Points::new(1000, 0..1, 1000),
         };
         Stream::untold(track, vec![0], Coding::other(), &clusters, &lane)
     }
@@ -318,6 +331,7 @@ mod tests {
             stream: 0,
             decoded: 0,
             shown: *shown,
+            duration: 0,
             is_key: false,
             data: Bytes::new(),
         };

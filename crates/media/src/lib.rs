@@ -43,6 +43,8 @@ pub mod limits {
     pub const INDEX_BYTES_MAX: u64 = 64 << 20;
     /// Longest `moof`, `sidx` or `mfra` that is read, bytes.
     pub const FRAGMENT_BYTES_MAX: u64 = 8 << 20;
+    /// Samples that are taken of one `moof`.
+    pub const FRAGMENT_SAMPLES_MAX: usize = 1 << 20;
     /// Boxes of the outermost level that are visited: two per fragment.
     pub const BOXES_MAX: u32 = 400_000;
     /// Elements that are looked at where a Matroska has no index: the blocks of three days of film and sound.

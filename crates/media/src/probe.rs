@@ -56,7 +56,7 @@ impl Window {
 enum Walk {
     /// Not known yet.
     Start,
-    Mp4(mp4::Walk),
+    Mp4(Box<mp4::Walk>),
     Matroska(matroska::Walk),
     Transport(mpegts::Walk),
 }
@@ -177,7 +177,8 @@ impl Prober {
             Walk::Start => {
                 let head = self.window.data.as_slice();
                 if mp4::recognises(head) {
-                    self.walk = Walk::Mp4(mp4::Walk::new(self.length, self.wishes.frames));
+                    let walk = mp4::Walk::new(self.length, self.wishes);
+                    self.walk = Walk::Mp4(Box::new(walk));
                 } else if matroska::recognises(head) {
                     let (frames, thorough) = (self.wishes.frames, self.wishes.thorough);
                     let walk = matroska::Walk::new(self.length, frames, thorough);

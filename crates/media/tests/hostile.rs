@@ -5,15 +5,18 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 use shoal_media::demux::{Demuxer, Frame};
-use shoal_media::{Film, MediaError, Prober, cmaf, limits};
+use shoal_media::{Container, Film, MediaError, Prober, cmaf, limits};
 
-const FILMS: [&[u8]; 12] = [
+const FILMS: [&[u8]; 15] = [
     include_bytes!("../testdata/end.mp4"),
     include_bytes!("../testdata/front.mp4"),
     include_bytes!("../testdata/mfra.mp4"),
     include_bytes!("../testdata/sidx.mp4"),
     include_bytes!("../testdata/bare.mp4"),
     include_bytes!("../testdata/sound.m4a"),
+    include_bytes!("../testdata/apart.mp4"),
+    include_bytes!("../testdata/inside.mp4"),
+    include_bytes!("../testdata/begun.mp4"),
     include_bytes!("../testdata/film.mkv"),
     include_bytes!("../testdata/live.mkv"),
     include_bytes!("../testdata/film.webm"),
@@ -21,8 +24,10 @@ const FILMS: [&[u8]; 12] = [
     include_bytes!("../testdata/laced.mkv"),
     include_bytes!("../testdata/sound.mka"),
 ];
+/// Those in fragments.
+const FRAGMENTS: [usize; 6] = [2, 3, 4, 6, 7, 8];
 /// Those of Matroska begin here.
-const MATROSKA: usize = 6;
+const MATROSKA: usize = 9;
 
 /// Probes `file`, which claims to be `length` bytes long; bytes behind its end are zero.
 fn probe(file: &[u8], length: u64) -> Option<Film> {
@@ -63,15 +68,30 @@ fn probe(file: &[u8], length: u64) -> Option<Film> {
 
 /// Takes apart all streams of a film from `at_ms` on, and makes all of its segments.
 fn take_apart(film: Film, file: &[u8], at_ms: u64) {
+    let container = film.container;
     let Some(film) = film.presentation.map(Arc::new) else { return };
     let streams: Vec<usize> = (0..film.streams().len()).collect();
-    frames(Demuxer::new(Arc::clone(&film), &streams, at_ms), file);
+    let has_tables = film.streams().iter().any(|stream| !stream.samples().is_empty());
+    let check = |(frames, fed): (Vec<Frame>, usize)| {
+        if container == Container::Matroska {
+            assert!(fed <= file.len(), "each byte is asked for once");
+            assert!(frames.iter().all(|frame| frame.decoded <= frame.shown));
+        }
+        let is_empty = frames.iter().any(|frame| frame.data.is_empty());
+        assert!(!is_empty || has_tables, "only tables tell of empty frames");
+        for stream in &streams {
+            let own = frames.iter().filter(|frame| frame.stream == *stream);
+            assert!(own.map(|frame| frame.decoded).is_sorted());
+        }
+        frames
+    };
+    check(frames(Demuxer::new(Arc::clone(&film), &streams, at_ms), file));
     for number in 0..film.segments().len() {
         for stream in &streams {
             let Some(part) = Demuxer::of_segment(Arc::clone(&film), &[*stream], number) else {
                 return;
             };
-            let frames = frames(part, file);
+            let frames = check(frames(part, file));
             let bytes: usize = frames.iter().map(|frame| frame.data.len()).sum();
             let made = cmaf::assembled(&film, *stream, number, &frames);
             assert!(made.is_none_or(|made| {
@@ -82,7 +102,7 @@ fn take_apart(film: Film, file: &[u8], at_ms: u64) {
 }
 
 /// All frames: fed in small portions it ends, and gives no more than came.
-fn frames(mut demuxer: Demuxer, file: &[u8]) -> Vec<Frame> {
+fn frames(mut demuxer: Demuxer, file: &[u8]) -> (Vec<Frame>, usize) {
     let mut frames: Vec<Frame> = Vec::new();
     let mut fed = 0;
     while let Some(range) = demuxer.need() {
@@ -96,14 +116,10 @@ fn frames(mut demuxer: Demuxer, file: &[u8]) -> Vec<Frame> {
         frames.extend(std::iter::from_fn(|| demuxer.next()));
     }
     frames.extend(std::iter::from_fn(|| demuxer.next()));
-    assert!(fed <= file.len(), "each byte is asked for once");
     // A few bytes of each frame may be stored once for all.
     let given: usize = frames.iter().map(|frame| frame.data.len().saturating_sub(64)).sum();
     assert!(given <= fed);
-    for frame in &frames {
-        assert!(frame.decoded <= frame.shown && !frame.data.is_empty());
-    }
-    frames
+    (frames, fed)
 }
 
 proptest! {
@@ -152,6 +168,28 @@ proptest! {
         for (place, value) in flips {
             let at = place.index(file.len());
             file[at] = value;
+        }
+        file.truncate((cut.index(4 * file.len())).max(64));
+        if let Some(film) = probe(&file, file.len() as u64) {
+            take_apart(film, &file, at_ms);
+        }
+    }
+
+    #[test]
+    fn damaged_fragments_give_frames_or_none_and_end(
+        which in 0..FRAGMENTS.len(),
+        words in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>(), any::<u32>()), 1..20),
+        cut in any::<prop::sample::Index>(),
+        at_ms in 0..13_000u64,
+    ) {
+        let mut file = FILMS[FRAGMENTS[which]].to_vec();
+        // Most of them among the numbers of fragments, which are few beside the frames.
+        let heads: Vec<usize> = (0..file.len() - 4).filter(|at| &file[*at..*at + 4] == b"traf").collect();
+        for (in_head, place, value) in words {
+            let near = heads[place.index(heads.len())] + value as usize % 120;
+            let at = if in_head { near } else { place.index(file.len()) }.min(file.len() - 4);
+            let value = if value % 3 == 0 { value } else { u32::from_be_bytes([0, 0, 0, value as u8]) };
+            file[at..at + 4].copy_from_slice(&value.to_be_bytes());
         }
         file.truncate((cut.index(4 * file.len())).max(64));
         if let Some(film) = probe(&file, file.len() as u64) {

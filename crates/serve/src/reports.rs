@@ -184,24 +184,7 @@ fn fields(report: &Report) -> (&'static str, Value) {
             }),
         ),
         Report::Title { name, length, files, duration_ms, again } => {
-            let files: Vec<_> = files
-                .iter()
-                .map(|file| {
-                    let mut value = json!({ "path": file.path, "length": file.length });
-                    let addresses = [
-                        ("url", &file.url),
-                        ("hls", &file.hls),
-                        ("dash", &file.dash),
-                        ("rtsp", &file.rtsp),
-                    ];
-                    for (key, address) in addresses {
-                        if let Some(address) = address {
-                            value[key] = json!(address);
-                        }
-                    }
-                    value
-                })
-                .collect();
+            let files: Vec<_> = files.iter().map(file_json).collect();
             let title = json!({
                 "name": name, "length": length, "files": files, "duration_ms": duration_ms,
                 "again": again.then_some(true),
@@ -243,6 +226,18 @@ fn fields(report: &Report) -> (&'static str, Value) {
             ("error", json!({ "message": message, "fatal": fatal }))
         }
     }
+}
+
+fn file_json(file: &FileReport) -> Value {
+    let mut value = json!({ "path": file.path, "length": file.length });
+    let addresses =
+        [("url", &file.url), ("hls", &file.hls), ("dash", &file.dash), ("rtsp", &file.rtsp)];
+    for (key, address) in addresses {
+        if let Some(address) = address {
+            value[key] = json!(address);
+        }
+    }
+    value
 }
 
 /// Counters by the names of INTERFACE, and the rest beside them.

@@ -1,4 +1,4 @@
-//! Films of Matroska in segments over HTTP: the same bytes at every peer, with or without cues of their own.
+//! Films of Matroska and of MP4 in fragments in segments over HTTP: the same bytes at every peer, with or without cues of their own.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
 mod common;
@@ -22,6 +22,8 @@ use tokio::sync::broadcast;
 
 const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
 const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
+const FRAGMENTS: &[u8] = include_bytes!("../../media/testdata/mfra.mp4");
+const APART: &[u8] = include_bytes!("../../media/testdata/apart.mp4");
 
 /// A title of these files, all of it here; the second is the time index of the first if there are two.
 struct Files {
@@ -158,19 +160,49 @@ async fn without_cues_the_published_index_is_needed_and_enough() {
     let mut client = Client::connect(alone.address()).await;
     let answer = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await;
     assert_eq!(answer.status, 415, "{}", answer.text());
-    let index = Prober::new(LIVE.len() as u64)
-        .thorough()
-        .run(|range| Ok::<_, Infallible>(LIVE[range.start as usize..range.end as usize].to_vec()))
-        .unwrap()
-        .index
-        .unwrap();
-    let told = Files::viewer(&[LIVE, &index.encode()]);
+    let told = Files::viewer(&[LIVE, &index_of(LIVE)]);
     let parts = stream(&told, 0).await;
     assert_eq!(parts.len(), 4);
     // The same frames as in the film that has cues: all but where its streams lie in the file is the same.
     let cued = Files::viewer(&[FILM]);
     assert!(parts[1..] == stream(&cued, 0).await[1..]);
     for viewer in [alone, told, cued] {
+        viewer.shutdown().await;
+    }
+}
+
+/// The index that a publisher puts beside a film.
+fn index_of(film: &[u8]) -> Vec<u8> {
+    let prober = Prober::new(film.len() as u64).thorough();
+    let film = prober
+        .run(|range| Ok::<_, Infallible>(film[range.start as usize..range.end as usize].to_vec()));
+    film.unwrap().index.unwrap().encode()
+}
+
+#[tokio::test]
+async fn mp4_in_fragments_comes_in_segments_by_its_own_index_or_a_published_one() {
+    let known = Files::viewer(&[FRAGMENTS]);
+    let told = Files::viewer(&[APART, &index_of(APART)]);
+    for number in 0..2 {
+        let parts = stream(&known, number).await;
+        assert_eq!(parts.len(), 4, "a header and three segments");
+        // The same frames in other fragments.
+        assert!(parts == stream(&told, number).await);
+    }
+    let mut client = Client::connect(known.address()).await;
+    for name in ["manifest.mpd", "main.m3u8", "ts.m3u8"] {
+        assert_eq!(client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await.status, 200);
+    }
+    let list = client.get(&format!("/hls/{HASH}/0/ts.m3u8"), &[]).await.text();
+    for name in list.lines().filter(|line| line.ends_with(".ts")) {
+        let part = client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await;
+        assert!(part.status == 200 && part.body.len() > 10_000 && part.body[0] == 0x47);
+    }
+    let alone = Files::viewer(&[APART]);
+    let mut client = Client::connect(alone.address()).await;
+    let answer = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await;
+    assert_eq!(answer.status, 415, "{}", answer.text());
+    for viewer in [known, told, alone] {
         viewer.shutdown().await;
     }
 }

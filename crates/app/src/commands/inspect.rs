@@ -215,24 +215,7 @@ fn lines(found: &Value) -> Vec<String> {
             lines.extend(texts(value).into_iter().map(|text| format!("{label:<18}{text}")));
         }
     }
-    for track in found.get("tracks").and_then(Value::as_array).into_iter().flatten() {
-        let text = |key: &str| track.get(key).and_then(Value::as_str).unwrap_or("");
-        let size = match (track["width"].as_u64(), track["height"].as_u64()) {
-            (Some(width), Some(height)) => format!(" {width}x{height}"),
-            _ => String::new(),
-        };
-        lines.push(
-            format!(
-                "{:<18}{} {}{size} {}",
-                format!("track {}", track["id"]),
-                text("kind"),
-                text("codec"),
-                text("language")
-            )
-            .trim_end()
-            .to_owned(),
-        );
-    }
+    tracks(found, &mut lines);
     if let Some(index) = found.get("time_index").filter(|index| index.is_object()) {
         lines.push(format!(
             "{:<18}{} points, {} needed before the first picture, {}/s on average",
@@ -256,6 +239,28 @@ fn lines(found: &Value) -> Vec<String> {
         lines.push(format!("{:<18}{length:>10}  {path}{mark}", format!("file {}", file["index"])));
     }
     lines
+}
+
+/// A line for each track.
+fn tracks(found: &Map<String, Value>, lines: &mut Vec<String>) {
+    for track in found.get("tracks").and_then(Value::as_array).into_iter().flatten() {
+        let text = |key: &str| track.get(key).and_then(Value::as_str).unwrap_or("");
+        let size = match (track["width"].as_u64(), track["height"].as_u64()) {
+            (Some(width), Some(height)) => format!(" {width}x{height}"),
+            _ => String::new(),
+        };
+        lines.push(
+            format!(
+                "{:<18}{} {}{size} {}",
+                format!("track {}", track["id"]),
+                text("kind"),
+                text("codec"),
+                text("language")
+            )
+            .trim_end()
+            .to_owned(),
+        );
+    }
 }
 
 /// What each face will offer.

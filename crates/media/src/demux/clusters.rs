@@ -68,7 +68,7 @@ impl Walk {
                 chosen.push(stream);
             }
         }
-        let bytes = film.clusters().map_or(0..0, |clusters| clusters.bytes.clone());
+        let bytes = film.clusters().map_or(0..0, |clusters| clusters.points.bytes.clone());
         let order = Order::new(&film, &chosen);
         let mut walk = Self::over(film, chosen, bytes, order);
         walk.place(at_ms);
@@ -86,7 +86,8 @@ impl Walk {
     ) -> Option<Self> {
         let clusters = film.clusters()?;
         let bytes = film.segments().get(number)?.bytes.clone()?;
-        let place = |number: usize| clusters.cuts.get(number).map(|it| (it.cluster, it.inside));
+        let place =
+            |number: usize| clusters.points.cuts.get(number).map(|it| (it.cluster, it.inside));
         let from = if number == 0 { (0, 0) } else { place(number)? };
         let until = place(number + 1);
         let order = Order::new(&film, streams);
@@ -111,18 +112,19 @@ impl Walk {
     /// Goes to the key before `at_ms`, or where a film of constant rate would be by then.
     fn place(&mut self, at_ms: u64) {
         let Some(clusters) = self.film.clusters() else { return };
-        let at = clusters.units_of_ms(at_ms);
-        if clusters.keys.first().map_or(at == 0, |first| at <= first.shown) {
+        let at = clusters.points.units_of_ms(at_ms);
+        if clusters.points.keys.first().map_or(at == 0, |first| at <= first.shown) {
             // From the start: with all that comes before the first key, too.
             return;
         }
         self.order.seek(at);
-        if let Some(key) = clusters.key_before(at) {
+        if let Some(key) = clusters.points.key_before(at) {
             self.at = key.cluster;
-        } else if clusters.end > 0 {
-            let length = u128::from(clusters.bytes.end - clusters.bytes.start);
-            let part = length * u128::from(at.min(clusters.end)) / u128::from(clusters.end);
-            self.at = clusters.bytes.start + u64::try_from(part).unwrap_or(0);
+        } else if clusters.points.end > 0 {
+            let length = u128::from(clusters.points.bytes.end - clusters.points.bytes.start);
+            let part =
+                length * u128::from(at.min(clusters.points.end)) / u128::from(clusters.points.end);
+            self.at = clusters.points.bytes.start + u64::try_from(part).unwrap_or(0);
             self.is_lost = true;
         }
         self.is_over |= self.at >= self.end;
@@ -307,7 +309,7 @@ impl Walk {
                 continue;
             }
             let shown = u64::try_from(shown.max(0)).unwrap_or(0);
-            self.order.push(Frame { stream, decoded: shown, shown, is_key, data });
+            self.order.push(Frame { stream, decoded: shown, shown, duration: 0, is_key, data });
         }
     }
 

@@ -23,6 +23,7 @@
 //! ```
 
 mod clusters;
+mod fragments;
 mod order;
 mod rebase;
 mod search;
@@ -45,6 +46,8 @@ pub struct Frame {
     pub decoded: u64,
     /// When it is shown, in the same units.
     pub shown: u64,
+    /// How long until the next of its stream is decoded, in the same units; 0 where that is not told.
+    pub duration: u32,
     /// Whether decoding can begin with it.
     pub is_key: bool,
     /// The frame.
@@ -60,12 +63,13 @@ enum Kind {
     Tables(tables::Walk),
     Transport(Box<transport::Walk>),
     Clusters(Box<clusters::Walk>),
+    Fragments(Box<fragments::Walk>),
 }
 
 impl Demuxer {
     /// Of these streams of a film. It begins with the last key frame that is shown no later than `at_ms`, or the first one; streams
-    /// without pictures beside it with their first frame that is shown no sooner. A film in clusters that is wanted from its start comes
-    /// with all of its sound, also that before the first picture.
+    /// without pictures beside it with their first frame that is shown no sooner. A film in clusters or fragments that is wanted from its start
+    /// comes with all of its sound, also that before the first picture.
     ///
     /// The one stream of a film that is a transport stream comes as groups of up to seven whole packets, its tables first: 188 bytes each,
     /// with the times of the film in them. A group is decoded and shown when the clock of the stream shows its time; is a key frame where
@@ -77,9 +81,12 @@ impl Demuxer {
         {
             return Self(Kind::Transport(Box::new(walk)));
         }
-        Self(match film.clusters() {
-            None => Kind::Tables(tables::Walk::new(film, streams, at_ms)),
-            Some(_) => Kind::Clusters(Box::new(clusters::Walk::new(film, streams, at_ms))),
+        Self(if film.clusters().is_some() {
+            Kind::Clusters(Box::new(clusters::Walk::new(film, streams, at_ms)))
+        } else if film.fragments().is_some() {
+            Kind::Fragments(Box::new(fragments::Walk::new(film, streams, at_ms)))
+        } else {
+            Kind::Tables(tables::Walk::new(film, streams, at_ms))
         })
     }
     /// Of these streams of segment `number`: what of them lies in it, and nothing else. `None` where there is no such segment or stream,
@@ -89,9 +96,12 @@ impl Demuxer {
         if film.transport().is_some() || streams.iter().any(|it| *it >= film.streams().len()) {
             return None;
         }
-        Some(Self(match film.clusters() {
-            None => Kind::Tables(tables::Walk::of_segment(film, streams, number)?),
-            Some(_) => Kind::Clusters(Box::new(clusters::Walk::of_segment(film, streams, number)?)),
+        Some(Self(if film.clusters().is_some() {
+            Kind::Clusters(Box::new(clusters::Walk::of_segment(film, streams, number)?))
+        } else if film.fragments().is_some() {
+            Kind::Fragments(Box::new(fragments::Walk::of_segment(film, streams, number)?))
+        } else {
+            Kind::Tables(tables::Walk::of_segment(film, streams, number)?)
         }))
     }
     /// Goes on from another time of the film, as a new one would begin; what was read and did not leave is forgotten. The packets of a
@@ -101,6 +111,7 @@ impl Demuxer {
             Kind::Tables(walk) => walk.jump(at_ms),
             Kind::Transport(walk) => walk.jump(at_ms),
             Kind::Clusters(walk) => walk.jump(at_ms),
+            Kind::Fragments(walk) => walk.jump(at_ms),
         }
     }
     /// The bytes of the file that come next; `None` when there is nothing more to come. Never empty. What does not follow what was fed
@@ -111,6 +122,7 @@ impl Demuxer {
             Kind::Tables(walk) => walk.need(),
             Kind::Transport(walk) => walk.need(),
             Kind::Clusters(walk) => walk.need(),
+            Kind::Fragments(walk) => walk.need(),
         }
     }
     /// Brings the next bytes of what is needed: all of them, or as many as came.
@@ -122,6 +134,7 @@ impl Demuxer {
             Kind::Tables(walk) => walk.feed(bytes),
             Kind::Transport(walk) => walk.feed(bytes),
             Kind::Clusters(walk) => return walk.feed(bytes),
+            Kind::Fragments(walk) => return walk.feed(bytes),
         }
         Ok(())
     }
@@ -132,6 +145,7 @@ impl Demuxer {
             Kind::Tables(walk) => walk.next(),
             Kind::Transport(walk) => walk.next(),
             Kind::Clusters(walk) => walk.next(),
+            Kind::Fragments(walk) => walk.next(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A film whose tables tell where each frame lies.
+//! Frames of which it is known where each lies: all those of a film with tables, or those that fragments told of so far.
 //!
 //! Frames leave in decoding order, and are read in the order of the file as long as it has its streams beside each other: what lies
 //! between here and the frame that is needed is taken along. Where streams lie far apart it goes back and forth between them.
@@ -20,21 +20,41 @@ const RUN_BYTES: u64 = 64 << 10;
 /// And this many of them.
 const RUN_FRAMES: usize = 4096;
 
+/// Where a lane's samples are found.
+#[derive(Debug)]
+enum Samples {
+    /// These of the stream, of which the first is read next.
+    Table(Range<usize>),
+    /// They were told one by one, with their lengths.
+    Told(VecDeque<(Sample, u32)>),
+}
+
 #[derive(Debug)]
 struct Lane {
     stream: usize,
-    /// The sample that is read next, and one past the last.
-    next: usize,
-    end: usize,
+    samples: Samples,
     /// What was read and did not leave yet.
     ready: VecDeque<Frame>,
 }
 
 impl Lane {
     /// The sample `ahead` of the next.
-    fn sample<'s>(&self, stream: &'s Stream, ahead: usize) -> Option<&'s Sample> {
-        let number = self.next.checked_add(ahead).filter(|number| *number < self.end)?;
-        stream.samples().get(number)
+    fn sample<'s>(&'s self, stream: &'s Stream, ahead: usize) -> Option<&'s Sample> {
+        match &self.samples {
+            Samples::Table(range) => stream.samples().get(range.clone())?.get(ahead),
+            Samples::Told(told) => told.get(ahead).map(|(sample, _)| sample),
+        }
+    }
+    /// Goes on to the next. Gives the one that it was at, and its length.
+    fn advance(&mut self, stream: &Stream) -> Option<(Sample, u32)> {
+        match &mut self.samples {
+            Samples::Table(range) => {
+                let number = range.next()?;
+                let length = u32::try_from(stream.duration(number)).unwrap_or(u32::MAX);
+                Some((*stream.samples().get(number)?, length))
+            }
+            Samples::Told(told) => told.pop_front(),
+        }
     }
 }
 
@@ -52,7 +72,8 @@ pub(super) struct Walk {
 
 impl Walk {
     pub(super) fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
-        let mut walk = Self::over(film, streams, |stream, _| 0..stream.samples().len());
+        let all = |stream: &Stream, _| Samples::Table(0..stream.samples().len());
+        let mut walk = Self::over(film, streams, all);
         walk.place(at_ms);
         walk.begin();
         walk
@@ -65,21 +86,52 @@ impl Walk {
     ) -> Option<Self> {
         let spans = film.segments().get(number)?.spans.clone();
         let samples = |number: usize| spans.get(number).map_or(0..0, |span| span.samples.clone());
-        let mut walk = Self::over(film, streams, |_, number| samples(number));
+        let mut walk = Self::over(film, streams, |_, number| Samples::Table(samples(number)));
         walk.begin();
         Some(walk)
+    }
+    /// Of samples of these streams that are told later: [`Self::tell`].
+    pub(super) fn untold(film: Arc<Presentation>, streams: &[usize]) -> Self {
+        Self::over(film, streams, |_, _| Samples::Told(VecDeque::new()))
+    }
+    /// Tells the next sample of a stream, and its length.
+    pub(super) fn tell(&mut self, stream: usize, sample: Sample, length: u32) {
+        let lane = self.lanes.iter_mut().find(|lane| lane.stream == stream);
+        if let Some(Samples::Told(told)) = lane.map(|lane| &mut lane.samples) {
+            told.push_back((sample, length));
+        }
+    }
+    /// Goes on with what was told, when the file was read up to `at`.
+    pub(super) fn go_on(&mut self, at: u64) {
+        if self.need.is_none() {
+            self.at = at;
+            self.plan();
+        }
+    }
+    /// From when to when, in milliseconds, frames of a stream are told of that did not leave yet, and how many they are. `None` when
+    /// there are none.
+    pub(super) fn told(&self, stream: usize) -> Option<(Range<u64>, usize)> {
+        let lane = self.lanes.iter().find(|lane| lane.stream == stream)?;
+        let timescale = self.film.streams().get(stream)?.timescale;
+        let Samples::Told(told) = &lane.samples else { return None };
+        let ready = |frame: &Frame| frame.decoded;
+        let known = |it: &(Sample, u32)| it.0.decoded;
+        let first = lane.ready.front().map(ready).or_else(|| told.front().map(known))?;
+        let last = told.back().map(known).or_else(|| lane.ready.back().map(ready))?;
+        let ms = |units| rescaled(units, timescale, 1000);
+        Some((ms(first)..ms(last), lane.ready.len() + told.len()))
     }
     fn over(
         film: Arc<Presentation>,
         streams: &[usize],
-        samples: impl Fn(&Stream, usize) -> Range<usize>,
+        samples: impl Fn(&Stream, usize) -> Samples,
     ) -> Self {
         let mut lanes: Vec<Lane> = Vec::new();
         for number in streams.iter().copied() {
             let Some(stream) = film.streams().get(number) else { continue };
             if lanes.iter().all(|lane| lane.stream != number) {
-                let Range { start: next, end } = samples(stream, number);
-                lanes.push(Lane { stream: number, next, end, ready: VecDeque::new() });
+                let samples = samples(stream, number);
+                lanes.push(Lane { stream: number, samples, ready: VecDeque::new() });
             }
         }
         Self { film, lanes, at: 0, run: Vec::new(), need: None, came: BytesMut::new() }
@@ -138,10 +190,11 @@ impl Walk {
         for lane in &mut self.lanes {
             let Some(stream) = streams.get(lane.stream) else { continue };
             let cut = lead.rescaled(shown, stream.timescale);
-            lane.next = match stream.track.kind {
+            let first = match stream.track.kind {
                 TrackKind::Video => key_before(stream, cut),
                 _ => stream.samples().partition_point(|sample| sample.shown() < cut),
             };
+            lane.samples = Samples::Table(first..stream.samples().len());
         }
     }
     /// The lane whose frame leaves next, ready or not.
@@ -203,14 +256,15 @@ impl Walk {
     /// The next sample of a lane, whose bytes `came` begins with.
     fn take(&mut self, lane: usize, came: &mut Bytes) {
         self.need = None;
-        let Some(sample) = self.sample(lane, 0) else { return };
         let Some(lane) = self.lanes.get_mut(lane) else { return };
+        let Some(stream) = self.film.streams().get(lane.stream) else { return };
+        let Some((sample, duration)) = lane.advance(stream) else { return };
         let length = usize::try_from(sample.size()).unwrap_or(usize::MAX).min(came.len());
-        lane.next += 1;
         lane.ready.push_back(Frame {
             stream: lane.stream,
             decoded: sample.decoded,
             shown: sample.shown(),
+            duration,
             is_key: sample.is_key(),
             data: came.split_to(length),
         });

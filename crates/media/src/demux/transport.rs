@@ -252,6 +252,7 @@ impl Walk {
                 stream: 0,
                 decoded: self.last,
                 shown: self.last,
+                duration: 0,
                 is_key: group.is_key,
                 data: group.data.freeze(),
             });

@@ -22,7 +22,7 @@ use self::ebml::{
 use self::heads::Heads;
 use self::track::{TrackHead, reference, tracks};
 use crate::limits::{DURATION_MS_MAX, INDEX_BYTES_MAX, KEY_GAP_MS, KEYS_MAX};
-use crate::presentation::{Clock, Clusters, Key, Presentation, Stream};
+use crate::presentation::{Clock, Clusters, Key, Points, Presentation, Stream};
 use crate::probe::{Step, Window};
 use crate::{Container, Film, MediaError, TrackKind};
 
@@ -266,14 +266,9 @@ impl Walk {
     fn presentation(&self, keys: &[Cue], duration_ms: u64) -> Option<Presentation> {
         let first = self.first_cluster.filter(|_| self.frames)?;
         let clock = Clock::new(self.scale);
-        let mut clusters = Clusters {
-            clock,
-            lanes: Vec::new(),
-            keys: Vec::new(),
-            cuts: Vec::new(),
-            bytes: first..self.length,
-            end: crate::bytes::rescaled(duration_ms, 1000, clock.timescale()),
-        };
+        let end = crate::bytes::rescaled(duration_ms, 1000, clock.timescale());
+        let points = Points::new(clock.timescale(), first..self.length, end);
+        let mut clusters = Clusters { clock, lanes: Vec::new(), points };
         let mut streams = Vec::new();
         for head in &self.tracks {
             let is_stream = matches!(head.track.kind, TrackKind::Video | TrackKind::Audio);
@@ -290,7 +285,7 @@ impl Walk {
         for key in keys {
             let shown = clock.units(i64::try_from(key.ticks).unwrap_or(i64::MAX)).max(0);
             let shown = u64::try_from(shown).unwrap_or(0);
-            clusters.push(Key { shown, cluster: key.cluster, inside: key.inside });
+            clusters.points.push(Key { shown, cluster: key.cluster, inside: key.inside });
         }
         Presentation::of_clusters(streams, clusters)
     }

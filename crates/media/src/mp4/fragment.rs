@@ -2,10 +2,14 @@
 
 use super::boxes::{child, children, version_flags};
 use super::track::{FragmentDefaults, Timing};
-use crate::bytes::{u16_at, u32_at, u64_at, wide_at};
+use crate::bytes::{rescaled, u16_at, u32_at, u64_at, wide_at};
+use crate::limits::FRAGMENT_SAMPLES_MAX;
 
 /// Sample flag: decoding cannot begin here (8.8.3.1).
 const SAMPLE_IS_NOT_SYNC: u32 = 0x0001_0000;
+
+/// Of an entry of `sidx`: it begins with a key (8.16.3).
+const STARTS_WITH_SAP: u32 = 1 << 31;
 
 /// What of the film's head is needed to read fragments: the reference track.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +23,11 @@ pub(crate) struct Reference {
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Point {
     pub(crate) time_ms: u64,
+    /// The same in units of the reference track.
+    pub(crate) shown: i64,
     pub(crate) offset: u64,
+    /// Whether nothing of the track comes before the key.
+    pub(crate) is_start: bool,
 }
 
 /// A segment index.
@@ -58,9 +66,15 @@ pub(crate) fn read_sidx(body: &[u8], anchor: u64, timing: &Timing) -> Option<Seg
     let mut offset = anchor.checked_add(first)?;
     let mut points = Vec::new();
     for entry in body.get(at..)?.chunks_exact(12).take(usize::from(count)) {
-        points.push(Point { time_ms: own.film_ms(time), offset });
+        let shown = timing.film_units(rescaled(time, timescale, timing.timescale));
+        let is_start = u32_at(entry, 8)? & STARTS_WITH_SAP != 0;
+        points.push(Point { time_ms: own.film_ms(time), shown, offset, is_start });
         offset = offset.checked_add(u64::from(u32_at(entry, 0)? & 0x7fff_ffff))?;
         time = time.saturating_add(u64::from(u32_at(entry, 4)?));
+    }
+    // Where it is said of none, nobody looked.
+    if points.iter().all(|point| !point.is_start) {
+        points.iter_mut().for_each(|point| point.is_start = true);
     }
     Some(Segments { track, points, end: offset, end_ms: own.film_ms(time) })
 }
@@ -87,9 +101,13 @@ pub(crate) fn read_mfra(body: &[u8], reference: &Reference) -> Option<Vec<Point>
     entries
         .map(|entry| {
             let time = wide_at(entry, 0, wide)?;
+            // The last number is that of the sample in its run, from one.
+            let sample = entry.last().copied().unwrap_or(0);
             Some(Point {
                 time_ms: reference.timing.film_ms(time),
+                shown: reference.timing.film_units(time),
                 offset: wide_at(entry, half, wide)?,
+                is_start: sample <= 1,
             })
         })
         .collect()
@@ -98,8 +116,10 @@ pub(crate) fn read_mfra(body: &[u8], reference: &Reference) -> Option<Vec<Point>
 /// What one fragment holds of the reference track.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Fragment {
-    /// Film time of its first key, ms.
-    pub(crate) key_ms: Option<u64>,
+    /// When its first key is shown, in the track's units.
+    pub(crate) key: Option<u64>,
+    /// Whether that is its first sample.
+    pub(crate) is_start: bool,
     /// Decoding time at its end, in the track's units; `None` when the fragment has none of the track.
     pub(crate) end: Option<u64>,
 }
@@ -114,20 +134,30 @@ pub(crate) fn read_moof(body: &[u8], reference: &Reference, start: u64) -> Optio
         }
         let defaults = read_tfhd(tfhd, reference.defaults)?;
         let mut time = fragment.end.unwrap_or(start);
-        if let Some(tfdt) = child(traf, b"tfdt") {
-            let wide = version_flags(tfdt).is_some_and(|(version, _)| version == 1);
-            time = wide_at(tfdt, 4, wide)?;
+        if child(traf, b"tfdt").is_some() {
+            time = read_tfdt(traf)?;
         }
+        let mut is_first = true;
         for (_, trun) in children(traf).filter(|(name, _)| name == b"trun") {
-            let run = read_trun(trun, defaults, time)?;
-            if let (None, Some(key)) = (fragment.key_ms, run.key) {
-                fragment.key_ms = Some(reference.timing.film_ms(key));
+            let run = Run::read(trun, defaults)?;
+            let (key, end) = run.walk(time)?;
+            if let (None, Some((key, number))) = (fragment.key, key) {
+                fragment.key = Some(key);
+                fragment.is_start = is_first && number == 0;
             }
-            time = run.end;
+            is_first &= run.count == 0;
+            time = end;
         }
         fragment.end = Some(time);
     }
     Some(fragment)
+}
+
+/// When the first sample of a `traf` is decoded (8.8.12).
+fn read_tfdt(traf: &[u8]) -> Option<u64> {
+    let tfdt = child(traf, b"tfdt")?;
+    let wide = version_flags(tfdt).is_some_and(|(version, _)| version == 1);
+    wide_at(tfdt, 4, wide)
 }
 
 /// Defaults of a track fragment header (8.8.7).
@@ -153,51 +183,158 @@ fn read_tfhd(tfhd: &[u8], mut defaults: FragmentDefaults) -> Option<FragmentDefa
     Some(defaults)
 }
 
-/// A run of samples: presentation time of its first key, and decoding time at its end.
-struct Run {
-    key: Option<u64>,
-    end: u64,
+/// What a run of samples says of one.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+struct Told {
+    duration: u32,
+    size: u32,
+    flags: u32,
+    /// How much later than decoded it is shown, in units of the track.
+    shift: i64,
 }
 
-/// Reads a `trun` (8.8.8) whose first sample is decoded at `time`. Costs no more than the bytes it has, whatever count
-/// it claims.
-fn read_trun(trun: &[u8], defaults: FragmentDefaults, time: u64) -> Option<Run> {
-    let (version, flags) = version_flags(trun)?;
-    let count = u32_at(trun, 4)?;
-    let mut at = 8 + if flags & 0x01 != 0 { 4 } else { 0 };
-    let mut first_flags = None;
-    if flags & 0x04 != 0 {
-        first_flags = Some(u32_at(trun, at)?);
-        at += 4;
+/// A `trun` (8.8.8).
+#[derive(Debug)]
+struct Run<'a> {
+    /// Samples that it claims.
+    count: u32,
+    /// Where its data begin, from the base of the track fragment on.
+    data_offset: Option<i32>,
+    signed: bool,
+    flags: u32,
+    first_flags: Option<u32>,
+    defaults: FragmentDefaults,
+    /// What is told of each sample: that many bytes of each.
+    table: &'a [u8],
+    width: usize,
+}
+
+impl<'a> Run<'a> {
+    fn read(trun: &'a [u8], defaults: FragmentDefaults) -> Option<Self> {
+        let (version, flags) = version_flags(trun)?;
+        let count = u32_at(trun, 4)?;
+        let mut at = 8;
+        let mut optional = |bit: u32| {
+            let value = (flags & bit != 0).then(|| u32_at(trun, at));
+            at += if flags & bit != 0 { 4 } else { 0 };
+            value
+        };
+        let data_offset = optional(0x01);
+        let data_offset = if let Some(offset) = data_offset { Some(offset? as i32) } else { None };
+        let first_flags = optional(0x04);
+        let first_flags = if let Some(flags) = first_flags { Some(flags?) } else { None };
+        let width = (flags & 0xf00).count_ones() as usize * 4;
+        let (signed, table) = (version != 0, trun.get(at..)?);
+        Some(Self { count, data_offset, signed, flags, first_flags, defaults, table, width })
     }
-    let place_of = |bit: u32| {
-        let before = [0x100u32, 0x200, 0x400, 0x800].iter().take_while(|other| **other < bit);
-        (flags & bit != 0).then(|| before.filter(|other| flags & **other != 0).count() * 4)
-    };
-    let (duration, own_flags, shift) = (place_of(0x100), place_of(0x400), place_of(0x800));
-    let size = (flags & 0xf00).count_ones() as usize * 4;
-    let is_key = |flags: u32| flags & SAMPLE_IS_NOT_SYNC == 0;
-    let mut run = Run { key: None, end: time };
-    if size == 0 {
-        let step = u64::from(defaults.duration);
-        run.end = time.saturating_add(u64::from(count) * step);
-        let keys = [first_flags.unwrap_or(defaults.flags), defaults.flags];
-        let first = keys.iter().take(count as usize).position(|flags| is_key(*flags));
-        run.key = first.map(|number| time.saturating_add(number as u64 * step));
-        return Some(run);
+    /// `None` behind the last, and where its bytes are missing.
+    fn sample(&self, number: u32) -> Option<Told> {
+        let start = (number as usize).checked_mul(self.width)?;
+        let sample = self.table.get(start..start.checked_add(self.width)?)?;
+        let mut at = 0;
+        let mut field = |bit: u32| {
+            let value = (self.flags & bit != 0).then(|| u32_at(sample, at)).flatten();
+            at += if self.flags & bit != 0 { 4 } else { 0 };
+            value
+        };
+        let (duration, size) = (field(0x100), field(0x200));
+        let (own_flags, shift) = (field(0x400), field(0x800).unwrap_or(0));
+        let flags = self.first_flags.filter(|_| number == 0).or(own_flags);
+        (number < self.count).then_some(Told {
+            duration: duration.unwrap_or(self.defaults.duration),
+            size: size.unwrap_or(self.defaults.size),
+            flags: flags.unwrap_or(self.defaults.flags),
+            shift: if self.signed { i64::from(shift as i32) } else { i64::from(shift) },
+        })
     }
-    let mut samples = trun.get(at..)?.chunks_exact(size);
-    for number in 0..count {
-        let sample = samples.next()?;
-        let field = |place: Option<usize>| place.and_then(|place| u32_at(sample, place));
-        let flags = first_flags.filter(|_| number == 0).or_else(|| field(own_flags));
-        if run.key.is_none() && is_key(flags.unwrap_or(defaults.flags)) {
-            let shift = field(shift).unwrap_or(0);
-            let shift = if version == 0 { i64::from(shift) } else { i64::from(shift as i32) };
-            run.key = Some(run.end.saturating_add_signed(shift));
+    /// Walks over samples of which the first is decoded at `time`. Gives when the first key is shown and its number, and when decoding
+    /// ends. Costs no more than the bytes it has, whatever count it claims.
+    fn walk(&self, time: u64) -> Option<(Option<(u64, u32)>, u64)> {
+        let is_key = |flags: u32| flags & SAMPLE_IS_NOT_SYNC == 0;
+        if self.width == 0 {
+            // All but the first are the same.
+            let step = u64::from(self.defaults.duration);
+            let key = (0..self.count.min(2))
+                .find(|number| self.sample(*number).is_some_and(|told| is_key(told.flags)))
+                .map(|number| (time.saturating_add(u64::from(number) * step), number));
+            return Some((key, time.saturating_add(u64::from(self.count) * step)));
         }
-        let duration = field(duration).unwrap_or(defaults.duration);
-        run.end = run.end.saturating_add(u64::from(duration));
+        let (mut key, mut end) = (None, time);
+        for number in 0..self.count {
+            let told = self.sample(number)?;
+            if key.is_none() && is_key(told.flags) {
+                key = Some((end.saturating_add_signed(told.shift), number));
+            }
+            end = end.saturating_add(u64::from(told.duration));
+        }
+        Some((key, end))
     }
-    Some(run)
+}
+
+/// A sample of a fragment.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct FragmentSample {
+    /// Its track.
+    pub(crate) track: u32,
+    /// When it is decoded, in units of the track, where the fragment tells; otherwise when the one before it of its track ends.
+    pub(crate) time: Option<u64>,
+    /// How long until the next is decoded.
+    pub(crate) duration: u32,
+    /// How much later than decoded it is shown.
+    pub(crate) shift: i64,
+    /// Where it begins in the file, and its size.
+    pub(crate) offset: u64,
+    pub(crate) size: u32,
+    pub(crate) is_key: bool,
+}
+
+/// Calls `visit` with each sample that the body of a `moof` at `at` tells of and that lies inside a file of `length` bytes, at most
+/// [`FRAGMENT_SAMPLES_MAX`]. Where something makes no sense it ends.
+pub(crate) fn each_sample(
+    (body, at, length): (&[u8], u64, u64),
+    defaults: impl Fn(u32) -> FragmentDefaults,
+    mut visit: impl FnMut(FragmentSample),
+) -> Option<()> {
+    let (mut left, mut data_end) = (FRAGMENT_SAMPLES_MAX, at);
+    for (_, traf) in children(body).filter(|(name, _)| name == b"traf") {
+        let tfhd = child(traf, b"tfhd")?;
+        let track = u32_at(tfhd, 4)?;
+        let defaults = read_tfhd(tfhd, defaults(track))?;
+        let (_, flags) = version_flags(tfhd)?;
+        // Told, or from the fragment on, or behind the data of the track before.
+        let base = match flags {
+            _ if flags & 0x01 != 0 => u64_at(tfhd, 8)?,
+            _ if flags & 0x02_0000 != 0 => at,
+            _ => data_end,
+        };
+        let mut time = read_tfdt(traf);
+        let mut offset = base;
+        for (_, trun) in children(traf).filter(|(name, _)| name == b"trun") {
+            let run = Run::read(trun, defaults)?;
+            if let Some(told) = run.data_offset {
+                offset = base.checked_add_signed(i64::from(told))?;
+            }
+            for number in 0..run.count {
+                let Some(told) = run.sample(number) else { break };
+                let end = offset.checked_add(u64::from(told.size))?;
+                let is_empty = run.width == 0 && told.size == 0;
+                if left == 0 || end > length || is_empty {
+                    break;
+                }
+                left -= 1;
+                visit(FragmentSample {
+                    track,
+                    time: time.take(),
+                    duration: told.duration,
+                    shift: told.shift,
+                    offset,
+                    size: told.size,
+                    is_key: told.flags & SAMPLE_IS_NOT_SYNC == 0,
+                });
+                offset = end;
+            }
+        }
+        data_end = offset;
+    }
+    Some(())
 }

@@ -16,15 +16,18 @@ use core::ops::Range;
 
 use shoal_wire::time_index::TimeIndex;
 
-use self::boxes::{HEADER_MAX, Header, child};
+use self::boxes::child;
+pub(crate) use self::boxes::{HEADER_MAX, Header, header as box_header};
 pub(crate) use self::codec::{hevc as hevc_name, name_of_entry};
+pub(crate) use self::fragment::{FragmentSample, each_sample};
 use self::fragment::{Point, Reference, Segments};
 use self::index::Keys;
 pub(crate) use self::tables::{Places, Shifts, Times, sync_samples};
-pub(crate) use self::track::{Movie, TrackTables};
+pub(crate) use self::track::{FragmentDefaults, Movie, TrackTables};
 pub(crate) use self::writer::Writer;
 use crate::limits::{BOXES_MAX, DURATION_MS_MAX, FRAGMENT_BYTES_MAX, INDEX_BYTES_MAX};
-use crate::probe::{Step, Window};
+use crate::presentation::Draft;
+use crate::probe::{Step, Window, Wishes};
 use crate::{Container, Film, MediaError, Presentation, Track};
 
 /// A film index that begins this near to the start of the file is read together with what stands before it, bytes.
@@ -34,7 +37,7 @@ const HEAD_BYTES: u64 = 64 << 10;
 pub(crate) fn recognises(head: &[u8]) -> bool {
     const NAMES: [&[u8; 4]; 10] =
         [b"ftyp", b"styp", b"moov", b"mdat", b"free", b"skip", b"wide", b"pnot", b"pdin", b"sidx"];
-    boxes::header(head).is_some_and(|header| NAMES.contains(&&header.name))
+    box_header(head).is_some_and(|header| NAMES.contains(&&header.name))
 }
 
 /// What `moov` told.
@@ -63,8 +66,11 @@ enum Stage {
 #[derive(Debug)]
 pub(crate) struct Walk {
     length: u64,
-    frames: bool,
+    wishes: Wishes,
     presentation: Option<Presentation>,
+    /// The same of a film in fragments, before and behind its first one.
+    draft: Option<Draft>,
+    has_fragments: bool,
     stage: Stage,
     at: u64,
     visited: u32,
@@ -79,12 +85,14 @@ pub(crate) struct Walk {
 }
 
 impl Walk {
-    /// At the start of a file of `length` bytes; `frames` says whether each is wanted.
-    pub(crate) fn new(length: u64, frames: bool) -> Self {
+    /// At the start of a file of `length` bytes.
+    pub(crate) fn new(length: u64, wishes: Wishes) -> Self {
         Self {
             length,
-            frames,
+            wishes,
             presentation: None,
+            draft: None,
+            has_fragments: false,
             stage: Stage::Box,
             at: 0,
             visited: 0,
@@ -125,7 +133,7 @@ impl Walk {
             Ok(head) => head,
             Err(need) => return Ok(Some(need)),
         };
-        let Some(header) = boxes::header(head) else { return self.finish().map(Some) };
+        let Some(header) = box_header(head) else { return self.finish().map(Some) };
         let length = header.length.unwrap_or(self.length - self.at);
         let Some(next) = self.at.checked_add(length) else { return self.finish().map(Some) };
         let whole = self.at..next;
@@ -135,8 +143,8 @@ impl Walk {
                     Ok(body) => body,
                     Err(need) => return Ok(Some(need)),
                 };
-                if self.frames {
-                    // A film in fragments has none of them here.
+                if self.wishes.frames {
+                    // A film in fragments has none of them here, or those of its beginning.
                     self.presentation = match Presentation::of_moov(body, self.length) {
                         Err(MediaError::NoIndex) => None,
                         found => Some(found?),
@@ -156,28 +164,49 @@ impl Walk {
             }
             b"mdat" if self.boot.is_empty() => self.boot.push((0, end)),
             b"moof" if self.known.is_some() => {
-                if self.segments.is_some() {
-                    return self.finish().map(Some);
+                if let Some(step) = self.fragment(window, &header, whole)? {
+                    return Ok(step);
                 }
-                if !self.tail_tried {
-                    self.tail_tried = true;
-                    self.stage = Stage::Tail;
-                    return Ok(None);
-                }
-                // A fragment that is cut off ends the film.
-                if next > self.length {
-                    return self.finish().map(Some);
-                }
-                let body = match self.body(window, &header, whole, "index", FRAGMENT_BYTES_MAX)? {
-                    Ok(body) => body,
-                    Err(need) => return Ok(Some(need)),
-                };
-                self.read_moof(body, self.at);
             }
             _ => {}
         }
         self.at = next;
         self.visited += 1;
+        Ok(None)
+    }
+
+    /// Looks at a `moof`. `None` goes on behind it, `Some(None)` goes on otherwise.
+    fn fragment(
+        &mut self,
+        window: &Window,
+        header: &Header,
+        whole: Range<u64>,
+    ) -> Result<Option<Option<Step>>, MediaError> {
+        let is_whole = whole.end <= self.length;
+        let is_first = self.draft.is_some() && !self.has_fragments && is_whole;
+        if self.segments.is_some() && !is_first {
+            return self.finish().map(|step| Some(Some(step)));
+        }
+        if !self.tail_tried && !is_first {
+            self.tail_tried = true;
+            self.stage = Stage::Tail;
+            return Ok(Some(None));
+        }
+        // A fragment that is cut off ends the film. Who wants frames quickly takes the key points that were published.
+        let is_quick = self.wishes.frames && !self.wishes.thorough;
+        if !is_first && (!is_whole || is_quick) {
+            return self.finish().map(|step| Some(Some(step)));
+        }
+        let body = match self.body(window, header, whole, "index", FRAGMENT_BYTES_MAX)? {
+            Ok(body) => body,
+            Err(need) => return Ok(Some(Some(need))),
+        };
+        if let Some(draft) = self.draft.as_mut().filter(|_| is_first) {
+            draft.look(body, self.at);
+            self.has_fragments = true;
+            return Ok(Some(None));
+        }
+        self.read_moof(body, self.at);
         Ok(None)
     }
 
@@ -214,6 +243,9 @@ impl Walk {
         for key in index::keys(&movie, self.length).unwrap_or_default() {
             self.keys.push(key.time_ms, key.offset);
         }
+        if self.wishes.frames && movie.fragmented {
+            self.draft = Draft::of_movie(&movie, self.length);
+        }
         let tracks: Vec<_> = movie.tracks.into_iter().map(|track| track.track).collect();
         let longest = tracks.iter().map(|track| track.duration_ms).max().unwrap_or(0);
         let duration_ms = if longest > 0 { longest } else { movie.duration_ms };
@@ -235,18 +267,28 @@ impl Walk {
                 *head = (*head).max(anchor);
             }
             self.end_ms = self.end_ms.max(segments.end_ms);
-            for point in &segments.points {
-                self.keys.push(point.time_ms, point.offset);
-            }
+            self.take(&segments.points);
             self.segments = Some(segments);
+        }
+    }
+
+    /// Takes keys over. A film is cut only at those that its frames can be cut at.
+    fn take(&mut self, points: &[Point]) {
+        for point in points {
+            self.keys.push(point.time_ms, point.offset);
+            if let Some(draft) = self.draft.as_mut().filter(|_| point.is_start) {
+                draft.push(point.shown, point.offset);
+            }
         }
     }
 
     fn read_moof(&mut self, body: &[u8], at: u64) {
         let Some(reference) = self.known.as_ref().and_then(|known| known.reference) else { return };
         let Some(found) = fragment::read_moof(body, &reference, self.decoded) else { return };
-        if let Some(time_ms) = found.key_ms {
-            self.keys.push(time_ms, at);
+        if let Some(key) = found.key {
+            let (time_ms, shown) =
+                (reference.timing.film_ms(key), reference.timing.film_units(key));
+            self.take(&[Point { time_ms, shown, offset: at, is_start: found.is_start }]);
         }
         if let Some(end) = found.end {
             self.decoded = end;
@@ -277,9 +319,7 @@ impl Walk {
         let points = points.and_then(|(reference, body)| fragment::read_mfra(body, &reference));
         let points: Vec<Point> = points.unwrap_or_default();
         if let Some(last) = points.last() {
-            for point in &points {
-                self.keys.push(point.time_ms, point.offset);
-            }
+            self.take(&points);
             self.end_ms = self.end_ms.max(last.time_ms);
             self.boot.push((start, length));
             self.stage = Stage::LastFragment(last.offset);
@@ -298,7 +338,7 @@ impl Walk {
             Ok(head) => head,
             Err(need) => return Ok(Some(need)),
         };
-        let whole = boxes::header(head)
+        let whole = box_header(head)
             .filter(|header| &header.name == b"moof")
             .and_then(|header| Some((header, at..at.checked_add(header.length?)?)));
         if let Some((header, whole)) = whole {
@@ -327,7 +367,12 @@ impl Walk {
         };
         let container = if known.fragmented { Container::FragmentedMp4 } else { Container::Mp4 };
         let duration_ms = (duration_ms > 0).then_some(duration_ms);
-        let presentation = self.presentation.take();
+        let presentation = match self.draft.take().filter(|_| self.has_fragments) {
+            Some(draft) => {
+                draft.finish(duration_ms.unwrap_or(0), self.presentation.take().as_ref())
+            }
+            None => self.presentation.take(),
+        };
         let tracks = known.tracks;
         let film = Film { container, duration_ms, tracks, index, presentation };
         Ok(Step::Done(Box::new(Ok(film))))

@@ -49,6 +49,11 @@ impl Timing {
     pub(crate) fn film_ms(&self, units: u64) -> u64 {
         to_ms(units.saturating_sub(self.media_time), self.timescale).saturating_add(self.delay_ms)
     }
+    /// The same in units of the track, below 0 before the film's start.
+    pub(crate) fn film_units(&self, units: u64) -> i64 {
+        let units = i128::from(units) - i128::from(self.media_time) + i128::from(self.delay());
+        i64::try_from(units).unwrap_or(i64::MAX)
+    }
     /// Film time before the track begins, in its units.
     pub(crate) fn delay(&self) -> u64 {
         rescaled(self.delay_ms, 1000, self.timescale)
@@ -61,7 +66,7 @@ impl Timing {
 }
 
 /// What a sample of a fragment is when the fragment does not say.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub(crate) struct FragmentDefaults {
     pub(crate) duration: u32,
     pub(crate) size: u32,

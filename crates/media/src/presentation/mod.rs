@@ -5,13 +5,17 @@
 //! bytes.
 
 mod clusters;
+mod fragments;
+mod points;
 mod samples;
 mod segments;
 mod transport;
 
 use core::ops::Range;
 
-pub(crate) use clusters::{Clock, Clusters, Key, Lane};
+pub(crate) use clusters::{Clock, Clusters, Lane};
+pub(crate) use fragments::{Draft, FragmentLane, Fragments, defaults};
+pub(crate) use points::{Key, Points};
 pub use samples::Sample;
 use samples::Samples;
 pub use segments::{Segment, Span};
@@ -64,7 +68,7 @@ impl Stream {
             (true, 0) => small(clock.units_of_ns(DELAY_NS)),
             (true, told) => told.min(clock.timescale()),
         };
-        let samples = Samples::untold(clusters.end, delay);
+        let samples = Samples::untold(clusters.points.end, delay);
         Self { track, entry, coding, timescale: clock.timescale(), samples, frame_units }
     }
     /// Its samples, in decoding order; none where only the film's own bytes tell of them ([`Segment::bytes`]).
@@ -109,6 +113,8 @@ enum Layout {
     Tables,
     /// In clusters, each of which tells of its own: Matroska.
     Clusters(Box<Clusters>),
+    /// In fragments, each of which tells of its own: MP4.
+    Fragments(Box<Fragments>),
     /// In packets with a clock.
     Transport(Box<Transport>),
 }
@@ -165,15 +171,9 @@ impl Presentation {
     }
     /// Of a film in clusters, whose streams have no samples. `None` when there are no streams. O(key points).
     pub(crate) fn of_clusters(mut streams: Vec<Stream>, mut clusters: Clusters) -> Option<Self> {
-        let lead = streams.get(reference(&streams))?.track.id;
-        // Only one stream of pictures begins each segment with a key frame.
-        for stream in &mut streams {
-            if stream.track.kind == TrackKind::Video && stream.track.id != lead {
-                stream.entry.clear();
-            }
-        }
-        clusters.cut();
-        let segments = segments::of_clusters(&streams, &clusters);
+        leave_further_pictures(&mut streams)?;
+        clusters.points.cut();
+        let segments = segments::of_points(&streams, &clusters.points);
         Some(Self { streams, segments, layout: Layout::Clusters(Box::new(clusters)) })
     }
     /// Whether the key points of an index that was published beside the film would tell more than its container does.
@@ -181,7 +181,8 @@ impl Presentation {
     pub fn wants_index(&self) -> bool {
         match &self.layout {
             Layout::Tables => false,
-            Layout::Clusters(clusters) => clusters.keys.is_empty(),
+            Layout::Clusters(clusters) => clusters.points.keys.is_empty(),
+            Layout::Fragments(fragments) => fragments.has_no_keys(),
             Layout::Transport(transport) => !transport.is_exact(),
         }
     }
@@ -191,22 +192,22 @@ impl Presentation {
         if !self.wants_index() {
             return self;
         }
-        match &mut self.layout {
-            Layout::Tables => {}
-            Layout::Clusters(clusters) => {
-                clusters.take_index(index);
-                let end = clusters.units_of_ms(index.duration_ms);
-                for stream in &mut self.streams {
-                    let end = end.max(stream.end());
-                    stream.samples = Samples::untold(end, stream.delay());
-                }
-                self.segments = segments::of_clusters(&self.streams, clusters);
-            }
+        let (points, from) = match &mut self.layout {
+            Layout::Tables => return self,
+            Layout::Clusters(clusters) => (&mut clusters.points, 0),
+            Layout::Fragments(fragments) => (&mut fragments.points, fragments.first),
             Layout::Transport(transport) => {
                 let found = transport.with_index(index).map(Self::of_transport);
                 return found.and_then(Result::ok).unwrap_or(self);
             }
+        };
+        points.take_index(index, from);
+        let end = points.units_of_ms(index.duration_ms);
+        for stream in &mut self.streams {
+            let end = rescaled(end, points.timescale, stream.timescale).max(stream.end());
+            stream.samples = Samples::untold(end, stream.delay());
         }
+        self.segments = segments::of_points(&self.streams, points);
         self
     }
     /// Its streams, in the container's order. At least one.
@@ -248,6 +249,12 @@ impl Presentation {
             _ => None,
         }
     }
+    pub(crate) fn fragments(&self) -> Option<&Fragments> {
+        match &self.layout {
+            Layout::Fragments(fragments) => Some(fragments),
+            _ => None,
+        }
+    }
     /// Length of the film in milliseconds: that of its longest stream.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
@@ -266,6 +273,18 @@ impl Presentation {
         }
         ranges
     }
+}
+
+/// Takes the entries of all streams of pictures but the one that the film is cut at: only that one begins each segment with a key frame.
+/// `None` when there are no streams.
+fn leave_further_pictures(streams: &mut [Stream]) -> Option<()> {
+    let lead = streams.get(reference(streams))?.track.id;
+    for stream in streams {
+        if stream.track.kind == TrackKind::Video && stream.track.id != lead {
+            stream.entry.clear();
+        }
+    }
+    Some(())
 }
 
 /// The stream whose key frames the film is cut at: the first of pictures, else of sound.

@@ -19,6 +19,14 @@ pub struct Sample {
 const KEY: u32 = 1 << 31;
 
 impl Sample {
+    /// One of these bytes. `None` when it is too long.
+    pub(crate) fn new(bytes: (u64, u32), decoded: u64, shown: u64, is_key: bool) -> Option<Self> {
+        let (offset, size) = bytes;
+        let shift = i128::from(shown) - i128::from(decoded);
+        let shift = i32::try_from(shift).unwrap_or(if shift < 0 { i32::MIN } else { i32::MAX });
+        let size = (size & KEY == 0).then_some(size | if is_key { KEY } else { 0 })?;
+        Some(Self { offset, decoded, size, shift })
+    }
     /// Bytes.
     #[must_use]
     pub fn size(&self) -> u32 {
@@ -128,10 +136,7 @@ impl Samples {
             if shown == 0 && end == 0 && tables.track.kind == crate::TrackKind::Audio {
                 continue;
             }
-            let shift = i128::from(shown) - i128::from(decoded);
-            let shift = i32::try_from(shift).unwrap_or(if shift < 0 { i32::MIN } else { i32::MAX });
-            let size = size | if is_key { KEY } else { 0 };
-            all.push(Sample { offset, decoded, size, shift });
+            all.extend(Sample::new((offset, size), decoded, shown, is_key));
         }
         let least = all.iter().map(|sample| sample.shift).min().unwrap_or(0);
         Ok(Self { all, end, delay: least.min(0).unsigned_abs() })

@@ -6,7 +6,8 @@
 
 use core::ops::Range;
 
-use super::{Clusters, Stream, reference};
+use super::points::Points;
+use super::{Stream, reference};
 use crate::bytes::rescaled;
 
 /// Segments last this long at least, where key frames allow: short enough to begin quickly, long enough to be few.
@@ -71,23 +72,24 @@ pub(super) fn cut(streams: &[Stream]) -> Vec<Segment> {
     segments
 }
 
-/// The segments of a film in clusters, between its cuts. All streams are cut at the same bytes, and by the head's account at the same
-/// time: what of sound lies a little before or behind it in the file goes with its bytes. O(cuts).
-pub(super) fn of_clusters(streams: &[Stream], clusters: &Clusters) -> Vec<Segment> {
+/// The segments of a film in clusters or fragments, between its cuts. All streams are cut at the same bytes, and by the head's account at
+/// the same time: what of sound lies a little before or behind it in the file goes with its bytes. O(cuts).
+pub(super) fn of_points(streams: &[Stream], points: &Points) -> Vec<Segment> {
     let lead = reference(streams);
-    let last = clusters.cuts.last().map_or(0, |cut| cut.shown.saturating_add(1));
+    let last = points.cuts.last().map_or(0, |cut| cut.shown.saturating_add(1));
     let segment = |number: usize| {
-        let cut = clusters.cuts.get(number)?;
-        let next = clusters.cuts.get(number + 1);
+        let cut = points.cuts.get(number)?;
+        let next = points.cuts.get(number + 1);
         let span = |(place, stream): (usize, &Stream)| {
-            let start = if number == 0 && place != lead { 0 } else { cut.shown };
-            let end = next.map_or_else(|| stream.end().max(last), |next| next.shown);
-            Span { samples: 0..0, start, end }
+            let units = |units| rescaled(units, points.timescale, stream.timescale);
+            let start = if number == 0 && place != lead { 0 } else { units(cut.shown) };
+            let end = next.map_or_else(|| stream.end().max(units(last)), |next| units(next.shown));
+            Span { samples: 0..0, start, end: end.max(start) }
         };
         let spans = streams.iter().enumerate().map(span).collect();
-        Some(Segment { spans, bytes: Some(clusters.range(number)) })
+        Some(Segment { spans, bytes: Some(points.range(number)) })
     };
-    (0..clusters.cuts.len()).filter_map(segment).collect()
+    (0..points.cuts.len()).filter_map(segment).collect()
 }
 
 /// The first sample, from `from` on, that belongs behind a cut at `cut`: of pictures a key frame, since frames that are decoded behind

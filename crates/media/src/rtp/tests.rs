@@ -15,7 +15,14 @@ fn coding(format: Format, record: &[u8]) -> Coding {
 const AVC: &[u8] = &[1, 0x64, 0, 0x1f, 0xff, 0xe1, 0, 3, 0x67, 1, 2, 1, 0, 2, 0x68, 3];
 
 fn frame(data: &[u8], is_key: bool) -> Frame {
-    Frame { stream: 0, decoded: 0, shown: 0, is_key, data: Bytes::copy_from_slice(data) }
+    Frame {
+        stream: 0,
+        decoded: 0,
+        shown: 0,
+        duration: 0,
+        is_key,
+        data: Bytes::copy_from_slice(data),
+    }
 }
 
 fn packets(coding: &Coding, frame: &Frame, most: usize) -> Vec<(Vec<u8>, bool)> {
