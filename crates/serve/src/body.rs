@@ -267,3 +267,45 @@ impl hyper::body::Body for Body {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use core::future::poll_fn;
+    use core::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use hyper::body::Body as _;
+    use tokio::time::Instant;
+
+    use super::Body;
+
+    /// Bytes of a body, and how long they took.
+    async fn read(mut body: Body) -> (usize, Duration) {
+        let (begun, mut bytes) = (Instant::now(), 0);
+        while let Some(frame) = poll_fn(|it| Pin::new(&mut body).poll_frame(it)).await {
+            bytes += frame.ok().and_then(|it| it.into_data().ok()).map_or(0, |data| data.len());
+        }
+        (bytes, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paced_body_takes_its_time_and_loses_nothing() {
+        let sent = Arc::new(AtomicU64::new(0));
+        for (rate, ms) in
+            [(None, 0), (Some(100_000), 3000), (Some(3_000_000), 100), (Some(0), 30_000)]
+        {
+            let body = Body::full(vec![7; 300_000]).paced(rate, Arc::clone(&sent));
+            assert_eq!(body.size_hint().exact(), Some(300_000));
+            let (bytes, took) = read(body).await;
+            assert_eq!(bytes, 300_000);
+            assert!(took.as_millis() <= ms + 2 && took.as_millis() + 2 >= ms, "{took:?}");
+        }
+        assert_eq!(
+            sent.load(Ordering::Relaxed),
+            0,
+            "bytes at hand were counted when they were made"
+        );
+    }
+}

@@ -21,9 +21,10 @@ use shoal_wire::{Hash20, InfoHashes};
 use tokio::sync::broadcast;
 
 const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
+const OTHER: &[u8] = include_bytes!("../../app/assets/demo.mp4");
 const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
 
-/// A title of these files, all of it here; the second is the time index of the first if there are two.
+/// A title of these files, all of it here; where there are two, the second is the time index of the first.
 struct Files {
     info: Arc<Info>,
     files: Vec<Bytes>,
@@ -32,11 +33,16 @@ struct Files {
 
 impl Files {
     fn viewer(files: &[&[u8]]) -> Viewer {
+        let names: Vec<String> = (0..files.len()).map(|number| format!("{number}.mkv")).collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(files.iter().copied()).collect();
+        Self::named(&named)
+    }
+    fn named(files: &[(&str, &[u8])]) -> Viewer {
         let mut start = 0;
         let mut entries = Vec::new();
-        for (number, file) in files.iter().enumerate() {
+        for (name, file) in files {
             let length = file.len() as u64;
-            let path = vec![format!("{number}.mkv")];
+            let path = vec![(*name).to_owned()];
             entries.push(FileEntry { path, length, start, pieces_root: None });
             start += length;
         }
@@ -51,9 +57,9 @@ impl Files {
             piece_hashes: Bytes::new(),
             private: false,
             slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
-            time_indexes: if files.len() > 1 { vec![reference] } else { Vec::new() },
+            time_indexes: if files.len() == 2 { vec![reference] } else { Vec::new() },
         };
-        let files = files.iter().map(|file| Bytes::copy_from_slice(file)).collect();
+        let files = files.iter().map(|(_, file)| Bytes::copy_from_slice(file)).collect();
         let events = broadcast::channel(16).0;
         let library = Arc::new(Self { info: Arc::new(info), files, events });
         let options = Options::new("127.0.0.1:0".parse().unwrap());
@@ -173,4 +179,74 @@ async fn without_cues_the_published_index_is_needed_and_enough() {
     for viewer in [alone, told, cued] {
         viewer.shutdown().await;
     }
+}
+
+const SRT: &[u8] = b"1\r\n00:00:01,500 --> 00:00:03,000\r\nA <i>line</i>\r\n";
+
+#[tokio::test]
+async fn qualities_of_a_film_are_listed_together_by_each_of_them() {
+    let viewer = Files::named(&[
+        ("film.720p.mkv", FILM),
+        ("film.240p.mkv", FILM),
+        // Another film by its length, one that cannot be taken apart, and one of another name.
+        ("film.480p.mp4", OTHER),
+        ("film.360p.mkv", b"nothing"),
+        ("other.240p.mkv", FILM),
+        ("film.en.srt", SRT),
+    ]);
+    let mut client = Client::connect(viewer.address()).await;
+    for (file, other) in [(0, 1), (1, 0)] {
+        let path = |name: &str| format!("/hls/{HASH}/{file}/{name}");
+        let main = client.get(&path("main.m3u8"), &[]).await.text();
+        assert_eq!(main.matches("#EXT-X-STREAM-INF").count(), 2, "{main}");
+        let addresses: Vec<&str> = main.lines().filter(|line| line.ends_with("0.m3u8")).collect();
+        let (own, away) = ("0.m3u8".to_owned(), format!("../{other}/0.m3u8"));
+        // The smallest first, whose sound is that of all.
+        assert_eq!(addresses, if file == 1 { [&*own, &*away] } else { [&*away, &*own] });
+        let sound = if file == 1 { "URI=\"1.m3u8\"" } else { "URI=\"../1/1.m3u8\"" };
+        assert_eq!(main.matches("TYPE=AUDIO").count(), 1, "{main}");
+        assert!(main.contains(sound) && main.matches(",AUDIO=\"sound\"").count() == 2, "{main}");
+        assert!(main.contains("LANGUAGE=\"en\"") && main.contains("URI=\"subtitles-5.m3u8\""));
+        assert_eq!(main.matches(",SUBTITLES=\"text\"").count(), 2, "{main}");
+        let manifest = client.get(&path("manifest.mpd"), &[]).await.text();
+        assert_eq!(manifest.matches("<AdaptationSet").count(), 3, "{manifest}");
+        assert_eq!(manifest.matches("<Representation").count(), 4, "{manifest}");
+        assert!(manifest.contains(&format!("initialization=\"../{other}/0-header.mp4\"")));
+        assert!(manifest.contains("segmentAlignment=\"true\""), "{manifest}");
+        assert!(manifest.contains("<BaseURL>subtitles-5.vtt</BaseURL>"), "{manifest}");
+    }
+    for (file, count) in [(2, 1), (4, 1)] {
+        let main = client.get(&format!("/hls/{HASH}/{file}/main.m3u8"), &[]).await.text();
+        assert_eq!(main.matches("#EXT-X-STREAM-INF").count(), count, "{main}");
+        assert!(!main.contains("../"), "{main}");
+    }
+    assert_eq!(client.get(&format!("/hls/{HASH}/3/main.m3u8"), &[]).await.status, 415);
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn subtitles_beside_a_film_come_as_webvtt() {
+    let viewer = Files::named(&[("film.mkv", FILM), ("film.de.srt", SRT), ("notes.srt", SRT)]);
+    let mut client = Client::connect(viewer.address()).await;
+    let path = |name: &str| format!("/dash/{HASH}/0/{name}");
+    let list = client.get(&path("subtitles-1.m3u8"), &[]).await;
+    assert_eq!(
+        (list.status, list.header("content-type")),
+        (200, Some("application/vnd.apple.mpegurl"))
+    );
+    assert!(list.text().contains("subtitles-1.vtt\n#EXT-X-ENDLIST"), "{}", list.text());
+    let text = client.get(&path("subtitles-1.vtt"), &[]).await;
+    assert_eq!((text.status, text.header("content-type")), (200, Some("text/vtt; charset=utf-8")));
+    assert_eq!(text.text(), "WEBVTT\n\n00:00:01.500 --> 00:00:03.000\nA <i>line</i>\n");
+    for name in [
+        "subtitles-0.vtt",
+        "subtitles-2.vtt",
+        "subtitles-2.m3u8",
+        "subtitles-9.vtt",
+        "subtitles-.vtt",
+        "subtitles-1.srt",
+    ] {
+        assert_eq!(client.get(&path(name), &[]).await.status, 404, "{name}");
+    }
+    viewer.shutdown().await;
 }
