@@ -46,6 +46,7 @@ pub(crate) fn say(event: &Value) -> Words {
         "title" if event["again"] == true => again(event),
         "title" => title(event),
         "checking" => Words::Progress(checking(event)),
+        "encoding" => Words::Progress(encoding(event)),
         "progress" => Words::Progress(progress(event)),
         "playing" => {
             Words::Detail(format!("playing after {}", seconds(number(event, "startup_ms"))))
@@ -110,6 +111,17 @@ fn again(event: &Value) -> Words {
         0 => Words::Nothing,
         ms => Words::Say(vec![format!("duration  {}", clock(ms / 1000))]),
     }
+}
+
+fn encoding(event: &Value) -> String {
+    let heights = event["heights"].as_array().map_or(&[][..], Vec::as_slice);
+    let heights: Vec<String> = heights.iter().map(|lines| format!("{lines}p")).collect();
+    let (done, all) = (number(event, "done_ms"), number(event, "duration_ms"));
+    let done = match done.saturating_mul(100).checked_div(all) {
+        Some(percent) => format!("{percent} %"),
+        None => clock(done / 1000),
+    };
+    format!("encoding  {done} of {} to {}", text(event, "file"), heights.join(", "))
 }
 
 fn checking(event: &Value) -> String {

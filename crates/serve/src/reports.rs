@@ -65,6 +65,17 @@ pub enum Report {
         /// Bytes to look at.
         length: u64,
     },
+    /// Smaller qualities of a film are being made, twice a second.
+    Encoding {
+        /// The film's name.
+        file: String,
+        /// Lines of each.
+        heights: Vec<u32>,
+        /// Film that is done.
+        done_ms: u64,
+        /// Film in all, 0 when unknown.
+        duration_ms: u64,
+    },
     /// How a title stands, each second.
     Progress {
         /// Bytes here.
@@ -210,6 +221,12 @@ fn fields(report: &Report) -> (&'static str, Value) {
         Report::Checking { done, length } => {
             ("checking", json!({ "done": done, "length": length }))
         }
+        Report::Encoding { file, heights, done_ms, duration_ms } => (
+            "encoding",
+            json!({
+                "file": file, "heights": heights, "done_ms": done_ms, "duration_ms": duration_ms,
+            }),
+        ),
         Report::Progress { have, length, wanted, down_rate, up_rate, peers, buffer_ms } => (
             "progress",
             json!({
