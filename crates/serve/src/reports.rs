@@ -194,24 +194,7 @@ fn fields(report: &Report) -> (&'static str, Value) {
             }),
         ),
         Report::Title { name, length, files, duration_ms, again } => {
-            let files: Vec<_> = files
-                .iter()
-                .map(|file| {
-                    let mut value = json!({ "path": file.path, "length": file.length });
-                    let addresses = [
-                        ("url", &file.url),
-                        ("hls", &file.hls),
-                        ("dash", &file.dash),
-                        ("rtsp", &file.rtsp),
-                    ];
-                    for (key, address) in addresses {
-                        if let Some(address) = address {
-                            value[key] = json!(address);
-                        }
-                    }
-                    value
-                })
-                .collect();
+            let files: Vec<_> = files.iter().map(file_json).collect();
             let title = json!({
                 "name": name, "length": length, "files": files, "duration_ms": duration_ms,
                 "again": again.then_some(true),
@@ -259,6 +242,18 @@ fn fields(report: &Report) -> (&'static str, Value) {
             ("error", json!({ "message": message, "fatal": fatal }))
         }
     }
+}
+
+fn file_json(file: &FileReport) -> Value {
+    let mut value = json!({ "path": file.path, "length": file.length });
+    let addresses =
+        [("url", &file.url), ("hls", &file.hls), ("dash", &file.dash), ("rtsp", &file.rtsp)];
+    for (key, address) in addresses {
+        if let Some(address) = address {
+            value[key] = json!(address);
+        }
+    }
+    value
 }
 
 /// Counters by the names of INTERFACE, and the rest beside them.
@@ -564,6 +559,16 @@ mod tests {
             event_json(8, Some("ab"), &title),
             json!({"event": "title", "t_ms": 8, "infohash": "ab", "name": "Film", "length": 5,
                    "files": [{"path": "a/b.mp4", "length": 5}]})
+        );
+        let encoding = Report::Encoding {
+            file: "a.mp4".to_owned(),
+            heights: vec![720, 480],
+            done_ms: 1,
+            duration_ms: 2,
+        };
+        assert_eq!(
+            event_json(8, None, &encoding),
+            json!({"event": "encoding", "t_ms": 8, "file": "a.mp4", "heights": [720, 480], "done_ms": 1, "duration_ms": 2})
         );
         assert_eq!(
             event_json(8, None, &Report::Checking { done: 3, length: 9 }),
