@@ -221,9 +221,7 @@ mod tests {
 
     #[test]
     fn smaller_qualities_tell_how_far_they_are() {
-        let event = |duration_ms: u64| {
-            json!({"event": "encoding", "file": "a.mp4", "heights": [720, 240], "done_ms": 61_000, "duration_ms": duration_ms})
-        };
+        let event = |duration_ms: u64| json!({"event": "encoding", "file": "a.mp4", "heights": [720, 240], "done_ms": 61_000, "duration_ms": duration_ms});
         assert_eq!(progress(event(122_000)), "encoding  50 % of a.mp4 to 720p, 240p");
         assert_eq!(progress(event(0)), "encoding  1:01 of a.mp4 to 720p, 240p");
     }
