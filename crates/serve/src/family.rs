@@ -10,7 +10,7 @@ use shoal_media::manifest::Subtitle;
 use shoal_wire::metainfo::{FileEntry, Info};
 
 use crate::kind;
-use crate::limits::{RENDITIONS_MAX, SUBTITLES_BYTES_MAX, SUBTITLES_MAX};
+use crate::limits::{QUALITIES_MAX, SUBTITLES_BYTES_MAX, SUBTITLES_MAX};
 
 /// One quality of a film.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -62,7 +62,7 @@ pub(crate) fn rungs(info: &Info, file: u32) -> Vec<Rung> {
         }
     }
     all.sort_by_key(|it| it.lines);
-    all.truncate(RENDITIONS_MAX);
+    all.truncate(QUALITIES_MAX);
     // A second file of as many lines, or one of too many, stands alone.
     if all.iter().any(|it| it.file == file) { all } else { alone }
 }

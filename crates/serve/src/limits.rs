@@ -83,9 +83,9 @@ pub(crate) const SEGMENT_BUILDS_MAX: usize = 8;
 /// Bytes that say whether a part of a transport stream begins with its tables: one packet.
 pub(crate) const PACKET_BYTES: usize = 188;
 /// Qualities of one film that are listed together: fewer than [`PACKAGES_MAX`], since all of them are read for it.
-pub(crate) const RENDITIONS_MAX: usize = 6;
+pub(crate) const QUALITIES_MAX: usize = 6;
 /// They may differ in length by so much, ms: sound and pictures seldom end together.
-pub(crate) const RENDITIONS_APART_MS: u64 = 1000;
+pub(crate) const QUALITIES_APART_MS: u64 = 1000;
 /// Subtitles of one film.
 pub(crate) const SUBTITLES_MAX: usize = 32;
 /// Longest file of subtitles, bytes: those of a long film have some 100 KB.

@@ -6,7 +6,7 @@ mod adaptive;
 mod api;
 mod metrics;
 mod page;
-mod renditions;
+mod qualities;
 mod stream;
 
 use core::net::SocketAddr;

@@ -15,12 +15,12 @@ use super::adaptive::{name_of, nothing, whole};
 use crate::answer::not_yet;
 use crate::body::Body;
 use crate::family;
-use crate::limits::RENDITIONS_APART_MS;
+use crate::limits::QUALITIES_APART_MS;
 use crate::pace;
 use crate::packages::{self, NoFrames};
 
 /// One quality of a film: its file, and what it is.
-type Rendition = (u32, Arc<Presentation>);
+type Quality = (u32, Arc<Presentation>);
 
 impl Face {
     /// The playlist of playlists of a film, or its manifest (DASH), with all of its qualities. An error says why not yet.
@@ -31,7 +31,7 @@ impl Face {
         film: &Arc<Presentation>,
         is_dash: bool,
     ) -> Result<String, String> {
-        let all = self.renditions(title, info, (file, film)).await?;
+        let all = self.qualities(title, info, (file, film)).await?;
         let subtitles = family::subtitles(info, file);
         let films = all.iter().map(|(_, film)| &**film).collect();
         let address = |place: usize, address| {
@@ -50,12 +50,12 @@ impl Face {
 
     /// The qualities of a film, the smallest first; the film alone if it has no others. Their heads are waited for as for its own: a list
     /// that depended on what is here would differ among peers.
-    async fn renditions(
+    async fn qualities(
         &self,
         title: TitleId,
         info: &Arc<Info>,
         (file, film): (u32, &Arc<Presentation>),
-    ) -> Result<Vec<Rendition>, String> {
+    ) -> Result<Vec<Quality>, String> {
         let alone = vec![(file, Arc::clone(film))];
         let rungs = family::rungs(info, file);
         if rungs.len() < 2 || !is_listed(film) {
@@ -86,7 +86,7 @@ impl Face {
         }
         found.sort_by_key(|(place, ..)| *place);
         let length = found.last().map_or(0, |(.., film)| film.duration_ms());
-        found.retain(|(.., film)| film.duration_ms().abs_diff(length) <= RENDITIONS_APART_MS);
+        found.retain(|(.., film)| film.duration_ms().abs_diff(length) <= QUALITIES_APART_MS);
         let found: Vec<_> = found.into_iter().map(|(_, file, film)| (file, film)).collect();
         Ok(if found.iter().any(|it| it.0 == file) { found } else { alone })
     }
