@@ -6,6 +6,8 @@ mod common;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Client, HASH};
@@ -28,6 +30,8 @@ const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
 struct Files {
     info: Arc<Info>,
     files: Vec<Bytes>,
+    /// Bytes that were read of each; `None` where nothing ever comes.
+    read: Vec<Option<Arc<AtomicU64>>>,
     events: broadcast::Sender<Event>,
 }
 
@@ -38,10 +42,14 @@ impl Files {
         Self::named(&named)
     }
     fn named(files: &[(&str, &[u8])]) -> Viewer {
+        Self::counted(files).0
+    }
+    /// Files without a byte are told to have one, which never comes.
+    fn counted(files: &[(&str, &[u8])]) -> (Viewer, Vec<Arc<AtomicU64>>) {
         let mut start = 0;
         let mut entries = Vec::new();
         for (name, file) in files {
-            let length = file.len() as u64;
+            let length = file.len().max(1) as u64;
             let path = vec![(*name).to_owned()];
             entries.push(FileEntry { path, length, start, pieces_root: None });
             start += length;
@@ -60,19 +68,37 @@ impl Files {
             time_indexes: if files.len() == 2 { vec![reference] } else { Vec::new() },
         };
         let files = files.iter().map(|(_, file)| Bytes::copy_from_slice(file)).collect();
+        let files: Vec<Bytes> = files;
         let events = broadcast::channel(16).0;
-        let library = Arc::new(Self { info: Arc::new(info), files, events });
-        let options = Options::new("127.0.0.1:0".parse().unwrap());
-        Viewer::start(options, library, Arc::new(Reports::new())).unwrap()
+        let counters: Vec<Arc<AtomicU64>> = files.iter().map(|_| Arc::default()).collect();
+        let comes = |(file, counter): (&Bytes, &Arc<AtomicU64>)| {
+            (!file.is_empty()).then(|| Arc::clone(counter))
+        };
+        let read = files.iter().zip(&counters).map(comes).collect();
+        let library = Arc::new(Self { info: Arc::new(info), files, read, events });
+        let mut options = Options::new("127.0.0.1:0".parse().unwrap());
+        options.limits.metadata_wait = Duration::from_millis(300);
+        let viewer = Viewer::start(options, library, Arc::new(Reports::new())).unwrap();
+        (viewer, counters)
     }
 }
 
-struct FileReader(Bytes);
+struct FileReader(Bytes, Arc<AtomicU64>);
+
+/// Of a file that nobody has.
+struct Nothing;
+
+impl Reader for Nothing {
+    fn next(&mut self, _max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
+        Box::pin(std::future::pending())
+    }
+}
 
 impl Reader for FileReader {
     fn next(&mut self, max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
         // In odd portions, as they come from peers.
         let portion = self.0.split_to(self.0.len().min(max as usize).min(1777));
+        self.1.fetch_add(portion.len() as u64, Ordering::Relaxed);
         Box::pin(async move { (!portion.is_empty()).then_some(Ok(portion)) })
     }
 }
@@ -104,8 +130,12 @@ impl Library for Files {
         range: Range<u64>,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, String>> {
         let range = range.start as usize..range.end as usize;
-        let reader = FileReader(self.files[file as usize].slice(range));
-        Box::pin(async move { Ok(Box::new(reader) as Box<dyn Reader>) })
+        let file = file as usize;
+        let reader: Box<dyn Reader> = match &self.read[file] {
+            Some(read) => Box::new(FileReader(self.files[file].slice(range), Arc::clone(read))),
+            None => Box::new(Nothing),
+        };
+        Box::pin(async move { Ok(reader) })
     }
     fn command(&self, _command: Command) -> BoxFuture<'_, ()> {
         Box::pin(async {})
@@ -248,5 +278,34 @@ async fn subtitles_beside_a_film_come_as_webvtt() {
     ] {
         assert_eq!(client.get(&path(name), &[]).await.status, 404, "{name}");
     }
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_list_reads_the_heads_of_other_qualities_and_no_more() {
+    let files = [("film.360p.mp4", OTHER), ("film.240p.mp4", OTHER)];
+    let (viewer, read) = Files::counted(&[files[0], files[1], ("notes.txt", SRT)]);
+    let mut client = Client::connect(viewer.address()).await;
+    let main = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await;
+    assert!(main.text().contains("../1/0.m3u8"), "{}", main.text());
+    for (counter, (_, file)) in read.iter().zip(files) {
+        let read = counter.load(Ordering::Relaxed);
+        assert!((1..file.len() as u64 / 4).contains(&read), "{read} of {}", file.len());
+    }
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_quality_whose_head_does_not_come_is_waited_for_and_then_said_to_be_missing() {
+    let viewer =
+        Files::named(&[("film.360p.mkv", FILM), ("film.240p.mkv", b""), ("notes.txt", SRT)]);
+    let mut client = Client::connect(viewer.address()).await;
+    for name in ["main.m3u8", "manifest.mpd"] {
+        let answer = client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await;
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.header("retry-after").is_some() && answer.text().contains("qualities"));
+    }
+    // What needs no other is there.
+    assert_eq!(client.get(&format!("/hls/{HASH}/0/0.m3u8"), &[]).await.status, 200);
     viewer.shutdown().await;
 }

@@ -9,6 +9,7 @@ use shoal_media::{Presentation, TrackKind, dash, hls, subtitles};
 use shoal_node::link::TitleId;
 use shoal_wire::metainfo::Info;
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 
 use super::Face;
 use super::adaptive::{name_of, nothing, whole};
@@ -31,7 +32,12 @@ impl Face {
         film: &Arc<Presentation>,
         is_dash: bool,
     ) -> Result<String, String> {
-        let all = self.qualities(title, info, (file, film)).await?;
+        // A quality that nobody has must not hold up a player for ever.
+        let read = self.qualities(title, info, (file, film));
+        let all = timeout(self.limits.metadata_wait, read).await;
+        let all = all.unwrap_or_else(|_| {
+            Err("What the other qualities of this film are made of is still being fetched from peers.".to_owned())
+        })?;
         let subtitles = family::subtitles(info, file);
         let films = all.iter().map(|(_, film)| &**film).collect();
         let address = |place: usize, address| {
