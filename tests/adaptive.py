@@ -1,5 +1,5 @@
 """A film in segments (HLS and DASH) while it arrives from a thin swarm: ffmpeg gets the very frames of the film, at their own times,
-and the players that people put into web pages play it and jump.
+and the players that people put into web pages play it and jump, and choose among its qualities by what the network gives.
 
 Frames are compared undecoded, as ffmpeg's hashes of them with their times: those of the film on the disk, and those that came over
 `/hls/` and `/dash/`. What of the sound lies before the film warms a decoder up and is left out.
@@ -7,10 +7,16 @@ Frames are compared undecoded, as ffmpeg's hashes of them with their times: thos
 
 from __future__ import annotations
 
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
 from browser import run_script
 from kit import content
 from kit.player import request
-from kit.world import Host, World, trial
+from kit.world import Failed, Host, World, trial
 from playback import start_swarm, start_watch
 
 Frames = dict[str, list[tuple[int, int, str]]]
@@ -121,3 +127,100 @@ def identical(world: World) -> None:
     for name in ("2.m3u8", "0-1.m4s", "0-99999999999999999999.m4s", "x.m3u8", "0-header.mp3"):
         get(viewer, name, 404)
     world.show(same=len(names))
+
+
+# How fast the publisher sends, bytes/s: 0.6 and 2.8 Mbit/s.
+SLOW, FAST = 75_000, 350_000
+# What it does, and for how many seconds.
+STEPS = ((FAST, 22), (SLOW, 45), (FAST, 45))
+QUIET = ("--no-dht", "--no-lsd", "--no-upnp")
+HEIGHTS = (120, 240, 360)
+
+
+def ladder(world: World) -> Path:
+    """A film of two minutes in three qualities of about 0.15, 0.5 and 1.5 Mbit/s, with subtitles; made once."""
+    folder = world.cache / "ladder"
+    if not (folder / "film.360p.mp4").exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        part = world.cache / "ladder-part.mp4"
+        source = ["-f", "lavfi", "-i", "testsrc2=size=640x360:rate=25:duration=120", "-f", "lavfi", "-i", "sine=frequency=440:duration=120"]
+        for height, rate in zip(HEIGHTS, (110, 450, 1400)):
+            words = ["-vf", f"noise=alls=12:allf=t,scale=-2:{height}", "-c:v", "libx264", "-preset", "superfast", "-b:v", f"{rate}k", "-maxrate", f"{rate}k"]
+            words += ["-bufsize", f"{rate}k", "-sc_threshold", "0", "-g", "600", "-force_key_frames", "expr:gte(t,n_forced*2)", "-pix_fmt", "yuv420p"]
+            words += ["-c:a", "aac", "-b:a", "32k", "-ac", "1", "-movflags", "+faststart", "-y", part]
+            subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *map(str, source + words)], check=True)
+            part.rename(folder / f"film.{height}p.mp4")
+        cues = "".join(f"{at + 1}\n00:{at // 30:02}:{at * 2 % 60:02},000 --> 00:{at // 30:02}:{at * 2 % 60 + 1:02},900\nCue {at + 1}\n\n" for at in range(60))
+        (folder / "film.en.srt").write_text(cues)
+    return folder
+
+
+def limit(host: Host, up: int) -> None:
+    """Sets how fast the program on a host sends."""
+    _, _, page = request(host, "http://127.0.0.1:8080/")
+    token = re.search(rb'shoal-control" content="([^"]+)"', page)
+    headers = {"Content-Type": "application/json", "X-Shoal-Token": token.group(1).decode() if token else ""}
+    status, _, body = request(host, "http://127.0.0.1:8080/api/v1/limits", "POST", headers, json.dumps({"up": up}).encode())
+    if status != 200:
+        raise Failed(f"the limit was not taken: {status} {body[:200]!r}")
+
+
+def run_steps(world: World, us: Host, publisher: Host, player: str, manifest: str) -> dict:
+    """Plays through the steps; returns what was seen."""
+    shot, lengths = world.folder / f"qualities-{player}.png", ",".join(str(seconds) for _, seconds in STEPS)
+    argv = ["node", Path(__file__).with_name("qualities.mjs"), world.cache / "npm", player, manifest, lengths, shot]
+    node = world.start(us, *argv, name="node", env={"HOME": str(world.folder)})
+    for number, (up, _) in enumerate(STEPS):
+        world.until(90, f"step {number}", lambda: f"step {number}\n" in node.raw_stdout() or not node.running())
+        limit(publisher, up)
+    status = node.wait(90)
+    lines = [line for line in node.raw_stdout().splitlines() if line.startswith("{")]
+    world.check(status == 0 and lines, f"the browser script ended with {status}: {node.stderr()[-300:]}")
+    if shot.exists():
+        shutil.copy(shot, world.cache / shot.name)
+    seen = json.loads(lines[-1])
+    world.check("trouble" not in seen, f"{seen.get('trouble')} console {seen['console'][:3]} failed {seen['failed'][:3]}")
+    return seen
+
+
+def qualities_case(player: str, name: str):
+    """A player for web pages chooses among three qualities behind a link that gets slow and quick again."""
+
+    def run(world: World) -> None:
+        publisher, us = world.host("pub"), world.host("viewer")
+        published = world.shoal(
+            publisher, "publish", ladder(world), "--listen", f"{publisher.ip}:6881", "--http", "127.0.0.1:8080", "--up-limit", FAST,
+            "--piece-size", 32768, *QUIET,
+        )
+        link = published.expect("published", 30)["link"]
+        watch = world.shoal(us, "watch", link, "--http", "127.0.0.1:8080", "--peer", f"{publisher.ip}:6881", *QUIET)
+        told = watch.expect("title", 20)["files"]
+        films = {file["path"]: file for file in told if file["path"].endswith("p.mp4")}
+        manifest = films["film.360p.mp4"]["hls" if name == "main.m3u8" else "dash"]
+        seen = run_steps(world, us, publisher, player, manifest)
+        heights = [[sample["height"] for sample in part if sample["height"]] for part in seen["parts"]]
+        world.check(all(heights), f"no pictures: {seen}")
+        cues = sorted({cue for part in seen["parts"] for sample in part for cue in sample["cues"]})
+        last = [part[-1] for part in seen["parts"]]
+        progress = watch.last("progress")
+        # Of segments of pictures; small ones end before a rate can be told.
+        rates = [size * 1000 / max(ms, 1) for name, _, ms, size in seen["loads"] if "/0-" in name and size > 100_000]
+        world.show(
+            start=f"{seen['startup_ms']:.0f}ms", best=[max(part) for part in heights], least=[min(part) for part in heights],
+            last=[part[-1] for part in heights], waits=[part["waits"] for part in last], quickest=f"{max(rates) / FAST:.1f}x", cues=len(cues), have=f"{progress['have'] / progress['length']:.0%}",
+        )
+        world.check(heights[0][-1] == 360, f"on a quick link it plays {heights[0]}")
+        world.check(min(heights[1]) < 360, f"on a slow link it goes on with {heights[1]}")
+        world.check(max(heights[2]) > heights[1][-1], f"once it is quick again it plays {heights[2]}")
+        # One of which a little less than half was here comes at twice the link's rate; without a pace it was five times.
+        world.check(max(rates) < 3 * FAST, f"the player measured {max(rates) / FAST:.1f} times what the link gives")
+        world.check(len(cues) > 5 and cues[0].startswith("Cue "), f"subtitles were {cues[:5]}")
+        world.check(not seen["errors"] and not seen["failed"], f"{seen['errors'][:3]} {seen['failed'][:3]}")
+
+    return run
+
+
+for _player, _name in (("hls", "main.m3u8"), ("dash", "manifest.mpd"), ("shaka", "manifest.mpd")):
+    trial(f"adaptive.qualities-{_player}", seconds=240, tools=("chromium", "node", "playwright", "web-players", "ffmpeg"))(
+        qualities_case(_player, _name)
+    )

@@ -10,6 +10,7 @@ use clap::{Args, Parser, Subcommand};
 
 use shoal_wire::metainfo::Version;
 
+use crate::ladder::{self, Heights};
 use crate::settings::{Common, OptionalAddr, Voice};
 use crate::units::{Bytes, duration, slot_length};
 
@@ -109,7 +110,13 @@ Examples:
   shoal publish season/ --title 'A season' --torrent season.torrent --tracker udp://tracker.example:6969
   shoal publish film.mp4 --listen 0.0.0.0:6881 --up-limit 2MiB --http 127.0.0.1:8080
 
-A second run over unchanged files does not hash them again.")]
+  shoal publish film.mp4 --ladder                     with 720p, 480p and 240p beside it, if it is larger
+  shoal publish film.mp4 film.en.srt --ladder 480     with 480p and subtitles
+
+A second run over unchanged files does not hash them again, nor make smaller qualities again.
+
+Files of one folder called film.1080p.mp4, film.720p.mp4 and so on are qualities of one film: its HLS and DASH addresses name
+all of them, and players choose by what the network gives. film.srt, film.en.srt or film.en.vtt are its subtitles.")]
 pub(crate) struct Publish {
     /// Files or folders. Several become one title with a folder of its own
     #[arg(required = true, value_name = "PATH")]
@@ -135,6 +142,11 @@ pub(crate) struct Publish {
     /// a title has many [default: 3m]
     #[arg(long, value_name = "DURATION", value_parser = slot_length)]
     pub(crate) slot: Option<Duration>,
+    /// Make smaller qualities of each film with ffmpeg, which must be installed, and publish them beside it: of these heights in
+    /// lines, as far as they are below the film's own [without a value: 720,480,240]. 720 lines take 2.8 Mbit/s, 480
+    /// 1.5 and 240 0.5, less where the film itself has less. They are kept below the state folder
+    #[arg(long, value_name = "HEIGHTS", num_args = 0..=1, default_missing_value = ladder::DEFAULT)]
+    pub(crate) ladder: Option<Heights>,
     /// Only the named trackers may be asked for peers (BEP 27)
     #[arg(long)]
     pub(crate) private: bool,

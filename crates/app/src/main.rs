@@ -11,6 +11,7 @@ mod error;
 mod fates;
 mod film;
 mod hashing;
+mod ladder;
 mod link;
 mod output;
 mod peer;

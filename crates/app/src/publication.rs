@@ -4,6 +4,7 @@
 //! Under the state folder lies, for each set of files and options, `published/KEY.torrent` and the time indexes beside it.
 //! KEY covers the files' paths, lengths and times of last change, so a changed file is a new title.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use shoal_wire::metainfo::{
 
 use crate::error::Error;
 use crate::film;
+use crate::ladder::{Rungs, named};
 use crate::link::{Target, read_torrent};
 
 /// What the publisher chose.
@@ -40,6 +42,8 @@ pub(crate) struct Choices {
     pub(crate) trackers: Vec<String>,
     /// Web seeds.
     pub(crate) web_seeds: Vec<String>,
+    /// Smaller qualities of films, which are published beside them.
+    pub(crate) ladders: Vec<Rungs>,
 }
 
 /// A title that is ready to be served.
@@ -69,6 +73,7 @@ pub(crate) fn make(
     progress: &PublishProgress,
 ) -> Result<Made, Error> {
     let (name, folder, sources) = find_sources(paths, choices.title.as_deref())?;
+    let (name, folder, sources) = with_rungs(name, folder, sources, &choices.ladders);
     let key = key_of(&name, folder, &sources, choices)?;
     let shelf = state.join("published");
     std::fs::create_dir_all(&shelf).map_err(|error| {
@@ -108,6 +113,59 @@ pub(crate) fn make(
     )?;
     replace(&torrent, &made.metainfo.encode())?;
     Ok(Made { metainfo: made.metainfo, place: made.place, verified: Some(made.verified) })
+}
+
+/// Adds the smaller qualities of films. Of each film all are called alike but for their lines, the film too; a single film becomes a folder
+/// of its name without the ending.
+fn with_rungs(
+    name: String,
+    folder: bool,
+    sources: Vec<Source>,
+    ladders: &[Rungs],
+) -> (String, bool, Vec<Source>) {
+    let mut taken: BTreeSet<Vec<String>> =
+        sources.iter().map(|source| source.name.clone()).collect();
+    let mut all = Vec::with_capacity(sources.len());
+    for mut source in sources {
+        let rungs = ladders.iter().find(|rungs| rungs.source == source.file);
+        let path = source.name.clone();
+        let (Some(rungs), Some((last, above))) = (rungs, path.split_last()) else {
+            all.push(source);
+            continue;
+        };
+        let beside = |lines, ending| {
+            let mut name = above.to_vec();
+            name.push(named(last, lines, ending));
+            name
+        };
+        if let Some(own) = rungs.lines.map(|lines| beside(lines, None))
+            && taken.insert(own.clone())
+        {
+            source.name = own;
+        }
+        all.push(source);
+        for (lines, file) in &rungs.made {
+            let name = beside(*lines, Some("mp4"));
+            // A file of that name is such a quality already.
+            if taken.insert(name.clone()) {
+                all.push(Source { name, file: file.clone() });
+            }
+        }
+    }
+    match !folder && all.len() > 1 {
+        true => (without_ending(name), true, all),
+        false => (name, folder, all),
+    }
+}
+
+/// The name of a folder for the film of this name.
+fn without_ending(name: String) -> String {
+    match name.rsplit_once('.') {
+        Some((stem, ending)) if !stem.is_empty() && is_film(&name) && !ending.is_empty() => {
+            stem.to_owned()
+        }
+        _ => name,
+    }
 }
 
 /// The torrent of an earlier run over the same files, if it is still whole.
@@ -167,13 +225,7 @@ fn with_indexes(mut plan: Plan, shelf: &Path, key: &str) -> Result<Plan, Error> 
     }
     if !plan.folder && plan.sources.len() > 1 {
         plan.folder = true;
-        if let Some((stem, ending)) = plan.name.rsplit_once('.')
-            && !stem.is_empty()
-            && is_film(&plan.name)
-            && !ending.is_empty()
-        {
-            plan.name = stem.to_owned();
-        }
+        plan.name = without_ending(plan.name);
     }
     Ok(plan)
 }

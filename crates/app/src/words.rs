@@ -46,6 +46,7 @@ pub(crate) fn say(event: &Value) -> Words {
         "title" if event["again"] == true => again(event),
         "title" => title(event),
         "checking" => Words::Progress(checking(event)),
+        "encoding" => Words::Progress(encoding(event)),
         "progress" => Words::Progress(progress(event)),
         "playing" => {
             Words::Detail(format!("playing after {}", seconds(number(event, "startup_ms"))))
@@ -110,6 +111,17 @@ fn again(event: &Value) -> Words {
         0 => Words::Nothing,
         ms => Words::Say(vec![format!("duration  {}", clock(ms / 1000))]),
     }
+}
+
+fn encoding(event: &Value) -> String {
+    let heights = event["heights"].as_array().map_or(&[][..], Vec::as_slice);
+    let heights: Vec<String> = heights.iter().map(|lines| format!("{lines}p")).collect();
+    let (done, all) = (number(event, "done_ms"), number(event, "duration_ms"));
+    let done = match done.saturating_mul(100).checked_div(all) {
+        Some(percent) => format!("{percent} %"),
+        None => clock(done / 1000),
+    };
+    format!("encoding  {done} of {} to {}", text(event, "file"), heights.join(", "))
 }
 
 fn checking(event: &Value) -> String {
@@ -205,6 +217,13 @@ mod tests {
     fn a_check_tells_how_far_it_is() {
         let line = progress(json!({"event": "checking", "done": 3 << 20, "length": 12 << 20}));
         assert_eq!(line, "checking  25 % of 12.0 MiB that is here");
+    }
+
+    #[test]
+    fn smaller_qualities_tell_how_far_they_are() {
+        let event = |duration_ms: u64| json!({"event": "encoding", "file": "a.mp4", "heights": [720, 240], "done_ms": 61_000, "duration_ms": duration_ms});
+        assert_eq!(progress(event(122_000)), "encoding  50 % of a.mp4 to 720p, 240p");
+        assert_eq!(progress(event(0)), "encoding  1:01 of a.mp4 to 720p, 240p");
     }
 
     #[test]

@@ -4,43 +4,93 @@
 use core::fmt::Write as _;
 
 use crate::TrackKind;
-use crate::manifest::{Address, rate_of, seconds};
+use crate::manifest::{Address, Listing, Subtitle, rate_of, seconds};
 use crate::presentation::{Presentation, Stream};
 
-/// The manifest. Segments are named by the time at which they begin: `$Time$`.
+/// The manifest of one film. Segments are named by the time at which they begin: `$Time$`.
 #[must_use]
 pub fn manifest(presentation: &Presentation, address: &impl Fn(Address) -> String) -> String {
+    several(&Listing::of(presentation), &|_, it| address(it))
+}
+
+/// The manifest of a film in several qualities, with its subtitles. `address` names a thing of the quality at that place in the list.
+#[must_use]
+pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> String) -> String {
     let mut text = format!(
         "<?xml version=\"1.0\" encoding=\"utf-8\"?>\n<MPD xmlns=\"urn:mpeg:dash:schema:mpd:2011\" profiles=\"urn:mpeg:dash:profile:isoff-live:2011\" type=\"static\" mediaPresentationDuration=\"PT{}S\" minBufferTime=\"PT2S\">\n<Period id=\"1\" start=\"PT0S\">\n",
-        seconds(presentation.duration_ms(), 1000),
+        seconds(listing.duration_ms(), 1000),
     );
-    let streams = presentation.streams().iter().enumerate();
-    for (number, stream) in streams.filter(|(_, stream)| stream.is_packaged()) {
-        adaptation_set(&mut text, presentation, number, stream, address);
+    let mut streams = listing.streams(TrackKind::Video);
+    if !listing.is_single() && !streams.is_empty() {
+        let aligned = listing.is_aligned();
+        let set = Set { id: "pictures", kind: "video", aligned, language: None };
+        set.open(&mut text);
+        for (place, film, number, stream) in core::mem::take(&mut streams) {
+            let id = format!("{place}-{number}");
+            let names = |it| address(place, it);
+            representation(&mut text, &id, (film, number, stream), &names);
+        }
+        text.push_str("</AdaptationSet>\n");
+    }
+    streams.extend(listing.streams(TrackKind::Audio));
+    // In the order of the film.
+    streams.sort_by_key(|(_, _, number, _)| *number);
+    for (place, film, number, stream) in streams {
+        let kind = if stream.track.kind == TrackKind::Video { "video" } else { "audio" };
+        let (id, language) = (number.to_string(), stream.track.language.as_deref());
+        Set { id: &id, kind, aligned: true, language }.open(&mut text);
+        representation(&mut text, &id, (film, number, stream), &|it| address(place, it));
+        text.push_str("</AdaptationSet>\n");
+    }
+    for (_, subtitle) in listing.subtitles() {
+        captions(&mut text, subtitle);
     }
     text.push_str("</Period>\n</MPD>\n");
     text
 }
 
-fn adaptation_set(
-    text: &mut String,
-    presentation: &Presentation,
-    number: usize,
-    stream: &Stream,
-    address: &impl Fn(Address) -> String,
-) {
-    let is_video = stream.track.kind == TrackKind::Video;
-    let kind = if is_video { "video" } else { "audio" };
-    let language = stream.track.language.as_deref();
+/// How a set of representations begins, of which a player shows one.
+struct Set<'s> {
+    id: &'s str,
+    kind: &'s str,
+    aligned: bool,
+    language: Option<&'s str>,
+}
+
+impl Set<'_> {
+    fn open(&self, text: &mut String) {
+        let Self { id, kind, aligned, language } = self;
+        let language =
+            language.map_or_else(String::new, |tag| format!(" lang=\"{}\"", escaped(tag)));
+        let _ = writeln!(
+            text,
+            "<AdaptationSet id=\"{id}\" contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"{aligned}\" startWithSAP=\"1\"{language}>",
+        );
+    }
+}
+
+/// Subtitles in one file.
+fn captions(text: &mut String, subtitle: &Subtitle) {
+    let number = subtitle.number;
+    let language = subtitle.language.as_deref();
     let language = language.map_or_else(String::new, |tag| format!(" lang=\"{}\"", escaped(tag)));
     let _ = writeln!(
         text,
-        "<AdaptationSet id=\"{number}\" contentType=\"{kind}\" mimeType=\"{kind}/mp4\" segmentAlignment=\"true\" startWithSAP=\"1\"{language}>",
+        "<AdaptationSet id=\"text-{number}\" contentType=\"text\" mimeType=\"text/vtt\"{language}>\n<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"subtitle\"/>\n<Representation id=\"text-{number}\" bandwidth=\"1000\">\n<BaseURL>{}</BaseURL>\n</Representation>\n</AdaptationSet>",
+        escaped(&subtitle.text),
     );
+}
+
+fn representation(
+    text: &mut String,
+    id: &str,
+    (film, number, stream): (&Presentation, usize, &Stream),
+    address: &impl Fn(Address) -> String,
+) {
     let _ = write!(
         text,
-        "<Representation id=\"{number}\" bandwidth=\"{}\" codecs=\"{}\"",
-        rate_of(presentation, number).most.max(1),
+        "<Representation id=\"{id}\" bandwidth=\"{}\" codecs=\"{}\"",
+        rate_of(film, number).most.max(1),
         escaped(&stream.track.codec),
     );
     match stream.track.size {
@@ -60,8 +110,8 @@ fn adaptation_set(
         "<SegmentTemplate timescale=\"{}\" initialization=\"{header}\" media=\"{media}\">\n<SegmentTimeline>",
         stream.timescale,
     );
-    time_line(text, presentation, number);
-    text.push_str("</SegmentTimeline>\n</SegmentTemplate>\n</Representation>\n</AdaptationSet>\n");
+    time_line(text, film, number);
+    text.push_str("</SegmentTimeline>\n</SegmentTemplate>\n</Representation>\n");
 }
 
 /// Runs of segments that last equally long, one line each.

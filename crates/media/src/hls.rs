@@ -3,47 +3,77 @@
 use core::fmt::Write as _;
 
 use crate::TrackKind;
-use crate::manifest::{Address, Rate, rate_of, seconds};
+use crate::manifest::{Address, Listing, Rate, rate_of, seconds};
 use crate::presentation::{Presentation, Stream};
 
-/// The playlist of playlists. Sound that stands beside pictures is a group of its own; players choose by language.
+/// The playlist of playlists of one film. Sound that stands beside pictures is a group of its own; players choose by language.
 #[must_use]
 pub fn main(presentation: &Presentation, address: &impl Fn(Address) -> String) -> String {
+    several(&Listing::of(presentation), &|_, it| address(it))
+}
+
+/// The playlist of playlists of a film in several qualities, with its subtitles. `address` names a thing of the quality at that place in
+/// the list.
+#[must_use]
+pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> String) -> String {
     let mut text = String::from("#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-INDEPENDENT-SEGMENTS\n");
-    let of = |kind: TrackKind| {
-        let streams = presentation.streams().iter().enumerate();
-        streams.filter(move |(_, stream)| stream.track.kind == kind && stream.is_packaged())
-    };
-    let has_pictures = of(TrackKind::Video).next().is_some();
-    let sounds: Vec<_> = of(TrackKind::Audio).collect();
-    let loudest = sounds.iter().map(|(number, _)| rate_of(presentation, *number));
+    let pictures = listing.streams(TrackKind::Video);
+    let sounds = listing.streams(TrackKind::Audio);
+    let loudest = sounds.iter().map(|(_, film, number, _)| rate_of(film, *number));
     let loudest = loudest.fold(Rate::default(), Rate::max);
-    if !has_pictures {
-        for (number, stream) in sounds {
-            variant(&mut text, stream, rate_of(presentation, number), None, &[]);
-            let _ = writeln!(text, "{}", address(Address::Playlist(number)));
+    let mut groups = Vec::new();
+    for (place, subtitle) in listing.subtitles() {
+        let language = language(subtitle.language.as_deref());
+        let _ = writeln!(
+            text,
+            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"{}\"{language},DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"{}\"",
+            named(subtitle.language.as_deref(), place),
+            subtitle.playlist,
+        );
+        groups = vec![("SUBTITLES", "text")];
+    }
+    if pictures.is_empty() {
+        for (place, film, number, stream) in sounds {
+            variant(&mut text, stream, rate_of(film, number), &groups, &[]);
+            let _ = writeln!(text, "{}", address(place, Address::Playlist(number)));
         }
         return text;
     }
-    for (place, (number, stream)) in sounds.iter().enumerate() {
+    for (at, (place, _, number, stream)) in sounds.iter().enumerate() {
         let tag = stream.track.language.as_deref();
-        let language = tag.map_or_else(String::new, |tag| format!(",LANGUAGE=\"{tag}\""));
-        let first = if place == 0 { "YES" } else { "NO" };
+        let language = language(tag);
+        let first = if at == 0 { "YES" } else { "NO" };
         let _ = writeln!(
             text,
             "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"sound\",NAME=\"{}\"{language},DEFAULT={first},AUTOSELECT=YES,URI=\"{}\"",
-            named(tag, place),
-            address(Address::Playlist(*number)),
+            named(tag, at),
+            address(*place, Address::Playlist(*number)),
         );
     }
-    let codecs: Vec<&str> = sounds.iter().map(|(_, stream)| stream.track.codec.as_str()).collect();
-    for (number, stream) in of(TrackKind::Video) {
-        let rate = rate_of(presentation, number).plus(loudest);
-        let group = (!sounds.is_empty()).then_some("sound");
-        variant(&mut text, stream, rate, group, &codecs);
-        let _ = writeln!(text, "{}", address(Address::Playlist(number)));
+    let codecs: Vec<&str> = sounds.iter().map(|(.., stream)| stream.track.codec.as_str()).collect();
+    if !sounds.is_empty() {
+        groups.insert(0, ("AUDIO", "sound"));
+    }
+    for (place, film, number, stream) in pictures {
+        let rate = rate_of(film, number).plus(loudest);
+        variant(&mut text, stream, rate, &groups, &codecs);
+        let _ = writeln!(text, "{}", address(place, Address::Playlist(number)));
     }
     text
+}
+
+/// The playlist of subtitles that last as long as the film, `duration_ms`, and lie in one file called `name`.
+#[must_use]
+pub fn captions(duration_ms: u64, name: &str) -> String {
+    let longest = duration_ms.div_ceil(1000).max(1);
+    let time = seconds(duration_ms.max(1), 1000);
+    format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-TARGETDURATION:{longest}\n#EXTINF:{time},\n{name}\n#EXT-X-ENDLIST\n"
+    )
+}
+
+fn language(tag: Option<&str>) -> String {
+    tag.map_or_else(String::new, |tag| format!(",LANGUAGE=\"{tag}\""))
 }
 
 fn named(tag: Option<&str>, place: usize) -> String {
@@ -53,7 +83,13 @@ fn named(tag: Option<&str>, place: usize) -> String {
     }
 }
 
-fn variant(text: &mut String, stream: &Stream, rate: Rate, group: Option<&str>, others: &[&str]) {
+fn variant(
+    text: &mut String,
+    stream: &Stream,
+    rate: Rate,
+    groups: &[(&str, &str)],
+    others: &[&str],
+) {
     let mut codecs = vec![stream.track.codec.as_str()];
     for codec in others {
         if !codecs.contains(codec) {
@@ -72,8 +108,8 @@ fn variant(text: &mut String, stream: &Stream, rate: Rate, group: Option<&str>, 
     if let Some((width, height)) = stream.track.size {
         let _ = write!(text, ",RESOLUTION={width}x{height}");
     }
-    if let Some(group) = group {
-        let _ = write!(text, ",AUDIO=\"{group}\"");
+    for (kind, group) in groups {
+        let _ = write!(text, ",{kind}=\"{group}\"");
     }
     text.push('\n');
 }

@@ -28,6 +28,7 @@ pub mod mpegts;
 pub mod presentation;
 mod probe;
 pub mod rtp;
+pub mod subtitles;
 
 use core::fmt;
 use core::ops::Range;

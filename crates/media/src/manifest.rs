@@ -1,6 +1,7 @@
 //! What playlists of HLS and manifests of DASH have in common.
 
-use crate::presentation::Presentation;
+use crate::TrackKind;
+use crate::presentation::{Presentation, Stream};
 
 /// Something that a playlist or manifest names.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -11,6 +12,88 @@ pub enum Address {
     Header(usize),
     /// A segment of a stream: the stream, and when the segment begins in units of that stream.
     Segment(usize, u64),
+}
+
+/// Subtitles that lie beside a film.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Subtitle {
+    /// The number that tells them apart.
+    pub number: u32,
+    /// Their language (BCP 47), if it is told.
+    pub language: Option<String>,
+    /// Address of their playlist (HLS).
+    pub playlist: String,
+    /// Address of themselves as WebVTT.
+    pub text: String,
+}
+
+/// What one playlist or manifest lists: a film in one or several qualities, and its subtitles.
+#[derive(Clone, Debug)]
+pub struct Listing<'l> {
+    /// The qualities, the smallest first: players begin with that. Never empty.
+    films: Vec<&'l Presentation>,
+    subtitles: &'l [Subtitle],
+}
+
+impl<'l> Listing<'l> {
+    /// Of one film alone.
+    #[must_use]
+    pub fn of(film: &'l Presentation) -> Self {
+        Self { films: vec![film], subtitles: &[] }
+    }
+    /// Of several qualities of one film, the smallest first; `None` if there are none. Of each that stands beside others only the
+    /// stream of pictures is listed that it is cut at.
+    #[must_use]
+    pub fn new(films: Vec<&'l Presentation>, subtitles: &'l [Subtitle]) -> Option<Self> {
+        (!films.is_empty()).then_some(Self { films, subtitles })
+    }
+    pub(crate) fn is_single(&self) -> bool {
+        self.films.len() == 1
+    }
+    pub(crate) fn films(&self) -> impl Iterator<Item = (usize, &'l Presentation)> {
+        self.films.iter().copied().enumerate()
+    }
+    pub(crate) fn subtitles(&self) -> impl Iterator<Item = (usize, &'l Subtitle)> {
+        self.subtitles.iter().enumerate()
+    }
+    /// The streams of a kind that are listed: film, number, stream.
+    ///
+    /// Sound is that of the smallest quality that has any, for all of them: players then never change it, nor mix the file of one quality
+    /// with that of another one because of it, and what lies beside it is what they fall back to.
+    pub(crate) fn streams(
+        &self,
+        kind: TrackKind,
+    ) -> Vec<(usize, &'l Presentation, usize, &'l Stream)> {
+        let of = |(place, film): (usize, &'l Presentation)| {
+            let streams = film.streams().iter().enumerate();
+            let streams = streams.filter(move |(_, it)| it.track.kind == kind && it.is_packaged());
+            streams.map(move |(number, stream)| (place, film, number, stream)).collect::<Vec<_>>()
+        };
+        let mut all = self.films().map(of);
+        if kind == TrackKind::Video {
+            let listed = all.flatten();
+            return listed
+                .filter(|(_, film, number, _)| self.is_single() || *number == film.reference())
+                .collect();
+        }
+        all.find(|streams| !streams.is_empty()).unwrap_or_default()
+    }
+    /// Whether all qualities are cut at the same times, to a millisecond.
+    pub(crate) fn is_aligned(&self) -> bool {
+        let cuts = |(_, film): (usize, &'l Presentation)| {
+            let number = film.reference();
+            let scale = film.streams().get(number).map_or(1, |stream| stream.timescale);
+            let ms = move |units| crate::bytes::rescaled(units, scale, 1000);
+            film.spans(number).map(move |span| ms(span.start)).collect::<Vec<_>>()
+        };
+        let mut all = self.films().map(cuts);
+        let Some(first) = all.next() else { return true };
+        let near = |(a, b): (&u64, &u64)| a.abs_diff(*b) <= 1;
+        all.all(|other| other.len() == first.len() && first.iter().zip(&other).all(near))
+    }
+    pub(crate) fn duration_ms(&self) -> u64 {
+        self.films().map(|(_, film)| film.duration_ms()).max().unwrap_or(0)
+    }
 }
 
 /// Bits in a second.

@@ -4,11 +4,12 @@
 use core::ops::Range;
 use std::convert::Infallible;
 
-use shoal_media::manifest::Address;
+use shoal_media::manifest::{Address, Listing, Subtitle};
 use shoal_media::{Container, Presentation, Prober, TrackKind, cmaf, dash, hls};
 
 const END: &[u8] = include_bytes!("../testdata/end.mp4");
 const FRONT: &[u8] = include_bytes!("../testdata/front.mp4");
+const OTHER: &[u8] = include_bytes!("../testdata/film.webm");
 const SOUND: &[u8] = include_bytes!("../testdata/sound.m4a");
 
 fn frames(file: &[u8]) -> Presentation {
@@ -165,4 +166,50 @@ fn sound_alone_is_a_film_too() {
     assert_eq!(stream.coding.rate, 24_000);
     let main = hls::main(&film, &name);
     assert!(main.contains("CODECS=\"mp4a.40.2\"\n0.m3u8\n") && !main.contains("EXT-X-MEDIA"));
+}
+
+#[test]
+fn qualities_are_one_list_with_the_sound_of_the_smallest() {
+    let (small, large, other) = (frames(SOUND), frames(END), frames(OTHER));
+    let at = |place: usize, address| format!("{place}/{}", name(address));
+    // One alone is listed as ever.
+    let alone = Listing::new(vec![&large], &[]).unwrap();
+    assert_eq!(hls::several(&alone, &|_, it| name(it)), hls::main(&large, &name));
+    assert_eq!(dash::several(&alone, &|_, it| name(it)), dash::manifest(&large, &name));
+    assert!(Listing::new(Vec::new(), &[]).is_none());
+    // What has no pictures is not shown, but heard.
+    let all = Listing::new(vec![&small, &large, &large], &[]).unwrap();
+    let main = hls::several(&all, &at);
+    assert!(main.contains("\n1/0.m3u8\n") && main.contains("\n2/0.m3u8\n"), "{main}");
+    assert!(main.contains("URI=\"0/0.m3u8\"") && main.matches("TYPE=AUDIO").count() == 1);
+    let manifest = dash::several(&all, &at);
+    assert!(manifest.contains("media=\"2/0-$Time$.m4s\""), "{manifest}");
+    assert_eq!(manifest.matches("<AdaptationSet").count(), 2, "{manifest}");
+    // Cut at other times.
+    let all = Listing::new(vec![&large, &other], &[]).unwrap();
+    let manifest = dash::several(&all, &at);
+    assert!(
+        manifest
+            .contains("contentType=\"video\" mimeType=\"video/mp4\" segmentAlignment=\"false\"")
+    );
+    assert!(manifest.contains("<Representation id=\"1-0\""), "{manifest}");
+}
+
+#[test]
+fn subtitles_stand_in_both_lists() {
+    let film = frames(END);
+    let (playlist, text) = ("a&b.m3u8".to_owned(), "a&b.vtt".to_owned());
+    let subtitles = [Subtitle { number: 7, language: Some("pt-BR".to_owned()), playlist, text }];
+    let listing = Listing::new(vec![&film], &subtitles).unwrap();
+    let main = hls::several(&listing, &|_, it| name(it));
+    assert!(main.contains("TYPE=SUBTITLES") && main.contains("LANGUAGE=\"pt-BR\""), "{main}");
+    assert!(main.contains("URI=\"a&b.m3u8\"") && main.contains(",SUBTITLES=\"text\"\n"), "{main}");
+    let manifest = dash::several(&listing, &|_, it| name(it));
+    assert!(manifest.contains("mimeType=\"text/vtt\" lang=\"pt-BR\""), "{manifest}");
+    assert!(manifest.contains("<BaseURL>a&amp;b.vtt</BaseURL>"), "{manifest}");
+    let list = hls::captions(1500, "a.vtt");
+    assert!(
+        list.contains("TARGETDURATION:2\n#EXTINF:1.500000,\na.vtt\n#EXT-X-ENDLIST\n"),
+        "{list}"
+    );
 }

@@ -7,13 +7,15 @@ use core::pin::Pin;
 use core::task::{Context, Poll};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
 use tokio::sync::{OwnedSemaphorePermit, broadcast};
+use tokio::time::Instant;
 
 use crate::library::{BoxFuture, Reader};
-use crate::limits::{CHUNK_BYTES, SIGN_OF_LIFE};
+use crate::limits::{CHUNK_BYTES, PACE_MAX, PACED_BYTES, SIGN_OF_LIFE};
 use crate::pieces::Pieces;
 
 /// Why a body ended early; the connection is closed, so that the player sees a film that is cut off, not one that is
@@ -73,8 +75,23 @@ impl Body {
     /// `head`, and then what `film` brings, `length` bytes in all; `sent` counts those of the film.
     #[must_use]
     pub(crate) fn segment(head: Vec<u8>, film: Pieces, length: u64, sent: Arc<AtomicU64>) -> Self {
-        let source = Segment { head: head.into(), film, sent };
+        let source = Segment { head: head.into(), film: Some(film), sent };
         Self(Kind::Source { state: State::Idle(Box::new(source)), left: Some(length) })
+    }
+    /// The same bytes, at most `rate` of them in a second, if there is one.
+    #[must_use]
+    pub(crate) fn paced(self, rate: Option<u64>, sent: Arc<AtomicU64>) -> Self {
+        let Some(rate) = rate else { return self };
+        let (source, left): (Box<dyn Source>, _) = match self.0 {
+            Kind::Full(bytes) => {
+                let length = bytes.len() as u64;
+                (Box::new(Segment { head: bytes, film: None, sent }), Some(length))
+            }
+            Kind::Source { state: State::Idle(source), left } => (source, left),
+            other => return Self(other),
+        };
+        let source = Paced { source, rate: rate.max(1), begun: None, given: 0 };
+        Self(Kind::Source { state: State::Idle(Box::new(source)), left })
     }
     /// Lines as server-sent events: first those of the past, then what `live` brings, with a sign of life in between.
     /// `permit` is held as long as somebody listens.
@@ -111,7 +128,7 @@ fn counted(came: Option<Result<Bytes, String>>, sent: &AtomicU64) -> Chunk {
 
 struct Segment {
     head: Bytes,
-    film: Pieces,
+    film: Option<Pieces>,
     sent: Arc<AtomicU64>,
 }
 
@@ -122,7 +139,31 @@ impl Source for Segment {
                 let length = self.head.len().min(max as usize);
                 return Some(Ok(self.head.split_to(length)));
             }
-            counted(self.film.next(max).await, &self.sent)
+            let film = self.film.as_mut()?;
+            counted(film.next(max).await, &self.sent)
+        })
+    }
+}
+
+/// A source that gives no more than `rate` bytes in a second.
+struct Paced {
+    source: Box<dyn Source>,
+    rate: u64,
+    begun: Option<Instant>,
+    given: u64,
+}
+
+impl Source for Paced {
+    fn next(&mut self, max: u32) -> BoxFuture<'_, Chunk> {
+        Box::pin(async move {
+            let begun = *self.begun.get_or_insert_with(Instant::now);
+            let chunk = self.source.next(max.min(PACED_BYTES)).await;
+            if let Some(Ok(bytes)) = &chunk {
+                self.given = self.given.saturating_add(bytes.len() as u64);
+                let us = self.given.saturating_mul(1_000_000) / self.rate;
+                tokio::time::sleep_until(begun + Duration::from_micros(us).min(PACE_MAX)).await;
+            }
+            chunk
         })
     }
 }
@@ -224,5 +265,47 @@ impl hyper::body::Body for Body {
             Kind::Source { left: Some(left), .. } => SizeHint::with_exact(*left),
             Kind::Source { left: None, .. } => SizeHint::default(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use core::future::poll_fn;
+    use core::pin::Pin;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicU64, Ordering};
+    use std::time::Duration;
+
+    use hyper::body::Body as _;
+    use tokio::time::Instant;
+
+    use super::Body;
+
+    /// Bytes of a body, and how long they took.
+    async fn read(mut body: Body) -> (usize, Duration) {
+        let (begun, mut bytes) = (Instant::now(), 0);
+        while let Some(frame) = poll_fn(|it| Pin::new(&mut body).poll_frame(it)).await {
+            bytes += frame.ok().and_then(|it| it.into_data().ok()).map_or(0, |data| data.len());
+        }
+        (bytes, begun.elapsed())
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_paced_body_takes_its_time_and_loses_nothing() {
+        let sent = Arc::new(AtomicU64::new(0));
+        for (rate, ms) in
+            [(None, 0), (Some(100_000), 3000), (Some(3_000_000), 100), (Some(0), 30_000)]
+        {
+            let body = Body::full(vec![7; 300_000]).paced(rate, Arc::clone(&sent));
+            assert_eq!(body.size_hint().exact(), Some(300_000));
+            let (bytes, took) = read(body).await;
+            assert_eq!(bytes, 300_000);
+            assert!(took.as_millis() <= ms + 2 && took.as_millis() + 2 >= ms, "{took:?}");
+        }
+        assert_eq!(
+            sent.load(Ordering::Relaxed),
+            0,
+            "bytes at hand were counted when they were made"
+        );
     }
 }

@@ -14,7 +14,7 @@
 pub mod body;
 pub mod conditions;
 pub mod directory;
-
+pub mod family;
 pub mod guard;
 pub mod kind;
 pub mod library;
@@ -30,6 +30,7 @@ mod answer;
 mod durations;
 mod limits;
 mod lookup;
+mod pace;
 mod packages;
 mod pieces;
 mod segments;

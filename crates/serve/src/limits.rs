@@ -28,7 +28,7 @@ pub(crate) const RANGE_VALUE_MAX: usize = 1024;
 /// Longest `Host` that is looked at, bytes: a DNS name and a port.
 pub(crate) const HOST_MAX: usize = 262;
 /// Films whose frames are kept in memory, the last ones that were asked for: some 6 MB for each hour of film.
-pub(crate) const PACKAGES_MAX: usize = 4;
+pub(crate) const PACKAGES_MAX: usize = 8;
 /// Byte ranges of a segment with gaps below this are read in one go: what lies between, most often sound beside pictures, is
 /// needed at the same time.
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;
@@ -86,3 +86,15 @@ pub(crate) const PACKET_BYTES: usize = 188;
 pub(crate) const REPORT_BYTES_MAX: usize = 1500;
 /// Ways for packets that are looked at in one `Transport`.
 pub(crate) const WAYS_MAX: usize = 16;
+/// Qualities of one film that are listed together: fewer than [`PACKAGES_MAX`], since all of them are read for it.
+pub(crate) const QUALITIES_MAX: usize = 6;
+/// They may differ in length by so much, ms: sound and pictures seldom end together.
+pub(crate) const QUALITIES_APART_MS: u64 = 1000;
+/// Subtitles of one film.
+pub(crate) const SUBTITLES_MAX: usize = 32;
+/// Longest file of subtitles, bytes: those of a long film have some 100 KB.
+pub(crate) const SUBTITLES_BYTES_MAX: u64 = 4 << 20;
+/// Bytes that leave at once where a rate is held.
+pub(crate) const PACED_BYTES: u32 = 16 << 10;
+/// Nothing is held back for longer, whatever its rate: a film's segment of four seconds leaves within 3.2.
+pub(crate) const PACE_MAX: Duration = Duration::from_secs(30);

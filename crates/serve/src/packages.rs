@@ -114,7 +114,7 @@ async fn published_index(
 }
 
 /// These bytes of a file, once all of them are here.
-async fn bytes(
+pub(crate) async fn bytes(
     library: &dyn Library,
     (title, number): (TitleId, u32),
     range: Range<u64>,

@@ -66,6 +66,17 @@ pub enum Report {
         /// Bytes to look at.
         length: u64,
     },
+    /// Smaller qualities of a film are being made, twice a second.
+    Encoding {
+        /// The film's name.
+        file: String,
+        /// Lines of each.
+        heights: Vec<u32>,
+        /// Film that is done.
+        done_ms: u64,
+        /// Film in all, 0 when unknown.
+        duration_ms: u64,
+    },
     /// How a title stands, each second.
     Progress {
         /// Bytes here.
@@ -194,6 +205,12 @@ fn fields(report: &Report) -> (&'static str, Value) {
         Report::Checking { done, length } => {
             ("checking", json!({ "done": done, "length": length }))
         }
+        Report::Encoding { file, heights, done_ms, duration_ms } => (
+            "encoding",
+            json!({
+                "file": file, "heights": heights, "done_ms": done_ms, "duration_ms": duration_ms,
+            }),
+        ),
         Report::Progress { have, length, wanted, down_rate, up_rate, peers, buffer_ms } => (
             "progress",
             json!({
@@ -547,6 +564,16 @@ mod tests {
             event_json(8, Some("ab"), &title),
             json!({"event": "title", "t_ms": 8, "infohash": "ab", "name": "Film", "length": 5,
                    "files": [{"path": "a/b.mp4", "length": 5}]})
+        );
+        let encoding = Report::Encoding {
+            file: "a.mp4".to_owned(),
+            heights: vec![720, 480],
+            done_ms: 1,
+            duration_ms: 2,
+        };
+        assert_eq!(
+            event_json(8, None, &encoding),
+            json!({"event": "encoding", "t_ms": 8, "file": "a.mp4", "heights": [720, 480], "done_ms": 1, "duration_ms": 2})
         );
         assert_eq!(
             event_json(8, None, &Report::Checking { done: 3, length: 9 }),

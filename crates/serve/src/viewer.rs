@@ -6,6 +6,7 @@ mod adaptive;
 mod api;
 mod metrics;
 mod page;
+mod qualities;
 mod stream;
 
 use core::net::SocketAddr;

@@ -6,6 +6,8 @@ mod common;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use common::{Client, HASH};
@@ -21,24 +23,36 @@ use shoal_wire::{Hash20, InfoHashes};
 use tokio::sync::broadcast;
 
 const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
+const OTHER: &[u8] = include_bytes!("../../app/assets/demo.mp4");
 const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
 const FRAGMENTS: &[u8] = include_bytes!("../../media/testdata/mfra.mp4");
 const APART: &[u8] = include_bytes!("../../media/testdata/apart.mp4");
 
-/// A title of these files, all of it here; the second is the time index of the first if there are two.
+/// A title of these files, all of it here; where there are two, the second is the time index of the first.
 struct Files {
     info: Arc<Info>,
     files: Vec<Bytes>,
+    /// Bytes that were read of each; `None` where nothing ever comes.
+    read: Vec<Option<Arc<AtomicU64>>>,
     events: broadcast::Sender<Event>,
 }
 
 impl Files {
     fn viewer(files: &[&[u8]]) -> Viewer {
+        let names: Vec<String> = (0..files.len()).map(|number| format!("{number}.mkv")).collect();
+        let named: Vec<_> = names.iter().map(String::as_str).zip(files.iter().copied()).collect();
+        Self::named(&named)
+    }
+    fn named(files: &[(&str, &[u8])]) -> Viewer {
+        Self::counted(files).0
+    }
+    /// Files without a byte are told to have one, which never comes.
+    fn counted(files: &[(&str, &[u8])]) -> (Viewer, Vec<Arc<AtomicU64>>) {
         let mut start = 0;
         let mut entries = Vec::new();
-        for (number, file) in files.iter().enumerate() {
-            let length = file.len() as u64;
-            let path = vec![format!("{number}.mkv")];
+        for (name, file) in files {
+            let length = file.len().max(1) as u64;
+            let path = vec![(*name).to_owned()];
             entries.push(FileEntry { path, length, start, pieces_root: None });
             start += length;
         }
@@ -53,22 +67,40 @@ impl Files {
             piece_hashes: Bytes::new(),
             private: false,
             slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
-            time_indexes: if files.len() > 1 { vec![reference] } else { Vec::new() },
+            time_indexes: if files.len() == 2 { vec![reference] } else { Vec::new() },
         };
-        let files = files.iter().map(|file| Bytes::copy_from_slice(file)).collect();
+        let files = files.iter().map(|(_, file)| Bytes::copy_from_slice(file)).collect();
+        let files: Vec<Bytes> = files;
         let events = broadcast::channel(16).0;
-        let library = Arc::new(Self { info: Arc::new(info), files, events });
-        let options = Options::new("127.0.0.1:0".parse().unwrap());
-        Viewer::start(options, library, Arc::new(Reports::new())).unwrap()
+        let counters: Vec<Arc<AtomicU64>> = files.iter().map(|_| Arc::default()).collect();
+        let comes = |(file, counter): (&Bytes, &Arc<AtomicU64>)| {
+            (!file.is_empty()).then(|| Arc::clone(counter))
+        };
+        let read = files.iter().zip(&counters).map(comes).collect();
+        let library = Arc::new(Self { info: Arc::new(info), files, read, events });
+        let mut options = Options::new("127.0.0.1:0".parse().unwrap());
+        options.limits.metadata_wait = Duration::from_millis(300);
+        let viewer = Viewer::start(options, library, Arc::new(Reports::new())).unwrap();
+        (viewer, counters)
     }
 }
 
-struct FileReader(Bytes);
+struct FileReader(Bytes, Arc<AtomicU64>);
+
+/// Of a file that nobody has.
+struct Nothing;
+
+impl Reader for Nothing {
+    fn next(&mut self, _max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
+        Box::pin(std::future::pending())
+    }
+}
 
 impl Reader for FileReader {
     fn next(&mut self, max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
         // In odd portions, as they come from peers.
         let portion = self.0.split_to(self.0.len().min(max as usize).min(1777));
+        self.1.fetch_add(portion.len() as u64, Ordering::Relaxed);
         Box::pin(async move { (!portion.is_empty()).then_some(Ok(portion)) })
     }
 }
@@ -100,8 +132,12 @@ impl Library for Files {
         range: Range<u64>,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, String>> {
         let range = range.start as usize..range.end as usize;
-        let reader = FileReader(self.files[file as usize].slice(range));
-        Box::pin(async move { Ok(Box::new(reader) as Box<dyn Reader>) })
+        let file = file as usize;
+        let reader: Box<dyn Reader> = match &self.read[file] {
+            Some(read) => Box::new(FileReader(self.files[file].slice(range), Arc::clone(read))),
+            None => Box::new(Nothing),
+        };
+        Box::pin(async move { Ok(reader) })
     }
     fn command(&self, _command: Command) -> BoxFuture<'_, ()> {
         Box::pin(async {})
@@ -205,4 +241,103 @@ async fn mp4_in_fragments_comes_in_segments_by_its_own_index_or_a_published_one(
     for viewer in [known, told, alone] {
         viewer.shutdown().await;
     }
+}
+
+const SRT: &[u8] = b"1\r\n00:00:01,500 --> 00:00:03,000\r\nA <i>line</i>\r\n";
+
+#[tokio::test]
+async fn qualities_of_a_film_are_listed_together_by_each_of_them() {
+    let viewer = Files::named(&[
+        ("film.720p.mkv", FILM),
+        ("film.240p.mkv", FILM),
+        // Another film by its length, one that cannot be taken apart, and one of another name.
+        ("film.480p.mp4", OTHER),
+        ("film.360p.mkv", b"nothing"),
+        ("other.240p.mkv", FILM),
+        ("film.en.srt", SRT),
+    ]);
+    let mut client = Client::connect(viewer.address()).await;
+    for (file, other) in [(0, 1), (1, 0)] {
+        let path = |name: &str| format!("/hls/{HASH}/{file}/{name}");
+        let main = client.get(&path("main.m3u8"), &[]).await.text();
+        assert_eq!(main.matches("#EXT-X-STREAM-INF").count(), 2, "{main}");
+        let addresses: Vec<&str> = main.lines().filter(|line| line.ends_with("0.m3u8")).collect();
+        let (own, away) = ("0.m3u8".to_owned(), format!("../{other}/0.m3u8"));
+        // The smallest first, whose sound is that of all.
+        assert_eq!(addresses, if file == 1 { [&*own, &*away] } else { [&*away, &*own] });
+        let sound = if file == 1 { "URI=\"1.m3u8\"" } else { "URI=\"../1/1.m3u8\"" };
+        assert_eq!(main.matches("TYPE=AUDIO").count(), 1, "{main}");
+        assert!(main.contains(sound) && main.matches(",AUDIO=\"sound\"").count() == 2, "{main}");
+        assert!(main.contains("LANGUAGE=\"en\"") && main.contains("URI=\"subtitles-5.m3u8\""));
+        assert_eq!(main.matches(",SUBTITLES=\"text\"").count(), 2, "{main}");
+        let manifest = client.get(&path("manifest.mpd"), &[]).await.text();
+        assert_eq!(manifest.matches("<AdaptationSet").count(), 3, "{manifest}");
+        assert_eq!(manifest.matches("<Representation").count(), 4, "{manifest}");
+        assert!(manifest.contains(&format!("initialization=\"../{other}/0-header.mp4\"")));
+        assert!(manifest.contains("segmentAlignment=\"true\""), "{manifest}");
+        assert!(manifest.contains("<BaseURL>subtitles-5.vtt</BaseURL>"), "{manifest}");
+    }
+    for (file, count) in [(2, 1), (4, 1)] {
+        let main = client.get(&format!("/hls/{HASH}/{file}/main.m3u8"), &[]).await.text();
+        assert_eq!(main.matches("#EXT-X-STREAM-INF").count(), count, "{main}");
+        assert!(!main.contains("../"), "{main}");
+    }
+    assert_eq!(client.get(&format!("/hls/{HASH}/3/main.m3u8"), &[]).await.status, 415);
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn subtitles_beside_a_film_come_as_webvtt() {
+    let viewer = Files::named(&[("film.mkv", FILM), ("film.de.srt", SRT), ("notes.srt", SRT)]);
+    let mut client = Client::connect(viewer.address()).await;
+    let path = |name: &str| format!("/dash/{HASH}/0/{name}");
+    let list = client.get(&path("subtitles-1.m3u8"), &[]).await;
+    assert_eq!(
+        (list.status, list.header("content-type")),
+        (200, Some("application/vnd.apple.mpegurl"))
+    );
+    assert!(list.text().contains("subtitles-1.vtt\n#EXT-X-ENDLIST"), "{}", list.text());
+    let text = client.get(&path("subtitles-1.vtt"), &[]).await;
+    assert_eq!((text.status, text.header("content-type")), (200, Some("text/vtt; charset=utf-8")));
+    assert_eq!(text.text(), "WEBVTT\n\n00:00:01.500 --> 00:00:03.000\nA <i>line</i>\n");
+    for name in [
+        "subtitles-0.vtt",
+        "subtitles-2.vtt",
+        "subtitles-2.m3u8",
+        "subtitles-9.vtt",
+        "subtitles-.vtt",
+        "subtitles-1.srt",
+    ] {
+        assert_eq!(client.get(&path(name), &[]).await.status, 404, "{name}");
+    }
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_list_reads_the_heads_of_other_qualities_and_no_more() {
+    let files = [("film.360p.mp4", OTHER), ("film.240p.mp4", OTHER)];
+    let (viewer, read) = Files::counted(&[files[0], files[1], ("notes.txt", SRT)]);
+    let mut client = Client::connect(viewer.address()).await;
+    let main = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await;
+    assert!(main.text().contains("../1/0.m3u8"), "{}", main.text());
+    for (counter, (_, file)) in read.iter().zip(files) {
+        let read = counter.load(Ordering::Relaxed);
+        assert!((1..file.len() as u64 / 4).contains(&read), "{read} of {}", file.len());
+    }
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn a_quality_whose_head_does_not_come_is_waited_for_and_then_said_to_be_missing() {
+    let viewer =
+        Files::named(&[("film.360p.mkv", FILM), ("film.240p.mkv", b""), ("notes.txt", SRT)]);
+    let mut client = Client::connect(viewer.address()).await;
+    for name in ["main.m3u8", "manifest.mpd"] {
+        let answer = client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await;
+        assert_eq!(answer.status, 503, "{}", answer.text());
+        assert!(answer.header("retry-after").is_some() && answer.text().contains("qualities"));
+    }
+    // What needs no other is there.
+    assert_eq!(client.get(&format!("/hls/{HASH}/0/0.m3u8"), &[]).await.status, 200);
+    viewer.shutdown().await;
 }

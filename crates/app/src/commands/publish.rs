@@ -19,6 +19,7 @@ use crate::cli::Publish;
 use crate::error::Error;
 use crate::fates::Fates;
 use crate::hashing::Hashing;
+use crate::ladder;
 use crate::link::Target;
 use crate::peer::{Peer, title_of};
 use crate::publication::{Choices, Made};
@@ -40,9 +41,15 @@ pub(crate) async fn run(arguments: Publish) -> Result<(), Error> {
         slot: arguments.slot,
         trackers: common.tracker.clone(),
         web_seeds: arguments.webseed.clone(),
+        ladders: Vec::new(),
     };
     super::with_peer(&common, true, async |peer, console| {
-        let mut hashing = Hashing::start(arguments.paths, choices, common.state_dir()?);
+        let (state, mut choices) = (common.state_dir()?, choices);
+        if let Some(heights) = &arguments.ladder {
+            let told = (&*peer.reports, console);
+            choices.ladders = ladder::make(&arguments.paths, heights, &state, told).await?;
+        }
+        let mut hashing = Hashing::start(arguments.paths, choices, state);
         let made = hashing.made(console).await?;
         if let Some(path) = &arguments.torrent {
             replace_shared(path, &made.metainfo.encode())?;

@@ -2,7 +2,8 @@
 //!
 //! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. `ts.m3u8` names
 //! `TIME.ts`, the same in transport streams, for players in the manner of ffmpeg, which cannot jump in the other kind. A film that is a
-//! transport stream comes as parts of its file, under either name. All of it is made of the film's own index, so that every peer
+//! transport stream comes as parts of its file, under either name. Where a title has a film in several qualities, both lists name those of
+//! all (`../OTHER FILE/...`), and `subtitles-FILE.m3u8` and `.vtt` for those beside it. All of it is made of the film's own index, so that every peer
 //! gives the same bytes, and none of it is kept.
 
 use std::sync::Arc;
@@ -12,12 +13,13 @@ use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use shoal_media::manifest::Address;
 use shoal_media::presentation::Stream;
-use shoal_media::{Presentation, cmaf, dash, hls};
+use shoal_media::{Presentation, cmaf, hls};
 use shoal_node::link::TitleId;
 
 use super::Face;
 use crate::answer::{answer, not_yet, text};
 use crate::body::Body;
+use crate::family;
 use crate::limits::PACKET_BYTES;
 use crate::lookup::number;
 use crate::offers::Offers;
@@ -41,6 +43,8 @@ enum Asked {
     Segment(usize, u64),
     Carried,
     CarriedSegment(u64),
+    Captions(u32),
+    Text(u32),
 }
 
 impl Asked {
@@ -51,6 +55,11 @@ impl Asked {
             "manifest.mpd" => return Some(Self::Manifest),
             "ts.m3u8" => return Some(Self::Carried),
             _ => {}
+        }
+        if let Some(name) = name.strip_prefix("subtitles-") {
+            let file = |text: &str| u32::try_from(number(text)?).ok();
+            let playlist = name.strip_suffix(".m3u8").map(|it| file(it).map(Self::Captions));
+            return playlist.unwrap_or_else(|| file(name.strip_suffix(".vtt")?).map(Self::Text));
         }
         if let Some(name) = name.strip_suffix(".m3u8") {
             return Some(Self::Playlist(stream(name)?));
@@ -67,7 +76,7 @@ impl Asked {
 }
 
 /// The name of something, beside the name of what names it.
-fn name_of(address: Address) -> String {
+pub(super) fn name_of(address: Address) -> String {
     match address {
         Address::Playlist(stream) => format!("{stream}.m3u8"),
         Address::Header(stream) => format!("{stream}-header.mp4"),
@@ -89,6 +98,10 @@ impl Face {
             Ok(found) => found,
             Err(response) => return response,
         };
+        let is_head = *method == Method::HEAD;
+        if let Asked::Text(subtitles) = asked {
+            return self.subtitles(is_head, title, (&info, number), subtitles).await;
+        }
         let length = info.files.get(number as usize).map_or(0, |file| file.length);
         let film = self.packages.get(&*self.library, title, number, length).await;
         let film = match film {
@@ -101,18 +114,39 @@ impl Face {
         if let Err(sentence) = allowed(&film, asked) {
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
         }
-        let is_head = *method == Method::HEAD;
         let place = (title, number);
         match asked {
             Asked::Segment(stream, time) => {
-                return self.segment(is_head, place, &film, stream, time).await;
+                let mut response = self.segment(is_head, place, &film, stream, time).await;
+                if !is_head && stream == film.reference() {
+                    let rate = self.pace(place, &info, &film, time).await;
+                    let sent = Arc::clone(&self.served.film_bytes);
+                    response = response.map(|body| body.paced(rate, sent));
+                }
+                response
             }
-            Asked::CarriedSegment(time) => return self.carried(is_head, place, &film, time).await,
-            _ => {}
+            Asked::CarriedSegment(time) => self.carried(is_head, place, &film, time).await,
+            Asked::Main | Asked::Manifest if film.transport().is_none() => {
+                let listed = self.listed(place, &info, &film, asked == Asked::Manifest).await;
+                match listed {
+                    Ok(list) if asked == Asked::Main => whole(is_head, PLAYLIST, list.into_bytes()),
+                    Ok(list) => whole(is_head, MANIFEST, list.into_bytes()),
+                    Err(sentence) => not_yet(&sentence),
+                }
+            }
+            Asked::Captions(subtitles) => {
+                let found = family::subtitles(&info, number);
+                let Some(found) = found.iter().find(|it| it.number == subtitles) else {
+                    return nothing();
+                };
+                let list = hls::captions(film.duration_ms(), &found.text);
+                whole(is_head, PLAYLIST, list.into_bytes())
+            }
+            _ => match made(&film, asked) {
+                Some((kind, bytes)) => whole(is_head, kind, bytes),
+                None => nothing(),
+            },
         }
-        let Some((kind, bytes)) = made(&film, asked) else { return nothing() };
-        let length = bytes.len() as u64;
-        sized(kind, if is_head { Body::empty() } else { Body::full(bytes) }, length)
     }
 
     /// Answers with the segment of a stream that begins at `time`.
@@ -216,6 +250,7 @@ fn allowed(film: &Presentation, asked: Asked) -> Result<(), &'static str> {
     }
     let offers = Offers::of(film);
     let (is_offered, sentence) = match (asked, film.transport()) {
+        (Asked::Captions(_) | Asked::Text(_), _) => (true, ""),
         (Asked::Main | Asked::Carried | Asked::CarriedSegment(_), Some(_)) => (
             offers.hls_transport,
             "Between the packets of this film stands what players do not know: use /stream/.",
@@ -236,14 +271,18 @@ fn allowed(film: &Presentation, asked: Asked) -> Result<(), &'static str> {
 fn made(film: &Presentation, asked: Asked) -> Option<(&'static str, Vec<u8>)> {
     let carried = || hls::transport_stream(film, &|time| format!("{time}.ts"));
     Some(match asked {
-        Asked::Main if film.transport().is_some() => (PLAYLIST, carried()?.into_bytes()),
-        Asked::Main => (PLAYLIST, hls::main(film, &name_of).into_bytes()),
-        Asked::Carried => (PLAYLIST, carried()?.into_bytes()),
-        Asked::Manifest => (MANIFEST, dash::manifest(film, &name_of).into_bytes()),
+        // Of a film that is a transport stream.
+        Asked::Main | Asked::Carried => (PLAYLIST, carried()?.into_bytes()),
         Asked::Playlist(stream) => (PLAYLIST, hls::stream(film, stream, &name_of)?.into_bytes()),
         Asked::Header(stream) => (SEGMENT, cmaf::header(film, stream)?),
-        Asked::Segment(..) | Asked::CarriedSegment(..) => return None,
+        _ => return None,
     })
+}
+
+/// An answer that is at hand.
+pub(super) fn whole(is_head: bool, kind: &'static str, bytes: Vec<u8>) -> Response<Body> {
+    let length = bytes.len() as u64;
+    sized(kind, if is_head { Body::empty() } else { Body::full(bytes) }, length)
 }
 
 fn sized(kind: &'static str, body: Body, length: u64) -> Response<Body> {
@@ -252,7 +291,7 @@ fn sized(kind: &'static str, body: Body, length: u64) -> Response<Body> {
     response
 }
 
-fn nothing() -> Response<Body> {
+pub(super) fn nothing() -> Response<Body> {
     text(StatusCode::NOT_FOUND, "The film has nothing of that name.")
 }
 
