@@ -214,6 +214,9 @@ fn without_an_index_a_published_one_tells_where_segments_begin() {
         let bare = quick.unwrap().presentation.unwrap();
         assert!(bare.wants_index() && bare.segments().is_empty());
         let index = probed(Prober::new(length).thorough(), file).index.unwrap();
+        // A segment index behind the first fragment speaks of one of them only.
+        assert_eq!(index.keys.len(), 6, "{name}");
+        assert!((12_000..=12_300).contains(&index.duration_ms), "{name}: {}", index.duration_ms);
         assert_eq!(bare.clone().with_index(&index).segments(), presentation(file).segments());
         // One that divides the file evenly tells nothing.
         let even = shoal_wire::time_index::TimeIndex::constant_rate(length, 12_000, 100);

@@ -155,7 +155,8 @@ impl Walk {
                     return self.finish().map(Some);
                 }
             }
-            b"sidx" if self.segments.is_none() && next <= self.length => {
+            // Behind the first fragment it speaks of what is left.
+            b"sidx" if self.segments.is_none() && !self.tail_tried && next <= self.length => {
                 let body = match self.body(window, &header, whole, "index", FRAGMENT_BYTES_MAX)? {
                     Ok(body) => body,
                     Err(need) => return Ok(Some(need)),
