@@ -109,7 +109,7 @@ def identical(world: World) -> None:
     watch = world.shoal(viewer, "watch", link["link"], "--http", "127.0.0.1:8080", "--peer", f"{publisher.ip}:6881", "--no-dht", "--no-lsd", "--no-upnp")
     told = watch.expect("title", 20)["files"]
     base = told[0]["url"].rsplit("/", 1)[0].replace("/stream/", "/hls/")
-    world.check((told[0]["hls"], told[0]["dash"]) == (f"{base}/main.m3u8", f"{base}/manifest.mpd"), f"the event says {told[0]}")
+    world.check((told[0]["hls"], told[0]["dash"]) == (f"{base}/main.m3u8", f"{base.replace('/hls/', '/dash/')}/manifest.mpd"), f"the event says {told[0]}")
     world.check("hls" not in told[1], f"an index is no film: {told[1]}")
 
     def get(host: Host, name: str, status: int = 200) -> bytes:
