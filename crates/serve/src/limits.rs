@@ -66,6 +66,8 @@ pub(crate) const SESSION_LOOK: Duration = Duration::from_secs(1);
 pub(crate) const REFUSALS_MAX: u32 = 50;
 /// PLAY is answered when the first frame is here, or after this: players give up after about ten seconds.
 pub(crate) const FIRST_FRAME_WAIT: Duration = Duration::from_secs(5);
+/// Between the last packet and the word that the film is over.
+pub(crate) const FAREWELL: Duration = Duration::from_millis(500);
 /// Time stamps are moved on by this with each jump.
 pub(crate) const STAMP_GAP: Duration = Duration::from_secs(1);
 /// A frame that leaves later than this by the clock of a session sets the clock back.

@@ -17,8 +17,9 @@ pub(super) fn parse(value: &str) -> Option<Part> {
     // What follows says when to begin: at once is all that is done here.
     let value = value.split(';').next().unwrap_or("").trim();
     let value = value.strip_prefix("npt")?.trim_start().strip_prefix('=')?.trim();
-    let (start, end) = match value.strip_prefix('-').map(|rest| rest.split_once('-')) {
-        // ffmpeg begins a little before the time that it wants, also where that is before the film.
+    let before = value.strip_prefix("0.-").or_else(|| value.strip_prefix('-'));
+    let (start, end) = match before.map(|rest| rest.split_once('-')) {
+        // ffmpeg begins a little before the time that it wants, also where that is before the film: `0.-71-`.
         Some(Some((before, end))) => time(before.trim()).map(|_| ("0", end))?,
         _ => value.split_once('-')?,
     };
@@ -71,6 +72,8 @@ mod tests {
             ("npt=now-", part(None, None)),
             ("npt=5-;time=20260101T000000Z", part(Some(5000), None)),
             ("npt=-0.071-", part(Some(0), None)),
+            ("npt=0.-71-", part(Some(0), None)),
+            ("npt=0.-71-3", part(Some(0), Some(3000))),
             ("npt=-x-", None),
             ("npt=9-5", None),
             ("npt=-5", None),

@@ -21,7 +21,7 @@ use super::feed::{Fed, Feed, SharedDemuxer, Source};
 use super::lane::{Heard, Lane, Outgoing, Sent, Way};
 use super::range::Part;
 use crate::limits::{
-    BUNCH_PACKETS, BUNCH_PAUSE, FIRST_FRAME_WAIT, LATE_MAX, REFUSALS_MAX, REPORT_EVERY,
+    BUNCH_PACKETS, BUNCH_PAUSE, FAREWELL, FIRST_FRAME_WAIT, LATE_MAX, REFUSALS_MAX, REPORT_EVERY,
     SESSION_IDLE, SESSION_LOOK, STAMP_GAP,
 };
 
@@ -371,6 +371,10 @@ impl Session {
             return;
         };
         self.at_ms = 0;
+        // Outside a connection the word that it is over may be read before the last packets are.
+        if self.lanes.iter().any(|lane| matches!(lane.way, Way::Udp { .. })) {
+            sleep(FAREWELL).await;
+        }
         for (number, lane) in self.lanes.iter().enumerate() {
             if let Some(mut last) =
                 lane.report(number, self.born_at, play.film_us(Instant::now()), true)
