@@ -77,6 +77,38 @@ for _index in ("front", "end"):
     trial(f"adaptive.ffmpeg-{_index}", seconds=150, quick=_index == "end", tools=("ffmpeg",))(play_case(_index))
 
 
+@trial("adaptive.transport-streams", seconds=200, quick=True, tools=("ffmpeg", "mpv"))
+def transport_streams(world: World) -> None:
+    """HLS in transport streams of an MP4 film, as ffmpeg and mpv like it: all pictures, and jumps to the very place."""
+    torrent, addresses = start_swarm(world, "end", "shoal")
+    us, watch, _ = start_watch(world, torrent, addresses)
+    url = watch.last("title")["files"][0]["hls"].replace("main.m3u8", "ts.m3u8")
+    film = content.film(world.cache, "end")
+
+    def pictures(source: object, *before: object) -> list[str]:
+        argv = ["ffmpeg", "-nostdin", "-v", "error", *before, "-i", source, "-map", "0:v:0", "-fps_mode", "passthrough", "-f", "framemd5", "pipe:1"]
+        program = world.start(us, *argv, name="ffmpeg")
+        world.check(program.wait(90) == 0, program.stderr()[-300:])
+        world.check(not program.stderr(), f"ffmpeg complains: {program.stderr()[-300:]}")
+        return [line.split(",")[5].strip() for line in program.raw_stdout().splitlines() if not line.startswith("#")]
+
+    # To what nothing but the swarm has.
+    jump = pictures(url, "-ss", "41.32", "-t", "2")
+    world.check(jump == pictures(film, "-ss", "41.32", "-t", "2"), f"a jump brings other pictures ({len(jump)})")
+    whole = pictures(url)
+    world.check(whole == pictures(film), f"{len(whole)} pictures, or others")
+    mpv = world.start(
+        us, "mpv", "--no-config", "--vo=null", "--ao=null", "--start=25", "--length=3", "--term-status-msg=at=${=time-pos} of=${=duration} ${seekable}", url,
+        name="mpv", env={"HOME": str(world.folder)},
+    )
+    world.check(mpv.wait(40) == 0, "mpv failed")
+    said = (mpv.raw_stdout() + mpv.stderr()).replace("\r", "\n").splitlines()
+    last = [line for line in said if "at=" in line][-1]
+    place, length = (float(part.split("=")[1]) for part in last.split()[-3:-1])
+    world.check(27.5 < place <= 28.2 and abs(length - 60) < 0.5 and last.endswith("yes"), f"mpv played from 25 s on to: {last}")
+    world.show(pictures=len(whole), jump=len(jump), mpv=f"{place:.2f}s")
+
+
 def browser_case(player: str, name: str):
     """A player for web pages in real Chromium: it begins, plays, and jumps where nothing is yet."""
 

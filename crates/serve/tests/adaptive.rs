@@ -1,151 +1,21 @@
-//! Films of Matroska and of MP4 in fragments in segments over HTTP: the same bytes at every peer, with or without cues of their own.
+//! Films in segments over HTTP: the same bytes at every peer, several qualities, subtitles.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
 mod common;
 
 use std::convert::Infallible;
-use std::ops::Range;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
 
-use bytes::Bytes;
+use common::files::Files;
 use common::{Client, HASH};
 use shoal_media::Prober;
-use shoal_node::io::{Command, Event};
-use shoal_node::link::TitleId;
-use shoal_node::stats::{CacheView, TitleView};
-use shoal_serve::library::{BoxFuture, Entry, Library, Reader};
-use shoal_serve::reports::Reports;
-use shoal_serve::viewer::{Options, Viewer};
-use shoal_wire::metainfo::{FileEntry, Info, Layout, TimeIndexRef};
-use shoal_wire::{Hash20, InfoHashes};
-use tokio::sync::broadcast;
+use shoal_serve::viewer::Viewer;
 
 const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
 const OTHER: &[u8] = include_bytes!("../../app/assets/demo.mp4");
 const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
 const FRAGMENTS: &[u8] = include_bytes!("../../media/testdata/mfra.mp4");
 const APART: &[u8] = include_bytes!("../../media/testdata/apart.mp4");
-
-/// A title of these files, all of it here; where there are two, the second is the time index of the first.
-struct Files {
-    info: Arc<Info>,
-    files: Vec<Bytes>,
-    /// Bytes that were read of each; `None` where nothing ever comes.
-    read: Vec<Option<Arc<AtomicU64>>>,
-    events: broadcast::Sender<Event>,
-}
-
-impl Files {
-    fn viewer(files: &[&[u8]]) -> Viewer {
-        let names: Vec<String> = (0..files.len()).map(|number| format!("{number}.mkv")).collect();
-        let named: Vec<_> = names.iter().map(String::as_str).zip(files.iter().copied()).collect();
-        Self::named(&named)
-    }
-    fn named(files: &[(&str, &[u8])]) -> Viewer {
-        Self::counted(files).0
-    }
-    /// Files without a byte are told to have one, which never comes.
-    fn counted(files: &[(&str, &[u8])]) -> (Viewer, Vec<Arc<AtomicU64>>) {
-        let mut start = 0;
-        let mut entries = Vec::new();
-        for (name, file) in files {
-            let length = file.len().max(1) as u64;
-            let path = vec![(*name).to_owned()];
-            entries.push(FileEntry { path, length, start, pieces_root: None });
-            start += length;
-        }
-        let reference = TimeIndexRef { film: 0, index: 1 };
-        let info = Info {
-            hashes: InfoHashes { v1: Hash20::from_hex(HASH), v2: None },
-            raw: Bytes::new(),
-            name: "A film".to_owned(),
-            folder: true,
-            files: entries,
-            layout: Layout::new(16384, start, Vec::new()).unwrap(),
-            piece_hashes: Bytes::new(),
-            private: false,
-            slots: shoal_wire::slot::Slots::new(0, shoal_wire::slot::SLOT_MS),
-            time_indexes: if files.len() == 2 { vec![reference] } else { Vec::new() },
-        };
-        let files = files.iter().map(|(_, file)| Bytes::copy_from_slice(file)).collect();
-        let files: Vec<Bytes> = files;
-        let events = broadcast::channel(16).0;
-        let counters: Vec<Arc<AtomicU64>> = files.iter().map(|_| Arc::default()).collect();
-        let comes = |(file, counter): (&Bytes, &Arc<AtomicU64>)| {
-            (!file.is_empty()).then(|| Arc::clone(counter))
-        };
-        let read = files.iter().zip(&counters).map(comes).collect();
-        let library = Arc::new(Self { info: Arc::new(info), files, read, events });
-        let mut options = Options::new("127.0.0.1:0".parse().unwrap());
-        options.limits.metadata_wait = Duration::from_millis(300);
-        let viewer = Viewer::start(options, library, Arc::new(Reports::new())).unwrap();
-        (viewer, counters)
-    }
-}
-
-struct FileReader(Bytes, Arc<AtomicU64>);
-
-/// Of a file that nobody has.
-struct Nothing;
-
-impl Reader for Nothing {
-    fn next(&mut self, _max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
-        Box::pin(std::future::pending())
-    }
-}
-
-impl Reader for FileReader {
-    fn next(&mut self, max: u32) -> BoxFuture<'_, Option<Result<Bytes, String>>> {
-        // In odd portions, as they come from peers.
-        let portion = self.0.split_to(self.0.len().min(max as usize).min(1777));
-        self.1.fetch_add(portion.len() as u64, Ordering::Relaxed);
-        Box::pin(async move { (!portion.is_empty()).then_some(Ok(portion)) })
-    }
-}
-
-impl Library for Files {
-    fn titles(&self) -> BoxFuture<'_, Vec<Entry>> {
-        let entry = Entry {
-            title: TitleId(0),
-            hashes: self.info.hashes,
-            info: Some(Arc::clone(&self.info)),
-            durations_ms: Vec::new(),
-            check: None,
-        };
-        Box::pin(async move { vec![entry] })
-    }
-    fn views(&self) -> BoxFuture<'_, Vec<TitleView>> {
-        Box::pin(async { Vec::new() })
-    }
-    fn cache(&self) -> BoxFuture<'_, Option<CacheView>> {
-        Box::pin(async { None })
-    }
-    fn learn<'a>(&'a self, _views: &'a [TitleView]) -> BoxFuture<'a, ()> {
-        Box::pin(async {})
-    }
-    fn open(
-        &self,
-        _title: TitleId,
-        file: u32,
-        range: Range<u64>,
-    ) -> BoxFuture<'_, Result<Box<dyn Reader>, String>> {
-        let range = range.start as usize..range.end as usize;
-        let file = file as usize;
-        let reader: Box<dyn Reader> = match &self.read[file] {
-            Some(read) => Box::new(FileReader(self.files[file].slice(range), Arc::clone(read))),
-            None => Box::new(Nothing),
-        };
-        Box::pin(async move { Ok(reader) })
-    }
-    fn command(&self, _command: Command) -> BoxFuture<'_, ()> {
-        Box::pin(async {})
-    }
-    fn events(&self) -> broadcast::Receiver<Event> {
-        self.events.subscribe()
-    }
-}
 
 /// All that a player fetches of a stream: its header and segments.
 async fn stream(viewer: &Viewer, number: usize) -> Vec<Vec<u8>> {

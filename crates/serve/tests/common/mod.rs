@@ -1,6 +1,8 @@
 //! A film in memory behind the viewer's face, and a client that speaks HTTP by hand.
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used)] // Each test file uses its part of it.
 
+pub mod files;
+
 use std::net::SocketAddr;
 use std::ops::Range;
 use std::sync::{Arc, Mutex};
