@@ -102,7 +102,7 @@ def ffmpeg_case(kind: str):
         film_at = [digest for when, digest in expected["0"] if when >= 17 - FRAME_S]
         world.check(len(after) >= 20 and after == film_at[film_at.index(after[0]) :][: len(after)], "a jump brings other pictures")
         place = next(when for when, digest in expected["0"] if digest == after[0])
-        world.check(abs(place - 17) <= 2 * FRAME_S, f"a jump to 17 s brings the picture of {place:.2f} s")
+        world.check(abs(place - 17) <= 2 * FRAME_S + 0.005, f"a jump to 17 s brings the picture of {place:.2f} s")
         world.show(pictures=len(expected["0"]), sound=len(expected["1"]), jump=f"{place:.2f}s")
 
     return run
@@ -205,10 +205,10 @@ def mpv_case(kind: str, transport: str):
     return run
 
 
-# Kind of film, and whether `./check` runs it.
+# Kind of film, and whether `./check` plays it; with ffmpeg, which takes a minute and more, only the first.
 KINDS = {"end": True, "front": False, "ts": True, "mkv": True, "fragments": False, "hevc": False, "vp9": False, "mpeg2-ts": False, "mpeg2-mkv": False}
 for _kind, _quick in KINDS.items():
-    trial(f"rtsp.ffmpeg-{_kind}", seconds=200, quick=_quick, tools=("ffmpeg",))(ffmpeg_case(_kind))
+    trial(f"rtsp.ffmpeg-{_kind}", seconds=200, quick=_kind == "end", tools=("ffmpeg",))(ffmpeg_case(_kind))
     for _transport in ("tcp", "udp"):
         _first = _quick and _transport == "tcp" and _kind == "end"
         trial(f"rtsp.gstreamer-{_kind}-{_transport}", seconds=150, quick=_quick and _transport == "tcp", tools=("ffmpeg", "gstreamer"))(gstreamer_case(_kind, _transport))
