@@ -47,14 +47,15 @@ pub(super) fn describe(film: &Presentation, name: &str, host: IpAddr) -> Option<
         return None;
     }
     let (family, any) = if host.is_ipv4() { ("IP4", "0.0.0.0") } else { ("IP6", "::") };
-    let duration_ms = film.duration_ms();
+    let end = match film.duration_ms() {
+        0 => String::new(),
+        ms => format!("{}.{:03}", ms / 1000, ms % 1000),
+    };
     // A name comes from strangers: it must not begin a line of its own.
     let name: String = name.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
     let name = if name.is_empty() { "-" } else { &name };
     let mut text = format!(
-        "v=0\r\no=- 1 1 IN {family} {host}\r\ns={name}\r\nc=IN {family} {any}\r\nt=0 0\r\na=control:*\r\na=range:npt=0-{}.{:03}\r\n",
-        duration_ms / 1000,
-        duration_ms % 1000,
+        "v=0\r\no=- 1 1 IN {family} {host}\r\ns={name}\r\nc=IN {family} {any}\r\nt=0 0\r\na=control:*\r\na=range:npt=0-{end}\r\n",
     );
     for offer in &offers {
         let encoding = offer.payloader.encoding();

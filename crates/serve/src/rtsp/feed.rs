@@ -42,15 +42,39 @@ impl Drop for Feed {
     }
 }
 
-/// What takes the film apart for a session. It outlives a feed, so that what is counted in a film goes on behind a jump. Used by one task
-/// at a time.
-pub(super) type SharedDemuxer = Arc<Mutex<Demuxer>>;
+/// What takes the film apart for a session. It outlives a feed, so that what is counted in a film goes on behind a jump.
+#[derive(Debug)]
+pub(super) struct Apart {
+    demuxer: Demuxer,
+    /// How often it jumped: a feed of before a jump, which may not have ended yet, leaves it alone.
+    jumps: u64,
+}
+
+impl Apart {
+    pub(super) fn new(demuxer: Demuxer) -> Arc<Mutex<Self>> {
+        Arc::new(Mutex::new(Self { demuxer, jumps: 0 }))
+    }
+    pub(super) fn jump(&mut self, at_ms: u64) {
+        self.jumps += 1;
+        self.demuxer.jump(at_ms);
+    }
+}
+
+/// The same, shared by a session and its feed.
+pub(super) type SharedApart = Arc<Mutex<Apart>>;
+
+/// Lets `act` have the demuxer, unless it has jumped since.
+fn with<T>(apart: &SharedApart, jumps: u64, act: impl FnOnce(&mut Demuxer) -> T) -> Option<T> {
+    let mut apart = apart.lock().unwrap_or_else(PoisonError::into_inner);
+    (apart.jumps == jumps).then(|| act(&mut apart.demuxer))
+}
 
 impl Feed {
-    /// Of what `demuxer` gives, which nobody else may use as long as the feed is there.
-    pub(super) fn new(source: &Source, demuxer: SharedDemuxer) -> Self {
+    /// Of what it gives from now on, until it jumps.
+    pub(super) fn new(source: &Source, apart: &SharedApart) -> Self {
         let (sender, frames) = mpsc::channel(FEED_FRAMES_MAX);
-        let reading = tokio::spawn(read(source.clone(), demuxer, sender));
+        let jumps = apart.lock().unwrap_or_else(PoisonError::into_inner).jumps;
+        let reading = tokio::spawn(read(source.clone(), (Arc::clone(apart), jumps), sender));
         Self { frames, reading }
     }
     /// The next frame; `None` at the end. Waits until it is here. Abandoning the future loses nothing.
@@ -59,15 +83,17 @@ impl Feed {
     }
 }
 
-async fn read(source: Source, demuxer: SharedDemuxer, sender: mpsc::Sender<Result<Fed, String>>) {
-    // Never held over a wait.
-    let demuxer = || demuxer.lock().unwrap_or_else(PoisonError::into_inner);
+async fn read(
+    source: Source,
+    (apart, jumps): (SharedApart, u64),
+    sender: mpsc::Sender<Result<Fed, String>>,
+) {
     let budget = Arc::new(Semaphore::new(FEED_BYTES_MAX as usize));
     let film = (source.title, source.file);
     let mut places = Places::new(Arc::clone(&source.library), film, source.length);
     loop {
-        loop {
-            let Some(frame) = demuxer().next() else { break };
+        // Its lock is never held over a wait.
+        while let Some(Some(frame)) = with(&apart, jumps, Demuxer::next) {
             // A frame larger than all of it takes all of it.
             let size = u32::try_from(frame.data.len()).unwrap_or(u32::MAX).clamp(1, FEED_BYTES_MAX);
             let Ok(share) = Arc::clone(&budget).acquire_many_owned(size).await else { return };
@@ -75,9 +101,12 @@ async fn read(source: Source, demuxer: SharedDemuxer, sender: mpsc::Sender<Resul
                 return;
             }
         }
-        let Some(range) = demuxer().need() else { return };
+        let Some(Some(range)) = with(&apart, jumps, |demuxer| demuxer.need()) else { return };
         let came = match places.read(&range, CHUNK_BYTES).await {
-            Ok(bytes) => demuxer().feed(&bytes).map_err(|error| error.to_string()),
+            Ok(bytes) => match with(&apart, jumps, |demuxer| demuxer.feed(&bytes)) {
+                Some(fed) => fed.map_err(|error| error.to_string()),
+                None => return,
+            },
             Err(error) => Err(error),
         };
         if let Err(error) = came {

@@ -289,7 +289,8 @@ impl Client {
             format!("url={base}/{track};seq={sequence};rtptime={stamp}")
         });
         let seconds = |us: u64| format!("{}.{:03}", us / 1_000_000, us / 1000 % 1000);
-        let part = format!("npt={}-{}", seconds(start_us), seconds(end_us));
+        let end = if end_us == u64::MAX { String::new() } else { seconds(end_us) };
+        let part = format!("npt={}-{end}", seconds(start_us));
         let mut reply = Reply::ok()
             .with(headers::SESSION, named(&name))
             .with(headers::RANGE, part)

@@ -10,14 +10,14 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::SystemTime;
 
 use shoal_media::demux::Demuxer;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Duration, Instant, sleep, sleep_until, timeout};
 
-use super::feed::{Fed, Feed, SharedDemuxer, Source};
+use super::feed::{Apart, Fed, Feed, SharedApart, Source};
 use super::lane::{Heard, Lane, Outgoing, Sent, Way};
 use super::range::Part;
 use crate::limits::{
@@ -126,7 +126,7 @@ pub(super) struct Session {
     lanes: Vec<Lane>,
     state: State,
     /// What takes the film apart, and for which streams.
-    demuxer: Option<(Vec<usize>, SharedDemuxer)>,
+    apart: Option<(Vec<usize>, SharedApart)>,
     /// Where it stands while it does not play, in milliseconds.
     at_ms: u64,
     born: Instant,
@@ -150,7 +150,7 @@ impl Session {
             source,
             lanes: Vec::new(),
             state: State::Ready,
-            demuxer: None,
+            apart: None,
             at_ms: 0,
             born: now,
             born_at: SystemTime::now(),
@@ -255,7 +255,11 @@ impl Session {
         if self.lanes.is_empty() {
             return Err(Refusal::State);
         }
-        let duration_us = self.source.film.duration_ms().saturating_mul(1000);
+        // Where nobody knows how long the film is, it has no end.
+        let duration_us = match self.source.film.duration_ms() {
+            0 => u64::MAX,
+            ms => ms.saturating_mul(1000),
+        };
         let start = part.and_then(|part| part.start);
         if start.is_some_and(|ms| ms.saturating_mul(1000) > duration_us) {
             return Err(Refusal::Range);
@@ -273,7 +277,11 @@ impl Session {
                 (play.anchor, play.origin_us) = (Instant::now(), at_us);
                 (play, at_us)
             }
-            (_, start) => self.jump(start.unwrap_or(self.at_ms)).await?,
+            (before, start) => {
+                // Its claim on the film ends before the new one begins.
+                drop(before);
+                self.jump(start.unwrap_or(self.at_ms)).await?
+            }
         };
         play.end_us = part.and_then(|part| part.end).map_or(u64::MAX, |ms| ms.saturating_mul(1000));
         play.go = Some(may_go);
@@ -291,18 +299,15 @@ impl Session {
     /// waits long.
     async fn jump(&mut self, at_ms: u64) -> Result<(Box<Play>, u64), Refusal> {
         let streams: Vec<usize> = self.lanes.iter().map(|lane| lane.stream).collect();
-        let demuxer = match self.demuxer.take_if(|(of, _)| *of == streams) {
-            Some((_, demuxer)) => {
-                demuxer.lock().unwrap_or_else(PoisonError::into_inner).jump(at_ms);
-                demuxer
+        let apart = match self.apart.take_if(|(of, _)| *of == streams) {
+            Some((_, apart)) => {
+                apart.lock().unwrap_or_else(PoisonError::into_inner).jump(at_ms);
+                apart
             }
-            None => {
-                let film = Arc::clone(&self.source.film);
-                Arc::new(Mutex::new(Demuxer::new(film, &streams, at_ms)))
-            }
+            None => Apart::new(Demuxer::new(Arc::clone(&self.source.film), &streams, at_ms)),
         };
-        self.demuxer = Some((streams, Arc::clone(&demuxer)));
-        let mut feed = Feed::new(&self.source, demuxer);
+        let mut feed = Feed::new(&self.source, &apart);
+        self.apart = Some((streams, apart));
         let first = timeout(FIRST_FRAME_WAIT, feed.next()).await;
         let mut next = VecDeque::new();
         let mut start_us = at_ms.saturating_mul(1000);
