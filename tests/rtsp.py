@@ -124,11 +124,12 @@ def gstreamer_case(kind: str, transport: str):
     def run(world: World) -> None:
         film, us, url = start_player(world, kind)
         keys = keys_of(film)
-        steps = ["play:2", "seek:20.5", "seek:7", "seek:27.5", "end:6", "seek:11", "pause:1.5", "play:1.5"]
-        told = gstreamer(world, us, url, transport, *steps)
+        # A player that was told that the film is over is another one.
+        told = gstreamer(world, us, url, transport, "play:2", "seek:20.5", "seek:7", "seek:27.5", "end:6")
+        told += gstreamer(world, us, url, transport, "play:1", "seek:11", "pause:1.5", "play:1.5")
         world.check(abs(told[0]["duration"] - SECONDS) < 0.2, f"it is {told[0]['duration']} s long")
         world.check(told[0]["video"]["frames"] >= 35 and told[0]["video"]["first"] < 0.2, f"the start: {told[0]}")
-        for step in (1, 2, 3, 5):
+        for step in (1, 2, 3, 6):
             seen, asked = told[step], told[step]["to"]
             # The first pictures of H.265 behind a jump get a wrong time or are thrown away, with any server.
             far = 0.2 if kind == "hevc" else FRAME_S + CLOCK_S
@@ -136,10 +137,10 @@ def gstreamer_case(kind: str, transport: str):
             world.check("video" in seen and abs(seen["video"]["first"] - key) <= far, f"a jump to {asked} s, whose key frame is at {key:.2f}: {seen}")
             world.check(seen["video"]["frames"] >= 15, f"it does not play on: {seen}")
         world.check(told[4]["over"] and told[4]["video"]["last"] > SECONDS - 0.3, f"the end: {told[4]}")
-        world.check("video" not in told[6], f"it was paused: {told[6]}")
-        world.check("video" in told[7] and "video" in told[0], f"the start {told[0]}, going on {told[7]}")
-        gap = told[7]["video"]["first"] - told[5]["video"]["last"]
-        world.check(told[7]["video"]["frames"] >= 20 and abs(gap) < 0.2, f"it went on {gap:.2f} s from where it was: {told[7]}")
+        world.check("video" not in told[7], f"it was paused: {told[7]}")
+        world.check("video" in told[8], f"it does not go on: {told[8]}")
+        gap = told[8]["video"]["first"] - told[6]["video"]["last"]
+        world.check(told[8]["video"]["frames"] >= 20 and abs(gap) < 0.2, f"it went on {gap:.2f} s from where it was: {told[8]}")
         world.show(start=f"{told[0]['video']['took']:.2f}s", unfetched=f"{told[1]['video']['took']:.2f}s", back=f"{told[2]['video']['took']:.2f}s")
 
     return run
@@ -217,7 +218,8 @@ for _kind, _quick in KINDS.items():
 
 @trial("rtsp.fifty-jumps", seconds=200, quick=True, tools=("ffmpeg",))
 def jumps(world: World) -> None:
-    """Fifty random jumps in a film that is here: the pictures are those of the time that was asked for, and sound is in step with them."""
+    """Fifty random jumps (ten of them in `./check`) in a film that is here: the pictures are those of the time that was asked for, and sound is in
+    step with them."""
     film = content.coded(world.cache, "unique", SECONDS)
     us = world.host("viewer")
     publisher = world.shoal(us, "publish", film, "--http", "127.0.0.1:8080", "--listen", f"{us.ip}:6881", "--no-lsd")
@@ -225,7 +227,7 @@ def jumps(world: World) -> None:
     whole = decoded(world, us, film)
     places = [{digest: when for when, digest in whole[stream]} for stream in ("0", "1")]
     worst, offsets = 0.0, []
-    for _ in range(50):
+    for _ in range(10 if world.quick else 50):
         asked = world.random.uniform(0, SECONDS - 2)
         found = decoded(world, us, url, "-rtsp_transport", "tcp", "-ss", f"{asked:.3f}", "-t", 0.6, seconds=20)
         # Where each frame is in the film, less where the player says that it is.
