@@ -12,6 +12,8 @@ pub(crate) struct Figure {
     name: &'static str,
     unit: &'static str,
     target: Option<f64>,
+    /// The best run is judged, not the median.
+    at_best: bool,
     baseline: &'static str,
     values: Vec<f64>,
 }
@@ -25,6 +27,11 @@ impl Figure {
     /// Its median is to be at most this.
     pub(crate) fn at_most(self, target: f64) -> Self {
         Self { target: Some(target), ..self }
+    }
+
+    /// One run of several is enough: for what can only be made worse by a busy machine, and by what is looked for in every run.
+    pub(crate) fn at_best(self) -> Self {
+        Self { at_best: true, ..self }
     }
 
     /// What is known of others on the same set-up.
@@ -47,10 +54,11 @@ impl Figure {
         quantile(&self.values, share)
     }
 
-    /// Whether the median is within the target; `None` without one.
+    /// Whether the median, or the best, is within the target; `None` without one.
     pub(crate) fn holds(&self) -> Option<bool> {
+        let share = if self.at_best { 0.0 } else { 0.5 };
         // A comparison with NaN is false, so a figure without values does not hold.
-        self.target.map(|target| self.quantile(0.5) <= target)
+        self.target.map(|target| self.quantile(share) <= target)
     }
 
     fn json(&self) -> Value {

@@ -260,7 +260,7 @@ async fn packets_outside_the_connection_go_to_the_ports_that_were_named() {
 #[tokio::test]
 async fn what_cannot_be_followed_is_refused_by_its_number() {
     let mut viewer =
-        Files::named(&[("film.mp4", FILM), ("notes.txt", b"no film"), ("more.txt", b"x")]);
+        Files::named(&[("film.mp4", FILM), ("notes.txt", b"no film"), ("other.ts", TRANSPORT)]);
     let mut player = Player::new(&mut viewer, "127.0.0.1:0").await;
     let url = player.url();
     let host = player.address;
@@ -300,6 +300,10 @@ async fn what_cannot_be_followed_is_refused_by_its_number() {
         let (found, head, _) = player.ask(method, &url, &[&session, line]).await;
         assert_eq!(found, status, "{method} {line}: {head}");
     }
+    // A session is of one film.
+    let other = elsewhere(&format!("{HASH}/2"));
+    let transport = "Transport: RTP/AVP/TCP;unicast";
+    assert_eq!(player.ask("SETUP", &other, &[transport, &session]).await.0, 455);
     player.number += 1;
     let number = player.number;
     let text =
@@ -308,7 +312,6 @@ async fn what_cannot_be_followed_is_refused_by_its_number() {
     assert!(matches!(player.next().await, Some(Came::Answer { status: 451, .. })));
     // Streams are not added while it plays.
     assert_eq!(player.ask("PLAY", &url, &[&session]).await.0, 200);
-    let transport = "Transport: RTP/AVP/TCP;unicast";
     let track = format!("{url}/track=0");
     assert_eq!(player.ask("SETUP", &track, &[transport, &session]).await.0, 455);
     // Another version, and what is no RTSP at all, which ends the connection.

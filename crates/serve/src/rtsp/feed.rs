@@ -22,6 +22,13 @@ pub(super) struct Source {
     pub(super) film: Arc<Presentation>,
 }
 
+impl Source {
+    /// Whether it is the same film.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        (self.title, self.file) == (other.title, other.file)
+    }
+}
+
 /// A frame, and its share of a session's memory, given back when it is dropped.
 #[derive(Debug)]
 pub(super) struct Fed {

@@ -216,7 +216,7 @@ impl Client {
         let (name, session) = match request.header(&headers::SESSION) {
             Some(_) => self.session(request)?,
             None => {
-                let begun = self.shared.begin(target.source).map_err(internal)?;
+                let begun = self.shared.begin(target.source.clone()).map_err(internal)?;
                 let begun = begun.ok_or_else(|| Reply::new(StatusCode::NotEnoughBandwidth))?;
                 self.sessions.retain(|session| !session.is_closed());
                 self.sessions.push(begun.1.clone());
@@ -229,7 +229,8 @@ impl Client {
         let stream = (offer.number, offer.stream.timescale);
         let lane = Lane::new(stream, (offer.payloader, offer.payload_type), way, random);
         let told = format!("{told};ssrc={:08X};mode=\"PLAY\"", lane.ssrc);
-        let added = ask(&session, |done| Order::Add(Box::new(lane), done)).await?;
+        let added = Box::new((target.source, lane));
+        let added = ask(&session, |done| Order::Add(added, done)).await?;
         added.map_err(|refusal| refused(&refusal))?;
         Ok(Reply::ok().with(headers::TRANSPORT, told).with(headers::SESSION, named(&name)))
     }

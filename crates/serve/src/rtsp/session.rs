@@ -47,8 +47,8 @@ impl Counters {
 
 /// What a session is told to do. Whoever asks hears when it is done.
 pub(super) enum Order {
-    /// One stream more. Refused while it plays.
-    Add(Box<Lane>, oneshot::Sender<Result<(), Refusal>>),
+    /// One stream more, of this film. Refused while it plays, and of another film.
+    Add(Box<(Source, Lane)>, oneshot::Sender<Result<(), Refusal>>),
     /// One stream less; whether any is left.
     Remove(usize, oneshot::Sender<bool>),
     /// Play a part, or go on.
@@ -208,11 +208,12 @@ impl Session {
     /// Follows an order; whether the session goes on. Who asked may be gone when it is told.
     async fn obey(&mut self, order: Order) -> bool {
         match order {
-            Order::Add(lane, done) => {
-                let free = matches!(self.state, State::Ready);
+            Order::Add(added, done) => {
+                let (source, lane) = *added;
+                let free = matches!(self.state, State::Ready) && self.source.is(&source);
                 if free {
                     self.lanes.retain(|known| known.stream != lane.stream);
-                    self.lanes.push(*lane);
+                    self.lanes.push(lane);
                 }
                 let _ = done.send(if free { Ok(()) } else { Err(Refusal::State) });
             }
