@@ -199,10 +199,16 @@ impl Cast {
         };
         viewer.add(title, options).await?;
         let page = viewer.page().unwrap_or_default();
-        let film = viewer.url(&stage.info, stage.film).unwrap_or_default();
-        self.console.lock().say(&format!("viewer {number}  page {page}/  film {film}"));
+        let addresses = viewer.addresses(&stage.info, stage.film);
+        let (film, rtsp) = addresses.map(|it| (it.url, it.rtsp)).unwrap_or_default();
+        let (film, rtsp) = (film.unwrap_or_default(), rtsp.unwrap_or_default());
+        let line = format!("viewer {number}  page {page}/  rtsp {rtsp}  film {film}");
+        self.console.lock().say(&line);
         let peer = viewer.engine.listen_address().to_string();
-        self.tell("viewer", json!({ "number": number, "peer": peer, "http": page, "film": film }));
+        self.tell(
+            "viewer",
+            json!({ "number": number, "peer": peer, "http": page, "film": film, "rtsp": rtsp }),
+        );
         self.viewers.push(viewer);
         Ok(())
     }
