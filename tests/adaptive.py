@@ -9,11 +9,10 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
-from browser import run_script
+from browser import run_script, seen_by
 from kit import content
 from kit.player import request
 from kit.world import Failed, Host, World, trial
@@ -205,14 +204,7 @@ def run_steps(world: World, us: Host, publisher: Host, player: str, manifest: st
     for number, (up, _) in enumerate(STEPS):
         world.until(90, f"step {number}", lambda: f"step {number}\n" in node.raw_stdout() or not node.running())
         limit(publisher, up)
-    status = node.wait(90)
-    lines = [line for line in node.raw_stdout().splitlines() if line.startswith("{")]
-    world.check(status == 0 and lines, f"the browser script ended with {status}: {node.stderr()[-300:]}")
-    if shot.exists():
-        shutil.copy(shot, world.cache / shot.name)
-    seen = json.loads(lines[-1])
-    world.check("trouble" not in seen, f"{seen.get('trouble')} console {seen['console'][:3]} failed {seen['failed'][:3]}")
-    return seen
+    return seen_by(world, node, shot, 90)
 
 
 def qualities_case(player: str, name: str):

@@ -16,7 +16,12 @@ def run_script(world: World, host: Host | str, script: str, name: str, *args: ob
     """Runs a script of this folder that drives Chromium; returns what it saw. Its screenshot is kept in the cache folder."""
     shot = world.folder / f"{name}.png"
     node = world.start(host, "node", Path(__file__).with_name(script), world.cache / "npm", *args, shot, name="node", env={"HOME": str(world.folder)})
-    status = node.wait(75)
+    return seen_by(world, node, shot, 75)
+
+
+def seen_by(world: World, node, shot: Path, seconds: float) -> dict:
+    """What a script saw that ends within so many seconds."""
+    status = node.wait(seconds)
     lines = [line for line in node.raw_stdout().splitlines() if line.startswith("{")]
     world.check(status == 0 and lines, f"the browser script ended with {status}: {node.stderr()[-300:]}")
     if shot.exists():

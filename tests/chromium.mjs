@@ -10,3 +10,13 @@ export function launch(folder) {
       '--disable-component-update', '--disable-sync', '--mute-audio', '--autoplay-policy=no-user-gesture-required'],
   });
 }
+
+/** The script of a player written for browsers, below `folder`. */
+export function scriptOf(folder, player) {
+  const scripts = {
+    hls: 'hls.js/dist/hls.min.js',
+    dash: 'dashjs/dist/modern/umd/dash.all.min.js',
+    shaka: 'shaka-player/dist/shaka-player.compiled.js',
+  };
+  return `${folder}/node_modules/${scripts[player]}`;
+}

@@ -1,13 +1,8 @@
 // Plays and jumps a film in segments with a player written for browsers, in headless Chromium; prints what it saw as one JSON object.
 // usage: node players.mjs NPM_FOLDER PLAYER MANIFEST_URL SECONDS SCREENSHOT
-import { launch } from './chromium.mjs';
+import { launch, scriptOf } from './chromium.mjs';
 
 const [folder, player, manifest, seconds, screenshot] = process.argv.slice(2);
-const scripts = {
-  hls: 'hls.js/dist/hls.min.js',
-  dash: 'dashjs/dist/modern/umd/dash.all.min.js',
-  shaka: 'shaka-player/dist/shaka-player.compiled.js',
-};
 const browser = await launch(folder);
 // The page's own policy lets no script of others in; here the test is the other.
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: true });
@@ -22,7 +17,7 @@ page.on('response', (answer) => {
 try {
   await page.goto(new URL('/metrics', manifest).href, { timeout: 15000 });
   await page.setContent('<body style="margin:0;background:#222"><video style="width:100%" controls muted></video>');
-  await page.addScriptTag({ path: `${folder}/node_modules/${scripts[player]}` });
+  await page.addScriptTag({ path: scriptOf(folder, player) });
   Object.assign(seen, await page.evaluate(async ([player, manifest, target]) => {
     const video = document.querySelector('video');
     const errors = [];

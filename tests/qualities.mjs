@@ -1,14 +1,9 @@
 // Plays a film of several qualities with a player written for browsers, in headless Chromium, through steps of so many seconds; prints
 // `step N` when each begins, and at last what it saw as one JSON object.
 // usage: node qualities.mjs NPM_FOLDER PLAYER MANIFEST_URL SECONDS,SECONDS,... SCREENSHOT
-import { launch } from './chromium.mjs';
+import { launch, scriptOf } from './chromium.mjs';
 
 const [folder, player, manifest, seconds, screenshot] = process.argv.slice(2);
-const scripts = {
-  hls: 'hls.js/dist/hls.min.js',
-  dash: 'dashjs/dist/modern/umd/dash.all.min.js',
-  shaka: 'shaka-player/dist/shaka-player.compiled.js',
-};
 const browser = await launch(folder);
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: true });
 const page = await context.newPage();
@@ -19,7 +14,7 @@ page.on('response', (answer) => { if (answer.status() >= 400) seen.failed.push(`
 try {
   await page.goto(new URL('/metrics', manifest).href, { timeout: 15000 });
   await page.setContent('<body style="margin:0;background:#222"><video style="width:100%" controls muted></video>');
-  await page.addScriptTag({ path: `${folder}/node_modules/${scripts[player]}` });
+  await page.addScriptTag({ path: scriptOf(folder, player) });
   // Little is kept ahead, so that what is shown soon follows what is chosen.
   seen.startup_ms = await page.evaluate(async ([player, manifest]) => {
     const video = document.querySelector('video');

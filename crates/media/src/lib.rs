@@ -25,6 +25,7 @@ pub mod manifest;
 mod matroska;
 mod mp4;
 pub mod mpegts;
+mod nal;
 pub mod presentation;
 mod probe;
 pub mod rtp;

@@ -1,12 +1,15 @@
 //! MP4 in fragments taken apart, compared frame by frame with what an independent program says of them, and cut into segments.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+mod common;
+
 use std::convert::Infallible;
 use std::ops::Range;
 use std::sync::Arc;
 
+use common::{Packet, packets, probed, slice};
 use shoal_media::demux::{Demuxer, Frame};
-use shoal_media::{Container, Film, MediaError, Presentation, Prober, TrackKind, cmaf};
+use shoal_media::{Container, MediaError, Presentation, Prober, TrackKind, cmaf};
 
 const FILMS: [(&str, &[u8]); 6] = [
     ("mfra", include_bytes!("../testdata/mfra.mp4")),
@@ -21,43 +24,18 @@ fn file(name: &str) -> &'static [u8] {
     FILMS.iter().find(|film| film.0 == name).map(|film| film.1).unwrap()
 }
 
-fn slice(file: &[u8], range: &Range<u64>) -> Vec<u8> {
-    file[range.start as usize..range.end as usize].to_vec()
-}
-
-fn probed(prober: Prober, file: &[u8]) -> Film {
-    prober.run(|range| Ok::<_, Infallible>(slice(file, &range))).unwrap()
-}
-
 fn presentation(file: &[u8]) -> Arc<Presentation> {
     let film = probed(Prober::of_frames(file.len() as u64).thorough(), file);
     assert_eq!(film.container, Container::FragmentedMp4);
     Arc::new(film.presentation.unwrap())
 }
 
-/// What ffprobe says of a packet.
-#[derive(Clone, Debug)]
-struct Packet {
-    stream: usize,
-    time_s: f64,
-    size: usize,
-    is_key: bool,
-}
-
-fn packets(name: &str) -> Vec<Packet> {
-    let path = format!("{}/testdata/{name}-mp4.frames.csv", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    let packets = rows.filter(|row| row.len() >= 4).map(|row| Packet {
-        stream: row[0].parse().unwrap(),
-        time_s: row[1].parse().unwrap(),
-        size: row[2].parse().unwrap(),
-        is_key: row[3].starts_with('K'),
-    });
+/// What ffprobe says of the packets of a film.
+fn told(name: &str) -> Vec<Packet> {
     // Where pictures are shown before they are decoded, ffprobe moves all of them by as much; the file says what is said here.
     let moved = if name == "inside" { 0.1 } else { 0.0 };
     let moved = |it: Packet| Packet { time_s: it.time_s - moved * f64::from(it.stream == 0), ..it };
-    packets.map(moved).collect()
+    packets(&format!("{name}-mp4")).into_iter().map(moved).collect()
 }
 
 /// All frames, fed in chunks of at most `chunk` bytes, and how many bytes were fed.
@@ -91,7 +69,7 @@ fn every_frame_is_the_one_that_ffprobe_sees() {
             for stream in [0, 1] {
                 let own: Vec<&Frame> = frames.iter().filter(|it| it.stream == stream).collect();
                 let expected: Vec<Packet> =
-                    packets(name).into_iter().filter(|it| it.stream == stream).collect();
+                    told(name).into_iter().filter(|it| it.stream == stream).collect();
                 assert_eq!(own.len(), expected.len(), "{name} {stream}");
                 let mut next = own[0].decoded;
                 for (frame, packet) in own.iter().zip(&expected) {
@@ -117,7 +95,7 @@ fn every_frame_is_the_one_that_ffprobe_sees() {
 fn a_jump_begins_at_the_key_frame_before_and_with_the_sound_beside_it() {
     for (name, file) in FILMS {
         let film = presentation(file);
-        let all_packets = packets(name);
+        let all_packets = told(name);
         for at_ms in [0, 1999, 2250, 7900, 9000, 900_000] {
             let mut demuxer = Demuxer::new(Arc::clone(&film), &[0, 1], at_ms);
             let (frames, _) = all(&mut demuxer, file, 1 << 20);

@@ -1,13 +1,14 @@
 //! Matroska and WebM taken apart, compared frame by frame with what an independent program says of them, and cut into segments.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
-use std::convert::Infallible;
-use std::ops::Range;
+mod common;
+
 use std::sync::Arc;
 
+use common::{Packet, packets, probed};
 use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::manifest::Address;
-use shoal_media::{Container, Film, Format, Presentation, Prober, TrackKind, cmaf, dash, hls};
+use shoal_media::{Container, Format, Presentation, Prober, TrackKind, cmaf, dash, hls};
 
 const FILMS: [(&str, &[u8]); 6] = [
     ("film-mkv", include_bytes!("../testdata/film.mkv")),
@@ -22,41 +23,10 @@ fn file(name: &str) -> &'static [u8] {
     FILMS.iter().find(|film| film.0 == name).map(|film| film.1).unwrap()
 }
 
-fn slice(file: &[u8], range: &Range<u64>) -> Vec<u8> {
-    file[range.start as usize..range.end as usize].to_vec()
-}
-
-fn probed(prober: Prober, file: &[u8]) -> Film {
-    prober.run(|range| Ok::<_, Infallible>(slice(file, &range))).unwrap()
-}
-
 fn presentation(name: &str) -> Arc<Presentation> {
     let file = file(name);
     let film = probed(Prober::of_frames(file.len() as u64).thorough(), file);
     Arc::new(film.presentation.unwrap())
-}
-
-/// What ffprobe says of a packet.
-#[derive(Clone, Debug)]
-struct Packet {
-    stream: usize,
-    time_s: f64,
-    size: usize,
-    is_key: bool,
-}
-
-fn packets(name: &str) -> Vec<Packet> {
-    let path = format!("{}/testdata/{name}.frames.csv", env!("CARGO_MANIFEST_DIR"));
-    let text = std::fs::read_to_string(path).unwrap();
-    let rows = text.lines().map(|line| line.split(',').collect::<Vec<_>>());
-    rows.filter(|row| row.len() >= 4)
-        .map(|row| Packet {
-            stream: row[0].parse().unwrap(),
-            time_s: row[1].parse().unwrap(),
-            size: row[2].parse().unwrap(),
-            is_key: row[3].starts_with('K'),
-        })
-        .collect()
 }
 
 /// All frames, fed in chunks of at most `chunk` bytes.

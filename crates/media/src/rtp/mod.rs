@@ -51,8 +51,7 @@ impl Payloader {
     #[must_use]
     pub fn new(coding: &Coding) -> Option<Self> {
         let sets = match coding.format {
-            Format::H264 => nal::Sets::of_avc(&coding.record)?,
-            Format::H265 => nal::Sets::of_hevc(&coding.record)?,
+            Format::H264 | Format::H265 => nal::Sets::of(coding)?,
             Format::Aac if coding.rate == 0 || coding.record.len() < 2 => return None,
             Format::Ac3 if coding.rate == 0 => return None,
             Format::Av1 | Format::Other => return None,

@@ -123,3 +123,32 @@ async fn read(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use shoal_media::Prober;
+
+    use super::*;
+
+    const FILM: &[u8] = include_bytes!("../../../media/testdata/front.mp4");
+
+    #[test]
+    fn what_comes_late_for_a_place_that_was_left_is_not_taken_for_the_new_one() {
+        let read = |range: core::ops::Range<u64>| {
+            Ok::<_, Infallible>(FILM[range.start as usize..range.end as usize].to_vec())
+        };
+        let film = Prober::of_frames(FILM.len() as u64).run(read).expect("a film");
+        let film = Arc::new(film.presentation.expect("frames"));
+        let apart = Apart::new(Demuxer::new(film, &[0, 1], 0));
+        let before = with(&apart, 0, |demuxer| demuxer.need()).flatten().expect("bytes");
+        apart.lock().expect("nobody panicked").jump(6000);
+        let after = with(&apart, 1, |demuxer| demuxer.need()).flatten().expect("bytes");
+        assert!(after.start > before.end);
+        let late = &FILM[before.start as usize..before.end as usize];
+        assert!(with(&apart, 0, |demuxer| demuxer.feed(late)).is_none());
+        assert_eq!(with(&apart, 1, |demuxer| demuxer.need()).flatten(), Some(after));
+        assert!(with(&apart, 0, Demuxer::next).is_none());
+    }
+}

@@ -2,6 +2,7 @@
 
 use crate::coding::Bits;
 use crate::demux::Frame;
+use crate::nal::Record;
 use crate::{Coding, Format};
 
 const START: [u8; 4] = [0, 0, 0, 1];
@@ -16,13 +17,7 @@ const ADTS_MAX: usize = 0x1fff;
 #[derive(Debug)]
 pub(super) enum Carrier {
     /// NAL units.
-    Nals {
-        /// Bytes of the length in front of each in the frames of other containers.
-        length: usize,
-        delimiter: &'static [u8],
-        /// What a decoder must know before a key frame, behind start codes.
-        sets: Vec<u8>,
-    },
+    Nals { record: Record, delimiter: &'static [u8] },
     /// AAC behind heads that begin with these bytes.
     Adts([u8; 4]),
     /// As they are.
@@ -32,19 +27,11 @@ pub(super) enum Carrier {
 impl Carrier {
     /// `None` for codings that are not carried.
     pub(super) fn of(coding: &Coding) -> Option<Self> {
-        let record = coding.record.as_slice();
+        let nals = |delimiter| Some(Self::Nals { record: Record::of(coding)?, delimiter });
         match coding.format {
-            Format::H264 => Some(Self::Nals {
-                length: usize::from(record.get(4)? & 3) + 1,
-                delimiter: &AVC_DELIMITER,
-                sets: avc_sets(record.get(5..)?),
-            }),
-            Format::H265 => Some(Self::Nals {
-                length: usize::from(record.get(21)? & 3) + 1,
-                delimiter: &HEVC_DELIMITER,
-                sets: hevc_sets(record.get(22..)?),
-            }),
-            Format::Aac => adts(record).map(Self::Adts),
+            Format::H264 => nals(&AVC_DELIMITER),
+            Format::H265 => nals(&HEVC_DELIMITER),
+            Format::Aac => adts(&coding.record).map(Self::Adts),
             Format::Mpeg2 | Format::MpegAudio | Format::Ac3 => Some(Self::Plain),
             _ => None,
         }
@@ -52,17 +39,18 @@ impl Carrier {
     /// The frame as it is carried.
     pub(super) fn convert(&self, frame: &Frame) -> Vec<u8> {
         match self {
-            Self::Nals { length, delimiter, sets } => {
-                let mut out = Vec::with_capacity(frame.data.len() + sets.len() + 64);
+            Self::Nals { record, delimiter } => {
+                let mut out = Vec::with_capacity(frame.data.len() + 256);
                 out.extend_from_slice(&START);
                 out.extend_from_slice(delimiter);
-                if frame.is_key {
-                    out.extend_from_slice(sets);
+                for set in record.sets.iter().filter(|_| frame.is_key) {
+                    out.extend_from_slice(&START);
+                    out.extend_from_slice(set);
                 }
                 // Its upper six bits of two bytes, or lower five of one, are the kind; a second mark is left out.
                 let mark = delimiter.first().copied().unwrap_or(0);
                 let mask = if delimiter.len() > 2 { 0x7e } else { 0x1f };
-                for nal in nals(&frame.data, *length) {
+                for nal in record.units(&frame.data) {
                     if nal.first().is_some_and(|first| first & mask != mark & mask) {
                         out.extend_from_slice(&START);
                         out.extend_from_slice(nal);
@@ -74,57 +62,6 @@ impl Carrier {
             Self::Plain => frame.data.to_vec(),
         }
     }
-}
-
-/// The units of a frame, each behind its length; ends at one that does not fit.
-fn nals(frame: &[u8], length: usize) -> impl Iterator<Item = &[u8]> {
-    let mut rest = frame;
-    core::iter::from_fn(move || {
-        let (size, behind) = rest.split_at_checked(length)?;
-        let size = size.iter().fold(0usize, |size, byte| size << 8 | usize::from(*byte));
-        let (nal, behind) = behind.split_at_checked(size)?;
-        rest = behind;
-        Some(nal)
-    })
-}
-
-/// `count` units behind lengths of two bytes, with start codes, and what stands behind them.
-fn sets<'a>(mut rest: &'a [u8], count: usize, out: &mut Vec<u8>) -> Option<&'a [u8]> {
-    for _ in 0..count {
-        let (size, behind) = rest.split_first_chunk::<2>()?;
-        let (nal, behind) = behind.split_at_checked(usize::from(u16::from_be_bytes(*size)))?;
-        out.extend_from_slice(&START);
-        out.extend_from_slice(nal);
-        rest = behind;
-    }
-    Some(rest)
-}
-
-/// Sequence and picture parameter sets (ISO/IEC 14496-15, 5.3.3.1).
-fn avc_sets(record: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let mut rest = Some(record);
-    for mask in [0x1f, 0xff] {
-        rest = rest
-            .and_then(<[u8]>::split_first)
-            .and_then(|(count, behind)| sets(behind, usize::from(count & mask), &mut out));
-    }
-    out
-}
-
-/// Parameter sets of all kinds (ISO/IEC 14496-15, 8.3.3.1).
-fn hevc_sets(record: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let Some((kinds, mut rest)) = record.split_first() else { return out };
-    for _ in 0..*kinds {
-        let Some(([_, a, b], behind)) = rest.split_first_chunk::<3>() else { break };
-        let count = usize::from(u16::from_be_bytes([*a, *b]));
-        match sets(behind, count, &mut out) {
-            Some(behind) => rest = behind,
-            None => break,
-        }
-    }
-    out
 }
 
 /// The beginning of the heads of a stream of AAC with this configuration (ISO/IEC 14496-3, 1.A.2.2). `None` where a head has no room for
