@@ -144,6 +144,22 @@ impl Peer {
         Some(file_report(&hash, file, entry, &faces))
     }
 
+    /// Gets ready for a player of a file: see [`Viewer::expect`].
+    pub(crate) fn expect(
+        &self,
+        title: TitleId,
+        info: &Info,
+        file: u32,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let length = info.files.get(file as usize).map_or(0, |entry| entry.length);
+        let expecting = self.viewer.as_ref().map(|viewer| viewer.expect(title, file, length));
+        async move {
+            if let Some(expecting) = expecting {
+                expecting.await;
+            }
+        }
+    }
+
     /// Address of a file for players; `None` when there is no such face.
     pub(crate) fn url(&self, info: &Info, file: u32) -> Option<String> {
         self.addresses(info, file)?.url

@@ -215,6 +215,13 @@ pub enum Command {
         /// there is no range.
         files: Vec<(u32, u32)>,
     },
+    /// Fetch a file of a title before its others, where nothing is due: of several films the one that is watched.
+    Prefer {
+        /// The title; its metadata may still be unknown.
+        title: TitleId,
+        /// Index of the file; one beyond the last file is none.
+        file: u32,
+    },
     /// Begin to take bytes of a file in order. Answered by `Event::Data` for each [`Command::Read`].
     Open {
         /// The new reader.

@@ -137,6 +137,7 @@ impl Node {
             | Command::Remove { .. }
             | Command::Peers { .. }
             | Command::Select { .. }
+            | Command::Prefer { .. }
             | Command::Cache { .. }
             | Command::Limits { .. } => {
                 self.swarms.on_command(turn, command);

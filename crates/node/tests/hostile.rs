@@ -548,6 +548,7 @@ impl Script {
                 Command::Shutdown
             }
             12 => Command::Select { title: TITLE, files: vec![(at & 1, at & 3)] },
+            14 => Command::Prefer { title: TITLE, file: at & 3 },
             13 => Command::Cache {
                 quota: Some(u64::from(at % (6 * PIECE))),
                 elsewhere: u64::from(at & 1) * u64::from(PIECE),

@@ -436,6 +436,43 @@ fn a_choice_of_files_is_fetched_and_nothing_else_until_somebody_reads_it() {
 }
 
 #[test]
+fn the_file_that_is_preferred_comes_before_the_others_and_then_they_do() {
+    let (meta, content) = folder(PIECE, Version::Hybrid);
+    for (preferred, known) in [(0, true), (2, true), (2, false)] {
+        let mut world = World::new();
+        let seed = world.host(RATE, Lie::None);
+        let leech = world.host(RATE, Lie::None);
+        world.join(seed, &meta, &content, |_| true, &[], false);
+        world.join(leech, &meta, &content, |_| false, &[seed], !known);
+        world.input(leech, Input::Command(Command::Prefer { title: TITLE, file: preferred }));
+        let pieces = |file: usize| {
+            let entry = &meta.info.files[file];
+            let at = |offset| meta.info.layout.piece_at(offset).expect("inside").get();
+            at(entry.start)..=at(entry.start + entry.length - 1)
+        };
+        let held = |world: &World| {
+            let view = world.hosts[leech].node.views().remove(0);
+            Bitfield::from_wire(&view.pieces, meta.info.layout.piece_count())
+                .unwrap_or_else(|| Bitfield::new(meta.info.layout.piece_count()))
+        };
+        let has = |world: &World, file: usize| {
+            let held = held(world);
+            pieces(file).filter(|piece| held.get(*piece)).count()
+        };
+        let first = preferred as usize;
+        let is_here = |world: &World| has(world, first) == pieces(first).count();
+        assert!(world.run(MINUTE, is_here), "{preferred} {known}");
+        let others: usize =
+            (0..3).filter(|file| *file != first).map(|file| has(&world, file)).sum();
+        let all: usize =
+            (0..3).filter(|file| *file != first).map(|file| pieces(file).count()).sum();
+        assert!(others * 4 <= all, "{others} of {all} others came before file {preferred}");
+        assert!(world.run(MINUTE, |world| world.is_complete(leech)), "{preferred} {known}");
+        audit(&world);
+    }
+}
+
+#[test]
 fn a_choice_that_is_here_already_is_complete_at_once() {
     let (meta, content) = folder(PIECE, Version::Hybrid);
     let info = &meta.info;

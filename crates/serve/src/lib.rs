@@ -33,6 +33,7 @@ mod lookup;
 mod pace;
 mod packages;
 mod pieces;
+mod seats;
 mod segments;
 
 pub use server::{Limits, Server};

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+/// A player that is started comes within this; claims of readers that take nothing end earlier.
+pub(crate) const OPENING_HELD: Duration = Duration::from_secs(3);
 /// Films of one title whose length is looked for.
 pub(crate) const FILMS_MAX: usize = 64;
 /// Longest time index that is read, bytes: days of film.
@@ -34,6 +36,11 @@ pub(crate) const PACKAGES_MAX: usize = 8;
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;
 /// Places of a film that are read at once for one session.
 pub(crate) const PLACES_MAX: usize = 2;
+/// What read a segment is kept so long for who asks for the next one: players whose buffer is full ask once for each segment, of four seconds
+/// mostly.
+pub(crate) const SEAT_HELD: Duration = Duration::from_secs(12);
+/// Of so many players.
+pub(crate) const SEATS_MAX: usize = 64;
 /// Bytes of film that are read ahead of an RTSP session: half a second of most films. What it takes in all stays below 512 KiB.
 pub(crate) const FEED_BYTES_MAX: u32 = 128 << 10;
 /// And frames.

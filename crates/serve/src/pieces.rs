@@ -9,55 +9,36 @@ use shoal_node::link::TitleId;
 
 use crate::library::{Library, Reader};
 use crate::limits::{PIECES_GAP_BYTES, PLACES_MAX};
+use crate::seats::{Lane, Seats};
 
-/// Byte ranges of a file, ascending or not, that are read as they are asked for. Near ones are read by one reader, which skips what lies
-/// between.
+/// Byte ranges of a file, ascending or not, that are read as they are asked for.
 pub(crate) struct Pieces {
-    library: Arc<dyn Library>,
-    title: TitleId,
-    file: u32,
+    places: Places,
     left: VecDeque<Range<u64>>,
-    open: Option<Open>,
-}
-
-struct Open {
-    reader: Box<dyn Reader>,
-    /// Where it stands, and where it ends.
-    at: u64,
-    end: u64,
-    /// Bytes that came and were not asked for yet.
-    rest: Bytes,
 }
 
 impl Pieces {
-    /// Of a file of a title, with the first reader opened.
-    pub(crate) async fn open(
-        library: Arc<dyn Library>,
-        title: TitleId,
-        file: u32,
-        ranges: Vec<Range<u64>>,
-    ) -> Result<Self, String> {
-        let left = ranges.into_iter().filter(|range| !range.is_empty()).collect();
-        let mut pieces = Self { library, title, file, left, open: None };
-        pieces.open_near().await?;
-        Ok(pieces)
+    /// Of a file that is read by `places`, with the first place found.
+    pub(crate) async fn open(mut places: Places, ranges: Vec<Range<u64>>) -> Result<Self, String> {
+        let left: VecDeque<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
+        if let Some(first) = left.front() {
+            places.reach(first).await?;
+        }
+        Ok(Self { places, left })
     }
     /// The next bytes, at most `max`; `None` at the end.
     pub(crate) async fn next(&mut self, max: u32) -> Option<Result<Bytes, String>> {
-        let range = self.left.front().cloned()?;
-        if !self.open.as_ref().is_some_and(|open| open.serves(&range))
-            && let Err(error) = self.open_near().await
-        {
-            return Some(Err(error));
-        }
-        let open = self.open.as_mut()?;
-        let bytes = match open.read(&range, max).await {
+        let range = self.left.front_mut()?;
+        let bytes = match self.places.read(range, max).await {
             Ok(bytes) => bytes,
             Err(error) => return Some(Err(error)),
         };
-        match self.left.front_mut() {
-            Some(range) if open.at < range.end => range.start = open.at,
-            _ => drop(self.left.pop_front()),
+        range.start = range.start.saturating_add(bytes.len() as u64);
+        if range.is_empty() {
+            self.left.pop_front();
+        }
+        if self.left.is_empty() {
+            self.places.leave();
         }
         Some(Ok(bytes))
     }
@@ -71,19 +52,16 @@ impl Pieces {
         }
         Ok(bytes)
     }
-    /// Opens a reader for the first range and those that lie near behind it.
-    async fn open_near(&mut self) -> Result<(), String> {
-        let Some(mut whole) = self.left.front().cloned() else { return Ok(()) };
-        for range in self.left.iter().skip(1) {
-            let near = whole.end..=whole.end.saturating_add(PIECES_GAP_BYTES);
-            if !near.contains(&range.start) {
-                break;
-            }
-            whole.end = range.end;
-        }
-        self.open = Some(Open::new(&*self.library, (self.title, self.file), whole).await?);
-        Ok(())
-    }
+}
+
+/// A reader of a file, and where it stands.
+pub(crate) struct Open {
+    reader: Box<dyn Reader>,
+    /// Where it stands, and where it ends.
+    at: u64,
+    end: u64,
+    /// Bytes that came and were not asked for yet.
+    rest: Bytes,
 }
 
 impl Open {
@@ -92,9 +70,11 @@ impl Open {
         (title, file): (TitleId, u32),
         range: Range<u64>,
     ) -> Result<Self, String> {
-        let (at, end) = (range.start, range.end);
-        let reader = library.open(title, file, range).await?;
-        Ok(Self { reader, at, end, rest: Bytes::new() })
+        Ok(Self::at(library.open(title, file, range.clone()).await?, range))
+    }
+    /// A reader of a range that was just opened.
+    pub(crate) fn at(reader: Box<dyn Reader>, range: Range<u64>) -> Self {
+        Self { reader, at: range.start, end: range.end, rest: Bytes::new() }
     }
     fn serves(&self, range: &Range<u64>) -> bool {
         self.at <= range.start && range.end <= self.end
@@ -125,36 +105,63 @@ impl Open {
 }
 
 /// Reads a file here and there, forward most often, to its end: at two places, since streams that do not lie beside each other are read
-/// in turns.
+/// in turns. What lies between near ranges is skipped.
 pub(crate) struct Places {
     library: Arc<dyn Library>,
     film: (TitleId, u32),
     length: u64,
     /// The one that was read last is the first.
     open: Vec<Open>,
+    /// Where they are left for who goes on, and whether they were found there and not used yet.
+    seat: Option<(Arc<Seats>, Lane)>,
+    is_taken_over: bool,
 }
 
 impl Places {
     /// Of a file of `length` bytes.
     pub(crate) fn new(library: Arc<dyn Library>, film: (TitleId, u32), length: u64) -> Self {
-        Self { library, film, length, open: Vec::new() }
+        let open = Vec::new();
+        Self { library, film, length, open, seat: None, is_taken_over: false }
+    }
+    /// From where the last one in this lane left, if it was in the same file.
+    pub(crate) fn seated(mut self, seats: &Arc<Seats>, lane: Lane) -> Self {
+        self.open = seats.take(self.film, lane);
+        self.is_taken_over = !self.open.is_empty();
+        self.seat = Some((Arc::clone(seats), lane));
+        self
+    }
+    /// All was read: another may go on from here.
+    pub(crate) fn leave(&mut self) {
+        if let Some((seats, lane)) = &self.seat {
+            seats.leave(self.film, *lane, core::mem::take(&mut self.open));
+        }
     }
     /// The first bytes of a range that is not empty: at least one, at most `max`.
     pub(crate) async fn read(&mut self, range: &Range<u64>, max: u32) -> Result<Bytes, String> {
+        self.reach(range).await?.read(range, max).await
+    }
+    /// Stands at a range or little before it.
+    async fn reach(&mut self, range: &Range<u64>) -> Result<&mut Open, String> {
         let near = |open: &Open| open.serves(range) && range.start - open.at <= PIECES_GAP_BYTES;
         let place = self.open.iter().position(near);
         match place {
             Some(place) => self.open.swap(0, place),
             None => {
-                // Closed before another is opened: what it claims is needed no more.
-                self.open.truncate(PLACES_MAX - 1);
                 let rest = range.start..self.length.max(range.end);
-                self.open.insert(0, Open::new(&*self.library, self.film, rest).await?);
+                if !self.is_taken_over {
+                    // Closed before another is opened: what it claims is needed no more.
+                    self.open.truncate(PLACES_MAX - 1);
+                }
+                let open = Open::new(&*self.library, self.film, rest).await?;
+                if self.is_taken_over {
+                    // Closed after it: who begins a little before the end of what was taken goes on, for the swarm as well. Who jumped
+                    // needs none of it.
+                    self.open.clear();
+                }
+                self.open.insert(0, open);
             }
         }
-        match self.open.first_mut() {
-            Some(open) => open.read(range, max).await,
-            None => Err("the film cannot be read".to_owned()),
-        }
+        self.is_taken_over = false;
+        self.open.first_mut().ok_or_else(|| "the film cannot be read".to_owned())
     }
 }

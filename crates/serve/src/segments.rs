@@ -6,9 +6,7 @@ use std::sync::Arc;
 use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::mpegts::mux;
 use shoal_media::{Presentation, cmaf};
-use shoal_node::link::TitleId;
 
-use crate::library::Library;
 use crate::limits::{CHUNK_BYTES, SEGMENT_BYTES_MAX};
 use crate::offers::carriable;
 use crate::pieces::Places;
@@ -22,31 +20,26 @@ pub(crate) enum NoSegment {
     Unknown(String),
 }
 
-/// A film: its title and file.
-pub(crate) type Place = (TitleId, u32);
-
-/// Segment `number` of a stream of a film, with its header of a fragment.
+/// Segment `number` of a stream of a film that `places` reads, with its header of a fragment.
 pub(crate) async fn assembled(
-    library: &Arc<dyn Library>,
-    place: Place,
+    places: Places,
     film: &Arc<Presentation>,
     stream: usize,
     number: usize,
 ) -> Result<Vec<u8>, NoSegment> {
-    let frames = frames(library, place, film, &[stream], number).await?;
+    let frames = frames(places, film, &[stream], number).await?;
     cmaf::assembled(film, stream, number, &frames).ok_or_else(missing)
 }
 
 /// Segment `number` of a film with all of its streams that a transport stream can carry.
 pub(crate) async fn carried(
-    library: &Arc<dyn Library>,
-    place: Place,
+    places: Places,
     film: &Arc<Presentation>,
     number: usize,
 ) -> Result<Vec<u8>, NoSegment> {
     let streams = carriable(film);
     let numbers: Vec<usize> = streams.iter().map(|(number, _)| *number).collect();
-    let frames = frames(library, place, film, &numbers, number).await?;
+    let frames = frames(places, film, &numbers, number).await?;
     mux::segment(&streams, &frames).ok_or_else(missing)
 }
 
@@ -56,22 +49,13 @@ fn missing() -> NoSegment {
 
 /// The frames of these streams in a segment.
 async fn frames(
-    library: &Arc<dyn Library>,
-    place: Place,
+    mut places: Places,
     film: &Arc<Presentation>,
     streams: &[usize],
     number: usize,
 ) -> Result<Vec<Frame>, NoSegment> {
     let demuxer = Demuxer::of_segment(Arc::clone(film), streams, number);
     let mut demuxer = demuxer.ok_or_else(missing)?;
-    let segment = film.segments().get(number).ok_or_else(missing)?;
-    let last = |stream: &usize| {
-        let samples = segment.spans.get(*stream)?.samples.clone();
-        film.ranges(*stream, samples).iter().map(|range| range.end).max()
-    };
-    let end = segment.bytes.as_ref().map(|bytes| bytes.end);
-    let end = end.or_else(|| streams.iter().filter_map(last).max()).unwrap_or(0);
-    let mut places = Places::new(Arc::clone(library), place, end);
     let mut frames: Vec<Frame> = Vec::new();
     let mut bytes = 0;
     loop {
@@ -83,7 +67,10 @@ async fn frames(
             let sentence = "The film has too few key frames to be cut: use /stream/.";
             return Err(NoSegment::Unknown(sentence.to_owned()));
         }
-        let Some(range) = demuxer.need() else { return Ok(frames) };
+        let Some(range) = demuxer.need() else {
+            places.leave();
+            return Ok(frames);
+        };
         let came = places.read(&range, CHUNK_BYTES).await.map_err(NoSegment::Unread)?;
         demuxer.feed(&came).map_err(|error| {
             NoSegment::Unknown(format!("The segment cannot be taken apart: {error}."))

@@ -5,10 +5,12 @@
 mod adaptive;
 mod api;
 mod metrics;
+mod opening;
 mod page;
 mod qualities;
 mod stream;
 
+use core::future::Future;
 use core::net::SocketAddr;
 use std::io;
 use std::sync::Arc;
@@ -17,6 +19,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use hyper::body::Incoming;
 use hyper::header::{CONTENT_TYPE, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
+use shoal_node::link::TitleId;
 use tokio::sync::Semaphore;
 
 use crate::answer::{answer, refused, text, wrong_method};
@@ -27,6 +30,7 @@ use crate::limits::SEGMENT_BUILDS_MAX;
 use crate::packages::Packages;
 use crate::reports::Reports;
 use crate::rtsp;
+use crate::seats::Seats;
 use crate::server::{Limits, Server, Site};
 
 /// How a viewer's face is set up.
@@ -121,6 +125,7 @@ impl Viewer {
             reports,
             listeners: Arc::new(Semaphore::new(options.limits.listeners_max)),
             packages: Arc::default(),
+            seats: Arc::default(),
             builders: Semaphore::new(SEGMENT_BUILDS_MAX),
             limits: options.limits.clone(),
             served,
@@ -163,6 +168,16 @@ impl Viewer {
             Some(token) => format!("rtsp://{}:{}@{address}", rtsp::USER, token.as_str()),
             None => format!("rtsp://{address}"),
         })
+    }
+    /// Gets ready for a player of a film, file `file` of a title, of `length` bytes: asks for its opening, and for what tells of its frames,
+    /// before the player does. Ends some seconds later; dropped, it takes that back.
+    pub fn expect(
+        &self,
+        title: TitleId,
+        file: u32,
+        length: u64,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        opening::fetch(Arc::clone(&self.face), (title, file), length)
     }
     /// Where it listens.
     #[must_use]
@@ -212,6 +227,7 @@ struct Face {
     reports: Arc<Reports>,
     listeners: Arc<Semaphore>,
     packages: Arc<Packages>,
+    seats: Arc<Seats>,
     /// Places for those whose segment is put together.
     builders: Semaphore,
     limits: Limits,

@@ -61,6 +61,37 @@ async fn a_matroska_film_comes_in_segments_that_are_the_same_everywhere() {
 }
 
 #[tokio::test]
+async fn who_plays_segments_is_one_viewer_of_the_quality_that_it_plays() {
+    let films: [(&str, &[u8]); 2] = [("film.240p.mkv", FILM), ("film.480p.mp4", OTHER)];
+    let (viewer, _, seen) = Files::observed(&films);
+    let mut client = Client::connect(viewer.address()).await;
+    for file in [0, 1] {
+        let path = |name: &str| format!("/dash/{HASH}/{file}/{name}");
+        let list = client.get(&path("0.m3u8"), &[]).await.text();
+        let segments: Vec<&str> = list.lines().filter(|it| it.ends_with(".m4s")).collect();
+        let before = seen.opened(file);
+        assert_eq!(seen.open(file), 0, "what told of its frames was read");
+        for name in &segments {
+            assert_eq!(client.get(&path(name), &[]).await.status, 200);
+        }
+        assert!(segments.len() >= 3);
+        // One reader; of clusters each segment needs the end of the one before.
+        let all = if file == 0 { segments.len() } else { 1 };
+        assert_eq!((seen.opened(file) - before, seen.open(file)), (all, 1));
+        // Another one for the sound, and for who jumps back.
+        let sound = client.get(&path("1.m3u8"), &[]).await.text();
+        let first = sound.lines().find(|it| it.ends_with(".m4s")).unwrap().to_owned();
+        for (name, opened, open) in [(first.as_str(), all + 1, 2), (segments[0], all + 2, 2)] {
+            assert_eq!(client.get(&path(name), &[]).await.status, 200);
+            assert_eq!((seen.opened(file) - before, seen.open(file)), (opened, open), "{name}");
+        }
+        assert!(seen.preferred.lock().unwrap().iter().rev().take(3).all(|it| *it == file));
+    }
+    assert_eq!(seen.open(0), 0, "the first quality was left");
+    viewer.shutdown().await;
+}
+
+#[tokio::test]
 async fn without_cues_the_published_index_is_needed_and_enough() {
     let alone = Files::viewer(&[LIVE]);
     let mut client = Client::connect(alone.address()).await;

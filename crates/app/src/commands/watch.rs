@@ -5,9 +5,10 @@ use std::time::Duration;
 use shoal_drive::pool::TitleOptions;
 use shoal_drive::storage::Place;
 use shoal_drive::title::Trust;
-use shoal_node::io::Want;
+use shoal_node::io::{Command, Want};
 use shoal_wire::metainfo::Info;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 
 use crate::cli::Watch;
 use crate::error::Error;
@@ -48,6 +49,10 @@ pub(crate) async fn run(arguments: Watch) -> Result<(), Error> {
         let title = peer.add(title, options).await?;
         let info = peer.engine.ready(title).await?;
         let file = choose(&info, arguments.file.or(selected))?;
+        peer.engine.command(Command::Prefer { title, file }).await?;
+        // Ends with this.
+        let mut early = JoinSet::new();
+        early.spawn(peer.expect(title, &info, file));
         if let Some(command) = &arguments.player {
             // There is a face for players: it was asked for above.
             let addresses = peer.addresses(&info, file);

@@ -260,6 +260,16 @@ impl Presentation {
     pub fn duration_ms(&self) -> u64 {
         self.streams.iter().map(|stream| stream.rescaled(stream.end(), 1000)).max().unwrap_or(0)
     }
+    /// Where in the file the first frame of the first segment begins. `None` where no segment is known.
+    #[must_use]
+    pub fn first_byte(&self) -> Option<u64> {
+        let segment = self.segments.first()?;
+        if let Some(bytes) = &segment.bytes {
+            return Some(bytes.start);
+        }
+        let samples = segment.spans.get(self.reference())?.samples.clone();
+        self.ranges(self.reference(), samples).first().map(|range| range.start)
+    }
     /// The byte ranges of samples `from..to` of a stream, ascending, neighbours joined.
     #[must_use]
     pub fn ranges(&self, stream: usize, samples: Range<usize>) -> Vec<Range<u64>> {

@@ -391,6 +391,7 @@ code_enum! {
         11 => Shutdown,
         12 => Select { title, files },
         13 => Cache { quota, elsewhere },
+        14 => Prefer { title, file },
     }
     StackInput {
         0 => Wake,

@@ -34,7 +34,7 @@ use crate::time::Instant;
 /// What a file begins with.
 const MAGIC: [u8; 8] = *b"SHOALREC";
 /// Version of the format; it grows with every change of the vocabulary.
-const VERSION: u16 = 6;
+const VERSION: u16 = 7;
 /// Inputs between two checkpoints.
 pub const CHECKPOINT_INPUTS: u64 = 1024;
 /// Longest record or header, bytes: room for the largest title with its piece layers.

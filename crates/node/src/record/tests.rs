@@ -96,6 +96,7 @@ fn command() -> impl Strategy<Value = Command> {
             .prop_map(|((title, _), peers)| Command::Peers { title, peers }),
         (ids(), vec_of(any::<(u32, u32)>(), 0..3))
             .prop_map(|((title, _), files)| Command::Select { title, files }),
+        (ids(), any::<u32>()).prop_map(|((title, _), file)| Command::Prefer { title, file }),
         (ids(), any::<(u32, u64, u64)>()).prop_map(|((title, reader), (file, start, end))| {
             Command::Open { reader, title, file, start, end }
         }),

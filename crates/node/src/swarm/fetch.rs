@@ -519,10 +519,16 @@ fn begin_piece(
     };
     let whole = match config.order {
         _ if !has_missing(content, peer) => None,
-        Order::Rarest => content
-            .availability
-            .rarest(random, RAREST_SCAN_MAX, takes)
-            .or_else(|| sparse(peer, random, takes)),
+        Order::Rarest => {
+            let rarest = |takes: &dyn Fn(u32) -> bool| {
+                let found = content.availability.rarest(random, RAREST_SCAN_MAX, takes);
+                found.or_else(|| sparse(peer, random, takes))
+            };
+            let preferred = content.preferred();
+            preferred
+                .and_then(|pieces| rarest(&|piece| pieces.contains(&piece) && takes(piece)))
+                .or_else(|| rarest(&takes))
+        }
         Order::InOrder => (0..count).find(|&piece| takes(piece)),
         Order::Random => {
             let start = random % count.max(1);

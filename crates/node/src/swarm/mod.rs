@@ -210,6 +210,11 @@ impl Swarms {
                     swarm.select(turn, hub, files);
                 }
             }
+            Command::Prefer { title, file } => {
+                if let Some((swarm, _)) = self.title(title) {
+                    swarm.prefer(file);
+                }
+            }
             Command::Cache { quota, elsewhere } => self.set_cache(quota, elsewhere),
             Command::Limits { up, .. } => self.hub.uplink.set_limit(turn.now, up),
             Command::NetworkChanged => {

@@ -1,10 +1,11 @@
 //! Which files of a title are wanted: the others are fetched only as far as readers ask for them, and complete is what is
-//! wanted. A piece that a wanted file shares with another one is wanted.
+//! wanted. A piece that a wanted file shares with another one is wanted. And which file is fetched before the others.
 
 use alloc::vec::Vec;
+use core::ops::Range;
 
 use shoal_wire::bitfield::Bitfield;
-use shoal_wire::metainfo::Info;
+use shoal_wire::metainfo::{FileEntry, Info};
 
 use super::Hub;
 use super::title::{Content, Phase, Swarm};
@@ -15,15 +16,21 @@ fn pieces_of(info: &Info, ranges: &[(u32, u32)]) -> Bitfield {
     let mut wanted = Bitfield::new(info.layout.piece_count());
     let selected = |index: u32| ranges.iter().any(|&(first, last)| (first..=last).contains(&index));
     for (_, file) in (0u32..).zip(&info.files).filter(|(index, _)| selected(*index)) {
-        let place = |offset| info.layout.piece_at(offset).map(|piece| piece.get());
-        let last = file.length.checked_sub(1).and_then(|last| place(file.start + last));
-        if let (Some(first), Some(last)) = (place(file.start), last) {
-            (first..=last).for_each(|piece| {
-                wanted.set(piece);
-            });
+        for piece in pieces_of_file(info, file) {
+            wanted.set(piece);
         }
     }
     wanted
+}
+
+/// The pieces of a file.
+fn pieces_of_file(info: &Info, file: &FileEntry) -> Range<u32> {
+    let place = |offset| info.layout.piece_at(offset).map(|piece| piece.get());
+    let last = file.length.checked_sub(1).and_then(|last| place(file.start + last));
+    match (place(file.start), last) {
+        (Some(first), Some(last)) => first..last.saturating_add(1),
+        _ => 0..0,
+    }
 }
 
 impl Content {
@@ -38,6 +45,20 @@ impl Content {
                 self.availability.unlist(piece);
             }
         }
+    }
+    /// Takes over which file is fetched before the others.
+    pub(super) fn prefer(&mut self, file: Option<u32>) {
+        let info = &self.pieces.info;
+        let entry = file.and_then(|file| info.files.get(usize::try_from(file).ok()?));
+        self.preferred = entry.map_or(0..0, |entry| pieces_of_file(info, entry));
+    }
+    /// The pieces that are begun before others, while one of them is not here. O(pieces / 8).
+    pub(super) fn preferred(&self) -> Option<&Range<u32>> {
+        if self.preferred.is_empty() {
+            return None;
+        }
+        let lacking = self.pieces.held().next(self.preferred.start, false);
+        lacking.filter(|piece| self.preferred.contains(piece)).map(|_| &self.preferred)
     }
     /// Nothing is to be fetched now.
     pub(super) fn is_sated(&self) -> bool {
@@ -67,6 +88,13 @@ impl Swarm {
         }
         self.seek_more(turn);
         self.fill_all(turn);
+    }
+    /// From now on a file is fetched before the others. What is on its way or begun goes on.
+    pub(super) fn prefer(&mut self, file: u32) {
+        self.preferred = Some(file);
+        if let Phase::Ready(content) = &mut self.phase {
+            content.prefer(self.preferred);
+        }
     }
     /// More may be wanted than before: interest in peers that have it. O(links · pieces).
     pub(super) fn seek_more(&mut self, turn: &mut Turn<'_>) {

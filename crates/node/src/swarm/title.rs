@@ -11,6 +11,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::ops::Range;
 use core::time::Duration;
 
 use shoal_wire::metainfo::Info;
@@ -116,6 +117,8 @@ pub(super) struct Content {
     /// At a source: what foreign clients were shown.
     pub(super) veils: Veils,
     pub(super) share: Share,
+    /// Pieces that are begun before others in bulk.
+    pub(super) preferred: Range<u32>,
     /// Hash jobs so far: their numbers.
     pub(super) checks: u32,
     /// Everything wanted was here once: told, and not told again.
@@ -184,6 +187,8 @@ pub(crate) struct Swarm {
     restored: ResumeRecord,
     /// Ranges of files that are wanted; none for all.
     pub(super) selected: Vec<(u32, u32)>,
+    /// The file that is fetched before others.
+    pub(super) preferred: Option<u32>,
     saving: bool,
 }
 
@@ -230,6 +235,7 @@ impl Swarm {
                 partial: setup.partial,
             },
             selected: Vec::new(),
+            preferred: None,
             saving: false,
         };
         turn.note(Note::Joined {
@@ -290,6 +296,7 @@ impl Swarm {
             copies: Copies::default(),
             veils: Veils::default(),
             share: Share::default(),
+            preferred: 0..0,
             checks: 0,
             finished: false,
             unsaved: false,
@@ -297,6 +304,7 @@ impl Swarm {
         if !self.selected.is_empty() {
             content.select(&self.selected);
         }
+        content.prefer(self.preferred);
         let finished = content.pieces.is_complete();
         let full = content.pieces.is_full();
         let length = content.pieces.wanted_bytes().0;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use shoal_media::Presentation;
 use shoal_media::demux::{Demuxer, Frame};
+use shoal_node::io::Command;
 use shoal_node::link::TitleId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
@@ -96,7 +97,8 @@ async fn read(
     sender: mpsc::Sender<Result<Fed, String>>,
 ) {
     let budget = Arc::new(Semaphore::new(FEED_BYTES_MAX as usize));
-    let film = (source.title, source.file);
+    let film @ (title, file) = (source.title, source.file);
+    source.library.command(Command::Prefer { title, file }).await;
     let mut places = Places::new(Arc::clone(&source.library), film, source.length);
     loop {
         // Its lock is never held over a wait.

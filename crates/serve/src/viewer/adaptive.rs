@@ -14,6 +14,7 @@ use hyper::{Method, Response, StatusCode};
 use shoal_media::manifest::Address;
 use shoal_media::presentation::Stream;
 use shoal_media::{Presentation, cmaf, hls};
+use shoal_node::io::Command;
 use shoal_node::link::TitleId;
 
 use super::Face;
@@ -24,7 +25,8 @@ use crate::limits::PACKET_BYTES;
 use crate::lookup::number;
 use crate::offers::Offers;
 use crate::packages::NoFrames;
-use crate::pieces::Pieces;
+use crate::pieces::{Pieces, Places};
+use crate::seats::Lane;
 use crate::segments::{NoSegment, assembled, carried};
 
 /// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
@@ -117,15 +119,26 @@ impl Face {
         let place = (title, number);
         match asked {
             Asked::Segment(stream, time) => {
-                let mut response = self.segment(is_head, place, &film, stream, time).await;
-                if !is_head && stream == film.reference() {
+                let lane = if stream == film.reference() { Lane::Main } else { Lane::Beside };
+                if !is_head && lane == Lane::Main {
+                    self.prefer(place).await;
+                }
+                let places = self.places(place, length, lane);
+                let mut response = self.segment(is_head, places, &film, stream, time).await;
+                if !is_head && lane == Lane::Main {
                     let rate = self.pace(place, &info, &film, time).await;
                     let sent = Arc::clone(&self.served.film_bytes);
                     response = response.map(|body| body.paced(rate, sent));
                 }
                 response
             }
-            Asked::CarriedSegment(time) => self.carried(is_head, place, &film, time).await,
+            Asked::CarriedSegment(time) => {
+                if !is_head {
+                    self.prefer(place).await;
+                }
+                let places = self.places(place, length, Lane::Main);
+                self.carried(is_head, places, &film, time).await
+            }
             Asked::Main | Asked::Manifest if film.transport().is_none() => {
                 let listed = self.listed(place, &info, &film, asked == Asked::Manifest).await;
                 match listed {
@@ -149,11 +162,21 @@ impl Face {
         }
     }
 
+    /// What is watched is fetched before the other qualities of the film, and other films.
+    pub(super) async fn prefer(&self, (title, file): (TitleId, u32)) {
+        self.library.command(Command::Prefer { title, file }).await;
+    }
+
+    /// What reads a film for a player of segments.
+    fn places(&self, film: (TitleId, u32), length: u64, lane: Lane) -> Places {
+        Places::new(Arc::clone(&self.library), film, length).seated(&self.seats, lane)
+    }
+
     /// Answers with the segment of a stream that begins at `time`.
     async fn segment(
         &self,
         is_head: bool,
-        (title, file): (TitleId, u32),
+        places: Places,
         film: &Arc<Presentation>,
         stream: usize,
         time: u64,
@@ -168,8 +191,7 @@ impl Face {
             if is_head {
                 return sized(SEGMENT, Body::empty(), length);
             }
-            let library = Arc::clone(&self.library);
-            return match Pieces::open(library, title, file, segment.body).await {
+            return match Pieces::open(places, segment.body).await {
                 Ok(pieces) => {
                     sized(SEGMENT, Body::segment(segment.head, pieces, length, sent), length)
                 }
@@ -177,7 +199,7 @@ impl Face {
             };
         }
         let Ok(_permit) = self.builders.acquire().await else { return ending() };
-        let made = assembled(&self.library, (title, file), film, stream, number).await;
+        let made = assembled(places, film, stream, number).await;
         self.built(is_head, SEGMENT, made)
     }
 
@@ -185,7 +207,7 @@ impl Face {
     async fn carried(
         &self,
         is_head: bool,
-        (title, file): (TitleId, u32),
+        places: Places,
         film: &Arc<Presentation>,
         time: u64,
     ) -> Response<Body> {
@@ -193,9 +215,8 @@ impl Face {
         let segment = film.segments().get(number);
         let bytes = segment.and_then(|segment| segment.bytes.clone());
         if let (Some(transport), Some(bytes)) = (film.transport(), bytes) {
-            let library = Arc::clone(&self.library);
             let length = bytes.end - bytes.start;
-            let opened = Pieces::open(library, title, file, vec![bytes]).await;
+            let opened = Pieces::open(places, vec![bytes]).await;
             let begun = match opened {
                 Ok(mut pieces) => pieces.first(PACKET_BYTES).await.map(|first| (first, pieces)),
                 Err(sentence) => Err(sentence),
@@ -215,7 +236,7 @@ impl Face {
             };
         }
         let Ok(_permit) = self.builders.acquire().await else { return ending() };
-        let made = carried(&self.library, (title, file), film, number).await;
+        let made = carried(places, film, number).await;
         self.built(is_head, TRANSPORT, made)
     }
 

@@ -51,6 +51,9 @@ impl Face {
         let body = if *request.method() == Method::HEAD || length == 0 {
             Body::empty()
         } else {
+            if content_type.starts_with("video/") || content_type.starts_with("audio/") {
+                self.prefer((title, number)).await;
+            }
             match self.library.open(title, number, range.clone()).await {
                 Ok(reader) => Body::film(reader, length, Arc::clone(&self.served.film_bytes)),
                 Err(sentence) => return not_yet(&sentence),

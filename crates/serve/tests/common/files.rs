@@ -1,8 +1,8 @@
 //! Whole files in memory behind the viewer's face.
 
 use std::ops::Range;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +25,28 @@ pub struct Files {
     /// Bytes that were read of each; `None` where nothing ever comes.
     read: Vec<Option<Arc<AtomicU64>>>,
     events: broadcast::Sender<Event>,
+    seen: Arc<Seen>,
+}
+
+/// What was asked of a library.
+#[derive(Default)]
+pub struct Seen {
+    /// Readers so far, by file, and those that are open.
+    pub opened: Mutex<Vec<(u32, Arc<()>)>>,
+    /// Files that were to be fetched before others.
+    pub preferred: Mutex<Vec<u32>>,
+}
+
+impl Seen {
+    /// Readers of a file so far.
+    pub fn opened(&self, file: u32) -> usize {
+        self.opened.lock().unwrap().iter().filter(|it| it.0 == file).count()
+    }
+    /// And those that are open.
+    pub fn open(&self, file: u32) -> usize {
+        let all = self.opened.lock().unwrap();
+        all.iter().filter(|it| it.0 == file && Arc::strong_count(&it.1) > 1).count()
+    }
 }
 
 impl Files {
@@ -38,6 +60,11 @@ impl Files {
     }
     /// Files without a byte are told to have one, which never comes.
     pub fn counted(files: &[(&str, &[u8])]) -> (Viewer, Vec<Arc<AtomicU64>>) {
+        let (viewer, counters, _) = Self::observed(files);
+        (viewer, counters)
+    }
+    /// And with what was asked of them.
+    pub fn observed(files: &[(&str, &[u8])]) -> (Viewer, Vec<Arc<AtomicU64>>, Arc<Seen>) {
         let mut start = 0;
         let mut entries = Vec::new();
         for (name, file) in files {
@@ -67,15 +94,21 @@ impl Files {
             (!file.is_empty()).then(|| Arc::clone(counter))
         };
         let read = files.iter().zip(&counters).map(comes).collect();
-        let library = Arc::new(Self { info: Arc::new(info), files, read, events });
+        let seen = Arc::<Seen>::default();
+        let library =
+            Arc::new(Self { info: Arc::new(info), files, read, events, seen: Arc::clone(&seen) });
         let mut options = Options::new("127.0.0.1:0".parse().unwrap());
         options.limits.metadata_wait = Duration::from_millis(300);
         let viewer = Viewer::start(options, library, Arc::new(Reports::new())).unwrap();
-        (viewer, counters)
+        (viewer, counters, seen)
     }
 }
 
-struct FileReader(Bytes, Arc<AtomicU64>);
+struct FileReader(
+    Bytes,
+    Arc<AtomicU64>,
+    #[expect(dead_code, reason = "it says that it lives")] Arc<()>,
+);
 
 /// Of a file that nobody has.
 struct Nothing;
@@ -122,14 +155,21 @@ impl Library for Files {
         range: Range<u64>,
     ) -> BoxFuture<'_, Result<Box<dyn Reader>, String>> {
         let range = range.start as usize..range.end as usize;
+        let lives = Arc::new(());
+        self.seen.opened.lock().unwrap().push((file, Arc::clone(&lives)));
         let file = file as usize;
         let reader: Box<dyn Reader> = match &self.read[file] {
-            Some(read) => Box::new(FileReader(self.files[file].slice(range), Arc::clone(read))),
+            Some(read) => {
+                Box::new(FileReader(self.files[file].slice(range), Arc::clone(read), lives))
+            }
             None => Box::new(Nothing),
         };
         Box::pin(async move { Ok(reader) })
     }
-    fn command(&self, _command: Command) -> BoxFuture<'_, ()> {
+    fn command(&self, command: Command) -> BoxFuture<'_, ()> {
+        if let Command::Prefer { file, .. } = command {
+            self.seen.preferred.lock().unwrap().push(file);
+        }
         Box::pin(async {})
     }
     fn events(&self) -> broadcast::Receiver<Event> {
