@@ -108,6 +108,33 @@ def ffmpeg_case(kind: str):
     return run
 
 
+def libav(world: World, host: Host, source: object, *options: str) -> Frames:
+    """What a newer libav decodes: seconds, hash."""
+    program = world.start(host, "python3", Path(__file__).parent / "kit" / "libav.py", source, *options, name="libav")
+    program.wait(SECONDS + 40)
+    found: Frames = {"0": [], "1": []}
+    for line in program.raw_stdout().splitlines():
+        stream, shown, digest = line.split()
+        found[stream].append((float(shown), digest))
+    return found
+
+
+@trial("rtsp.libav-av1", seconds=180, tools=("ffmpeg", "pyav"))
+def libav_av1(world: World) -> None:
+    """AV1, which Debian's players cannot take out of RTP: all of it over both transports, then a jump."""
+    film, us, url = start_player(world, "av1")
+    expected = libav(world, us, film)
+    for transport in ("tcp", "udp"):
+        same_pictures(world, expected, libav(world, us, url, f"rtsp_transport={transport}"), transport, 0)
+    jump = libav(world, us, url, "rtsp_transport=tcp", "jump=17")["0"]
+    first = next(when for when, digest in expected["0"] if digest == jump[0][1])
+    digests = [digest for when, digest in expected["0"] if when >= first - FRAME_S / 2]
+    world.check([digest for _, digest in jump] == digests[: len(jump)], "a jump brings other pictures")
+    key = max(when for when in keys_of(film) if when <= 17)
+    world.check(abs(first - key) <= FRAME_S, f"a jump to 17 s brings the picture of {first:.2f} s, the key frame is at {key:.2f} s")
+    world.show(pictures=len(expected["0"]), jump=f"{first:.2f}s")
+
+
 def gstreamer(world: World, us: Host, url: str, transport: str, *steps: str) -> list[dict]:
     """What GStreamer saw, step by step."""
     script = Path(__file__).parent / "kit" / "gst_play.py"

@@ -198,6 +198,7 @@ CODED = {
     "mpeg2-mkv": ("film.mkv", "-c:v", "mpeg2video", "-g", "25", "-bf", "2", "-b:v", "1800k", "-c:a", "mp2", "-b:a", "96k"),
     "hevc": ("film.mp4", "-c:v", "libx265", "-preset", "ultrafast", "-x265-params", "log-level=none:keyint=50:min-keyint=50:scenecut=0", "-b:v", "1800k", "-tag:v", "hvc1", "-c:a", "copy"),
     "vp9": ("film.webm", "-c:v", "libvpx-vp9", "-deadline", "realtime", "-cpu-used", "8", "-g", "50", "-b:v", "1800k", "-c:a", "libopus", "-b:a", "64k"),
+    "av1": ("film.mp4", "-c:v", "libsvtav1", "-preset", "12", "-g", "50", "-b:v", "1500k", "-c:a", "copy"),
     # Sound and pictures that repeat nowhere, so that each frame tells where in the film it is.
     "unique": ("film.mp4", "-f", "lavfi", "-i", "anoisesrc=amplitude=0.3:sample_rate=48000:seed=1", "-map", "0:v", "-map", "1:a", "-shortest", *_H264, "-bf", "2", "-c:a", "aac", "-aac_pns", "0", "-b:a", "128k", "-ac", "2"),
 }

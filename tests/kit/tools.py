@@ -9,7 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-LIBTORRENT = "2.1.1"
+# Tool name in a trial's list -> its Python module, and the package of it.
+MODULES = {"libtorrent": ("libtorrent", "libtorrent==2.1.1"), "pyav": ("av", "av==18.1.0")}
 # Tool name in a trial's list -> npm packages that it needs.
 PACKAGES = {
     "playwright": {"playwright-core": "1.65.1"},
@@ -64,15 +65,20 @@ def provide(wanted: list[str], cache: Path) -> list[str]:
         _apt(sorted(missing))
     trouble = [f"{tool} lacks libraries: install the packages {' '.join(packages)}" for tool, packages in _lacking(wanted)]
     trouble += [f"{program} is missing: install the package {package}" for program, package in _missing(wanted).items()]
-    if "libtorrent" in wanted and not importlib.util.find_spec("libtorrent"):
-        command = [sys.executable, "-m", "pip", "install", "--quiet", f"libtorrent=={LIBTORRENT}"]
+    for module, package in [MODULES[tool] for tool in wanted if tool in MODULES]:
+        trouble += _pip(module, package)
+    return trouble + _npm([pair for tool in wanted for pair in PACKAGES.get(tool, {}).items()], cache / "npm")
+
+
+def _pip(module: str, package: str) -> list[str]:
+    """Installs a Python module; a sentence if it is still missing."""
+    if not importlib.util.find_spec(module):
+        command = [sys.executable, "-m", "pip", "install", "--quiet", package]
         if sys.version_info >= (3, 11):
             command.append("--break-system-packages")
         subprocess.run(command, check=False)
         importlib.invalidate_caches()
-        if not importlib.util.find_spec("libtorrent"):
-            trouble.append(f"the Python module libtorrent is missing: pip install libtorrent=={LIBTORRENT}")
-    return trouble + _npm([pair for tool in wanted for pair in PACKAGES.get(tool, {}).items()], cache / "npm")
+    return [] if importlib.util.find_spec(module) else [f"the Python module {module} is missing: pip install {package}"]
 
 
 def _npm(packages: list[tuple[str, str]], folder: Path) -> list[str]:

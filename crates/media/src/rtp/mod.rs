@@ -3,9 +3,10 @@
 //! **Does**: cuts a frame into the payloads of packets, by the payload format of its coding. **Refuses**: RTP's own header, sequence
 //! numbers, clocks, sockets: whoever sends has those.
 //!
-//! Sources: RFC 6184 (H.264), RFC 7798 (H.265), RFC 7741 (VP8), RFC 9628 (VP9), RFC 3640 (AAC), RFC 7587 (Opus), RFC 4184 (AC-3), RFC 2250
+//! Sources: RFC 6184 (H.264), RFC 7798 (H.265), RFC 7741 (VP8), RFC 9628 (VP9), the Alliance for Open Media's (AV1), RFC 3640 (AAC), RFC 7587 (Opus), RFC 4184 (AC-3), RFC 2250
 //! (MPEG pictures, MPEG sound, transport streams).
 
+mod av1;
 mod nal;
 mod pictures;
 mod sound;
@@ -54,7 +55,8 @@ impl Payloader {
             Format::H264 | Format::H265 => nal::Sets::of(coding)?,
             Format::Aac if coding.rate == 0 || coding.record.len() < 2 => return None,
             Format::Ac3 if coding.rate == 0 => return None,
-            Format::Av1 | Format::Other => return None,
+            Format::Av1 if coding.record.len() < 4 => return None,
+            Format::Other => return None,
             _ => nal::Sets::default(),
         };
         Some(Self { coding: coding.clone(), sets })
@@ -80,6 +82,10 @@ impl Payloader {
             },
             Format::Vp8 => of(None, "VP8/90000", 90_000),
             Format::Vp9 => of(None, "VP9/90000", 90_000),
+            Format::Av1 => Encoding {
+                parameters: av1::parameters(&self.coding.record),
+                ..of(None, "AV1/90000", 90_000)
+            },
             Format::Mpeg2 => of(Some(32), "MPV/90000", 90_000),
             Format::Aac => Encoding {
                 parameters: sound::aac_parameters(&self.coding.record),
@@ -91,9 +97,7 @@ impl Payloader {
                 parameters: "sprop-stereo=1".to_owned(),
                 ..of(None, "opus/48000/2", 48_000)
             },
-            Format::TransportStream | Format::Av1 | Format::Other => {
-                of(Some(33), "MP2T/90000", 90_000)
-            }
+            Format::TransportStream | Format::Other => of(Some(33), "MP2T/90000", 90_000),
         }
     }
     /// Cuts a frame into payloads of at most `most` bytes, at least 64, and gives them to `packet` in order. Frames that make no sense
@@ -104,6 +108,9 @@ impl Payloader {
             Format::H264 | Format::H265 => self.sets.cut(data, frame.is_key, most, &mut packet),
             Format::Vp8 => pictures::vp8(data, most, &mut packet),
             Format::Vp9 => pictures::vp9(data, frame.is_key, most, &mut packet),
+            Format::Av1 => {
+                av1::cut((data, &self.coding.record), frame.is_key, most, &mut packet);
+            }
             Format::Mpeg2 => pictures::mpeg(data, most, &mut packet),
             Format::Aac => sound::aac(data, most, &mut packet),
             Format::MpegAudio => sound::mpeg(data, most, &mut packet),
@@ -115,7 +122,7 @@ impl Payloader {
                     packet(Payload { head: &[], body, marker: false });
                 }
             }
-            Format::Av1 | Format::Other => {}
+            Format::Other => {}
         }
     }
 }

@@ -98,6 +98,50 @@ fn slices_of_mpeg_pictures_are_cut_only_where_they_do_not_fit() {
     assert_eq!(found.iter().filter(|(_, marker)| *marker).count(), 1);
 }
 
+/// An AV1 record of profile 1, level 8, upper tier, with the header of a sequence.
+const AV1: &[u8] = &[0x81, 0x28, 0x80, 0, 0x0a, 3, 7, 8, 9];
+
+/// The OBUs that packets carry, each without a length.
+fn obus(packets: &[(Vec<u8>, bool)]) -> Vec<Vec<u8>> {
+    let mut units: Vec<Vec<u8>> = Vec::new();
+    let mut is_open = false;
+    for (packet, _) in packets {
+        assert_eq!(packet[0] & 0x30, 0x10, "one OBU, which needs no length");
+        assert_eq!(packet[0] & 0x80 != 0, is_open);
+        if !is_open {
+            units.push(Vec::new());
+        }
+        units.last_mut().unwrap().extend_from_slice(&packet[1..]);
+        is_open = packet[0] & 0x40 != 0;
+    }
+    assert!(!is_open);
+    units
+}
+
+#[test]
+fn obus_lose_their_lengths_and_key_frames_have_the_header_of_their_sequence() {
+    let coding = coding(Format::Av1, AV1);
+    let encoding = Payloader::new(&coding).unwrap().encoding();
+    assert_eq!(encoding.parameters, "profile=1;level-idx=8;tier=1");
+    // A delimiter, a frame with an extension, padding, and one that needs no length because it is the last.
+    let picture =
+        [&[0x12, 0, 0x36, 0x28, 200, 1][..], &[5; 200], &[0x7a, 1, 0, 0x30, 6, 7]].concat();
+    let found = packets(&coding, &frame(&picture, true), 100);
+    let units = [vec![0x08, 7, 8, 9], [&[0x34, 0x28][..], &[5; 200]].concat(), vec![0x30, 6, 7]];
+    assert_eq!(obus(&found), units);
+    assert_eq!(found[0].0[0], 0x18, "a sequence begins");
+    assert!(found[1..].iter().all(|(packet, _)| packet[0] & 0x08 == 0));
+    assert!(found.iter().map(|it| it.1).eq([false, false, false, false, true]));
+    // Its own header is taken where it has one; others get none.
+    let own = [0x0a, 1, 1, 0x32, 1, 2];
+    let expected = |units: &[&[u8]]| units.iter().map(|it| it.to_vec()).collect::<Vec<_>>();
+    let key = obus(&packets(&coding, &frame(&own, true), 100));
+    assert_eq!(key, expected(&[&[0x08, 1], &[0x30, 2]]));
+    let other = obus(&packets(&coding, &frame(&own[3..], false), 100));
+    assert_eq!(other, expected(&[&[0x30, 2]]));
+    assert!(packets(&coding, &frame(&[0x32, 0xff, 0xff], false), 100).is_empty());
+}
+
 proptest! {
     #[test]
     fn nal_units_arrive_as_they_were(
@@ -122,7 +166,7 @@ proptest! {
         data in prop::collection::vec(any::<u8>(), 0..5000),
         is_key: bool,
         most in 0usize..1500,
-        which in 0usize..9,
+        which in 0usize..10,
     ) {
         let (format, record) = [
             (Format::H264, AVC),
@@ -134,6 +178,7 @@ proptest! {
             (Format::MpegAudio, &[]),
             (Format::Ac3, &[]),
             (Format::TransportStream, &[]),
+            (Format::Av1, AV1),
         ][which];
         let coding = coding(format, record);
         if Payloader::new(&coding).is_some() {
