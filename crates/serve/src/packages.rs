@@ -145,7 +145,8 @@ pub(crate) async fn bytes(
 ) -> Result<Vec<u8>, NoFrames> {
     let length = range.end - range.start;
     let mut reader = library.open(title, number, range).await.map_err(NoFrames::Unread)?;
-    let mut bytes = Vec::new();
+    // Those of an index are many: while a vector grows it is there twice.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     while (bytes.len() as u64) < length {
         let Some(chunk) = reader.next(CHUNK_BYTES).await else {
             return Err(NoFrames::Unread("The film ended before its length.".to_owned()));

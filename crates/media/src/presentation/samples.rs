@@ -105,7 +105,7 @@ impl Samples {
         let mut line: Option<Line> = None;
         let mut all: Vec<Sample> = Vec::new();
         let mut end = 0;
-        for number in (0..).take_while(|number| u64::from(*number) < length) {
+        for number in (0..).take_while(|number| *number < length) {
             if all.len() >= most {
                 let received = Times::total(tables.stts).0;
                 let limit = crate::limits::SAMPLES_MAX as u64;
