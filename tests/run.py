@@ -31,7 +31,7 @@ sys.dont_write_bytecode = True
 
 from kit import world as kit  # noqa: E402
 
-MODULES = ("interop", "hostile", "crash", "cache", "playback", "adaptive", "rtsp", "badinput", "lifecycle", "roaming", "slots", "browser", "selfcheck")
+MODULES = ("interop", "hostile", "crash", "cache", "playback", "adaptive", "rtsp", "hard", "badinput", "lifecycle", "roaming", "slots", "browser", "selfcheck")
 
 
 def load() -> dict[str, kit.Trial]:

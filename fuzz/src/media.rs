@@ -2,17 +2,28 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use shoal_media::demux::{Demuxer, Frame};
 use shoal_media::manifest::Address;
 use shoal_media::mpegts::mux;
-use shoal_media::{Container, Film, Presentation, Prober, cmaf, dash, hls, limits};
+use shoal_media::rtp::Payloader;
+use shoal_media::{
+    Coding, Container, Film, Format, Presentation, Prober, cmaf, dash, hls, limits, subtitles,
+};
+use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
 /// A name and what the target of that name does with its input.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets of this file by name.
-pub const TARGETS: &[Target] =
-    &[("matroska", matroska), ("mp4_index", mp4_index), ("transport_stream", transport_stream)];
+pub const TARGETS: &[Target] = &[
+    ("lying_index", lying_index),
+    ("matroska", matroska),
+    ("mp4_index", mp4_index),
+    ("rtp_payloads", rtp_payloads),
+    ("subtitles", subtitles),
+    ("transport_stream", transport_stream),
+];
 
 /// Reads that a file of a few kilobytes can cause: each one looks at another box or element, of at least two bytes.
 const READS_MAX: usize = 100_000;
@@ -31,6 +42,41 @@ pub fn mp4_index(data: &[u8]) {
             check_parts(&Arc::new(presentation.clone()), data);
         }
         check_carried(presentation, data);
+    }
+}
+
+/// Films that take their key points from a published index: without cues, without an index of their fragments, without either.
+const UNTOLD: [&[u8]; 4] = [
+    include_bytes!("../../crates/media/testdata/live.mkv"),
+    include_bytes!("../../crates/media/testdata/bare.mp4"),
+    include_bytes!("../../crates/media/testdata/stream.ts"),
+    include_bytes!("../../crates/media/testdata/stamped.m2ts"),
+];
+
+/// A published index that lies about a film still gives segments that lie in its file, and whatever is asked for comes to an end. The first
+/// byte chooses the film, the next eight are its length in time; the rest are key points, time and place, sixteen bytes each.
+pub fn lying_index(data: &[u8]) {
+    let Some((which, rest)) = data.split_first() else { return };
+    let file = UNTOLD[usize::from(*which) % UNTOLD.len()];
+    let mut numbers = rest.chunks_exact(8).map(|it| u64::from_be_bytes(it.try_into().expect("8")));
+    let Some(duration_ms) = numbers.next() else { return };
+    let mut keys = Vec::new();
+    while let (Some(time_ms), Some(offset)) = (numbers.next(), numbers.next()) {
+        keys.push(KeyPoint { time_ms, offset });
+    }
+    let index = TimeIndex { duration_ms, length: file.len() as u64, boot: Vec::new(), keys };
+    let film = probe(Prober::of_frames(file.len() as u64), file).and_then(|film| film.presentation);
+    let film = film.expect("it is known").with_index(&index);
+    assert!(film.duration_ms() <= limits::DURATION_MS_MAX);
+    assert!(film.segments().len() <= index.keys.len().max(8));
+    check_frames(&film, file.len() as u64);
+    let film = Arc::new(film);
+    if film.transport().is_some() {
+        for at_ms in [0, 5000, duration_ms / 2, u64::MAX] {
+            check_packets(&mut Demuxer::new(Arc::clone(&film), &[0], at_ms), file);
+        }
+    } else {
+        check_parts(&film, file);
     }
 }
 
@@ -145,6 +191,51 @@ fn check_packets(demuxer: &mut Demuxer, data: &[u8]) {
         demuxer.feed(data.get(start..end).expect("bytes of the file")).expect("packets");
     }
     assert!(bytes <= data.len() + 20 * 188);
+}
+
+/// Codings in the order of the first byte of an input.
+const FORMATS: [Format; 12] = [
+    Format::H264,
+    Format::H265,
+    Format::Vp8,
+    Format::Vp9,
+    Format::Av1,
+    Format::Mpeg2,
+    Format::Aac,
+    Format::MpegAudio,
+    Format::Ac3,
+    Format::Opus,
+    Format::TransportStream,
+    Format::Other,
+];
+
+/// A frame becomes packets that hold what they may and no byte twice, whatever is in it. In front of it: the coding, whether it is a key
+/// frame with the size of packets, the length of the record in two bytes, and the record.
+pub fn rtp_payloads(data: &[u8]) {
+    let Some(([format, size, high, low], rest)) = data.split_first_chunk::<4>() else { return };
+    let length = usize::from(u16::from_be_bytes([*high, *low])).min(rest.len());
+    let (record, frame) = rest.split_at(length);
+    let format = FORMATS[usize::from(*format) % FORMATS.len()];
+    let coding = Coding { format, record: record.to_vec(), rate: 48_000, channels: 2 };
+    let Some(payloader) = Payloader::new(&coding) else { return };
+    assert!(payloader.encoding().clock > 0);
+    let (is_key, most) = (size & 1 == 1, 64 + 8 * usize::from(size >> 1));
+    let data = Bytes::copy_from_slice(frame);
+    let frame = Frame { stream: 0, decoded: 0, shown: 0, duration: 0, is_key, data };
+    let (mut bodies, mut ends) = (0, 0);
+    payloader.cut(&frame, most, |packet| {
+        let whole = matches!(format, Format::Opus | Format::TransportStream);
+        assert!(whole || packet.head.len() + packet.body.len() <= most);
+        bodies += packet.body.len();
+        ends += usize::from(packet.marker);
+    });
+    assert!(bodies <= frame.data.len() + if is_key { record.len() } else { 0 } && ends <= 1);
+}
+
+/// Subtitles become WebVTT, no longer than a small multiple of them.
+pub fn subtitles(data: &[u8]) {
+    let made = subtitles::webvtt(data);
+    assert!(made.starts_with("WEBVTT") && made.len() <= 8 * data.len() + 64);
 }
 
 fn probe(mut prober: Prober, data: &[u8]) -> Option<Film> {

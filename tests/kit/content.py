@@ -219,6 +219,101 @@ def coded(cache: Path, kind: str, seconds: int = 30) -> Path:
     return target
 
 
+# Ten hours in these forms. The clock of the transport stream wraps after 9 h 26 min.
+LONG_S, LONG_UNIQUE = 36000, range(33600, 34800)
+LONG = {
+    "mkv": ("film.mkv",),
+    "fragments": ("film.mp4", "-movflags", "frag_keyframe+empty_moov+default_base_moof"),
+    "ts": ("film.ts", "-mpegts_copyts", "1", "-output_ts_offset", "61443"),
+}
+
+
+def long_film(cache: Path, kind: str = "end") -> Path:
+    """Ten hours of H.264 with pictures that refer to later ones, and AAC, as MP4 with its index at the `end`, or in one of the forms of `LONG`; made once.
+
+    Ten minutes of small pictures again and again, but for the seconds of `LONG_UNIQUE`, whose pictures are nowhere else.
+    """
+    folder = cache / f"long-{kind}"
+    name, *argv = LONG.get(kind, ("film.mp4",))
+    if kind in LONG:
+        argv = ["-i", str(long_film(cache)), "-c", "copy", *argv]
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / name).exists():
+            if kind not in LONG:
+                argv = ["-f", "concat", "-i", str(_long_pictures(folder)), "-stream_loop", "-1", "-i", str(folder / "sound.m4a"), "-t", str(LONG_S), "-c", "copy"]
+            _ffmpeg(*argv, into=folder / name)
+    return folder / name
+
+
+def _long_pictures(folder: Path) -> Path:
+    """A list of parts for ffmpeg, beside the sound of a part."""
+    codec = ("-c:v", "libx264", "-preset", "superfast", "-g", "50", "-keyint_min", "50", "-sc_threshold", "0", "-bf", "2", "-crf", "40", "-pix_fmt", "yuv420p")
+    pictures = "testsrc2=size=96x54:rate=25:duration="
+    unique, part = LONG_UNIQUE, 600
+    _ffmpeg("-f", "lavfi", "-i", f"{pictures}{part}", *codec, into=folder / "part.mp4")
+    _ffmpeg("-f", "lavfi", "-i", f"{pictures}{len(unique)}", "-vf", "negate", *codec, into=folder / "unique.mp4")
+    _ffmpeg("-f", "lavfi", "-i", f"anoisesrc=amplitude=0.3:sample_rate=48000:seed=1:duration={part}", "-c:a", "aac", "-b:a", "16k", "-ac", "1", into=folder / "sound.m4a")
+    parts = ["part"] * (unique.start // part) + ["unique"] + ["part"] * ((LONG_S - unique.stop) // part)
+    (folder / "parts.txt").write_text("".join(f"file {name}.mp4\n" for name in parts))
+    return folder / "parts.txt"
+
+
+# A box of the outermost level that says nothing and is longer than 32 bits can tell.
+HOLE = 9 << 29
+
+
+def behind_a_hole(film: Path, target: Path) -> Path:
+    """A sparse copy of an MP4 with its index at the end, with 4.5 GiB of nothing in its data, before the frames."""
+    data = film.read_bytes()
+    at = {name: place for name, place, _ in _boxes(data, 0, len(data))}
+    start = at[b"mdat"] + 8
+    head = data[: at[b"mdat"]] + (1).to_bytes(4, "big") + b"mdat" + (HOLE + 8 + at[b"moov"] - at[b"mdat"]).to_bytes(8, "big")
+    moov = _moved(data, at[b"moov"], len(data), HOLE + 8)
+    with open(target, "wb") as out:
+        out.write(head)
+        out.seek(HOLE, os.SEEK_CUR)
+        out.write(data[start : at[b"moov"]] + moov)
+    return target
+
+
+def _boxes(data: bytes, at: int, end: int):
+    while at < end:
+        length = int.from_bytes(data[at : at + 4], "big")
+        yield data[at + 4 : at + 8], at, at + length
+        at += length
+
+
+def _moved(data: bytes, at: int, end: int, by: int) -> bytes:
+    """The boxes of an index whose frames are moved: `stco` becomes `co64`."""
+    moved = b""
+    for name, start, stop in _boxes(data, at, end):
+        body = data[start + 8 : stop]
+        if name in (b"moov", b"trak", b"mdia", b"minf", b"stbl"):
+            body = _moved(data, start + 8, stop, by)
+        if name == b"stco":
+            places = (int.from_bytes(body[at : at + 4], "big") + by for at in range(8, len(body), 4))
+            name, body = b"co64", body[:8] + b"".join(place.to_bytes(8, "big") for place in places)
+        moved += (len(body) + 8).to_bytes(4, "big") + name + body
+    return moved
+
+
+def irregular(cache: Path, name: str, seconds: int = 6) -> Path:
+    """H.264 with pictures at irregular times, 20 ms to 160 ms apart, and AAC; made once. `name` says in which container."""
+    target = cache / f"irregular-{seconds}s-{name}" / name
+    with open(cache / ".film.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not target.exists():
+            target.parent.mkdir()
+            _ffmpeg(
+                "-f", "lavfi", "-i", f"testsrc2=size=320x180:rate=50:duration={seconds}", "-f", "lavfi", "-i",
+                f"anoisesrc=amplitude=0.3:sample_rate=48000:seed=1:duration={seconds}", "-vf", "select='lt(mod(n,90),25)+not(mod(n,8))+not(mod(n,7))'",
+                "-fps_mode", "vfr", *_H264, "-bf", "2", "-c:a", "aac", "-aac_pns", "0", "-b:a", "96k", "-ac", "2", into=target,
+            )
+    return target
+
+
 def _ffmpeg(*argv: str, into: Path) -> None:
     part = into.with_name(f"part-{os.getpid()}-{into.name}")
     subprocess.run(["ffmpeg", "-nostdin", "-v", "error", *argv, "-y", str(part)], check=True)

@@ -106,6 +106,10 @@ fn digits(text: &str) -> Option<u64> {
 
 /// A line of SubRip as a line of WebVTT: slanted, bold and underlined text stays so, other marks are dropped, and all else is text.
 fn plain(line: &str, out: &mut String) {
+    // Marks that do not end are looked for once, not once for each of them.
+    let last = |end: char| line.rfind(end).unwrap_or(0);
+    let dropped = [("<font", '>'), ("</font", '>'), ("{\\", '}')];
+    let dropped = dropped.map(|(begin, end)| (begin, end, last(end)));
     let mut rest = line;
     while let Some(char) = rest.chars().next() {
         let mark = KEPT.iter().find(|mark| starts_with(rest, mark));
@@ -114,9 +118,9 @@ fn plain(line: &str, out: &mut String) {
             rest = rest.get(mark.len()..).unwrap_or("");
             continue;
         }
-        let dropped = [("<font", '>'), ("</font", '>'), ("{\\", '}')];
-        let end = dropped.iter().find(|(begin, _)| starts_with(rest, begin));
-        if let Some((_, after)) = end.and_then(|(_, end)| rest.split_once(*end)) {
+        let at = line.len() - rest.len();
+        let mark = dropped.iter().find(|(begin, _, last)| at < *last && starts_with(rest, begin));
+        if let Some((_, after)) = mark.and_then(|(_, end, _)| rest.split_once(*end)) {
             rest = after;
             continue;
         }
@@ -176,6 +180,13 @@ mod tests {
         ] {
             assert_eq!(webvtt(srt.as_bytes()), vtt, "{srt}");
         }
+    }
+
+    #[test]
+    fn marks_without_an_end_cost_no_more_than_text() {
+        let srt = format!("00:01 --> 00:02\n{}", "<font{\\".repeat(400_000));
+        // Looked for once each, this took minutes.
+        assert_eq!(webvtt(srt.as_bytes()).matches("&lt;font{\\").count(), 400_000);
     }
 
     /// Whether each cue has times in order and text without an arrow or an empty line, as players need it.

@@ -6,6 +6,8 @@ mod media;
 
 use std::path::Path;
 
+use proptest::prelude::*;
+
 fn seeds(target: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(target);
     let mut paths: Vec<_> = std::fs::read_dir(&folder)
@@ -42,5 +44,36 @@ fn every_target_with_a_body_here_is_a_program_too() {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/fuzz_targets");
     for (name, _) in media::TARGETS {
         assert!(folder.join(name).with_extension("rs").is_file(), "{name}");
+    }
+}
+
+/// Times and places of a film of twelve seconds, and extremes.
+fn number() -> impl Strategy<Value = u64> {
+    let extremes = prop::sample::select(vec![0, 1 << 33, i64::MAX as u64, 1 << 63, u64::MAX]);
+    prop_oneof![8 => 0..13_000u64, 8 => 0..120_000u64, 1 => extremes, 1 => any::<u64>()]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn an_index_that_lies_breaks_no_promise(
+        which in any::<u8>(),
+        duration_ms in number(),
+        mut times in prop::collection::vec(number(), 0..30),
+        mut places in prop::collection::vec(number(), 30),
+        is_sorted in any::<(bool, bool)>(),
+    ) {
+        if is_sorted.0 {
+            times.sort_unstable();
+        }
+        if is_sorted.1 {
+            places.sort_unstable();
+        }
+        let mut data = [&[which][..], &duration_ms.to_be_bytes()].concat();
+        for (time, place) in times.into_iter().zip(places) {
+            data.extend([time, place].into_iter().flat_map(u64::to_be_bytes));
+        }
+        media::lying_index(&data);
     }
 }

@@ -50,6 +50,8 @@ fn probe(file: &[u8], length: u64) -> Option<Film> {
         .flat_map(|film| film.streams())
         .flat_map(|stream| stream.samples());
     assert!(frames.clone().count() <= limits::SAMPLES_MAX);
+    let mut streams = film.presentation.iter().flat_map(|film| film.streams());
+    assert!(streams.all(|stream| stream.samples().len() as u64 <= length));
     assert!(frames.clone().all(|sample| sample.end() <= length));
     if let Some(index) = &film.index {
         assert_eq!((index.length, Some(index.duration_ms)), (length, film.duration_ms));

@@ -31,6 +31,8 @@ pub(crate) const RANGE_VALUE_MAX: usize = 1024;
 pub(crate) const HOST_MAX: usize = 262;
 /// Films whose frames are kept in memory, the last ones that were asked for: some 6 MB for each hour of film.
 pub(crate) const PACKAGES_MAX: usize = 8;
+/// And frames of all of them, 24 bytes each: six qualities of ten hours, or the largest film that is accepted twice.
+pub(crate) const FRAMES_KEPT_MAX: usize = 16 << 20;
 /// Byte ranges of a segment with gaps below this are read in one go: what lies between, most often sound beside pictures, is
 /// needed at the same time.
 pub(crate) const PIECES_GAP_BYTES: u64 = 1 << 20;

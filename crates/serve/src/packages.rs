@@ -10,7 +10,7 @@ use shoal_wire::time_index::TimeIndex;
 use tokio::sync::OnceCell;
 
 use crate::library::Library;
-use crate::limits::{CHUNK_BYTES, PACKAGES_MAX, TIME_INDEX_BYTES_MAX};
+use crate::limits::{CHUNK_BYTES, FRAMES_KEPT_MAX, PACKAGES_MAX, TIME_INDEX_BYTES_MAX};
 
 /// Why there are no frames.
 #[derive(Clone, Debug)]
@@ -39,7 +39,11 @@ impl Packages {
     ) -> Result<Arc<Presentation>, NoFrames> {
         let key = (title, number);
         let found = self.entry(key);
+        let is_new = !found.initialized();
         let result = found.get_or_init(|| read(library, key, length)).await.clone();
+        if is_new {
+            self.leave_oldest();
+        }
         if matches!(result, Err(NoFrames::Unread(_))) {
             self.forget(key);
         }
@@ -55,9 +59,29 @@ impl Packages {
         all.truncate(PACKAGES_MAX);
         found
     }
+    /// Leaves those that were asked for longest ago, where all have too many frames.
+    fn leave_oldest(&self) {
+        let frames = |found: &Found| {
+            let film = found.get().and_then(|film| film.as_ref().ok());
+            film.map_or(0, |film| film.streams().iter().map(|it| it.samples().len()).sum())
+        };
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = kept(all.iter().map(|(_, found)| frames(found)), FRAMES_KEPT_MAX);
+        all.truncate(kept);
+    }
     fn forget(&self, key: (TitleId, u32)) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).retain(|(known, _)| *known != key);
     }
+}
+
+/// How many of these, from the first on, have no more than `most` together; at least one.
+fn kept(counts: impl Iterator<Item = usize>, most: usize) -> usize {
+    let mut all = 0_usize;
+    let fits = |count: &usize| {
+        all = all.saturating_add(*count);
+        all <= most
+    };
+    counts.take_while(fits).count().max(1)
 }
 
 async fn read(
@@ -121,7 +145,8 @@ pub(crate) async fn bytes(
 ) -> Result<Vec<u8>, NoFrames> {
     let length = range.end - range.start;
     let mut reader = library.open(title, number, range).await.map_err(NoFrames::Unread)?;
-    let mut bytes = Vec::new();
+    // Those of an index are many: while a vector grows it is there twice.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
     while (bytes.len() as u64) < length {
         let Some(chunk) = reader.next(CHUNK_BYTES).await else {
             return Err(NoFrames::Unread("The film ended before its length.".to_owned()));
@@ -129,4 +154,18 @@ pub(crate) async fn bytes(
         bytes.extend_from_slice(&chunk.map_err(NoFrames::Unread)?);
     }
     Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kept;
+
+    #[test]
+    fn the_last_films_are_kept_as_far_as_their_frames_fit() {
+        for (counts, all) in
+            [(&[][..], 1), (&[20], 1), (&[4, 6], 2), (&[4, 7, 1], 1), (&[0, 0, 10, 1, 0], 3)]
+        {
+            assert_eq!(kept(counts.iter().copied(), 10), all, "{counts:?}");
+        }
+    }
 }

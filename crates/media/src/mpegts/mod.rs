@@ -20,6 +20,8 @@ mod walk;
 
 use shoal_wire::time_index::TimeIndex;
 
+use crate::limits::{DURATION_MS_MAX, KEYS_MAX};
+
 pub(crate) use self::clock::{Clock, HZ, WRAP, apart, ticks, wrapped};
 pub(crate) use self::head::Head;
 pub(crate) use self::keys::{Found, Keys};
@@ -46,10 +48,24 @@ impl Transport {
         let is_exact = !index.keys.is_empty() && index.keys != flat.keys;
         Self { head, index, is_exact }
     }
-    /// With another index of the same file; `None` when it is of another one.
+    /// With another index of the same file, as far as its points ascend and lie in the film; `None` when it is of another file.
     pub(crate) fn with_index(&self, index: &TimeIndex) -> Option<Self> {
-        let is_own = index.length == self.index.length;
-        is_own.then(|| Self::new(self.head.clone(), index.clone()))
+        if index.length != self.index.length {
+            return None;
+        }
+        let mut index = index.clone();
+        index.duration_ms = index.duration_ms.min(DURATION_MS_MAX);
+        let (mut time_ms, mut offset) = (0, 0);
+        index.keys.retain(|key| {
+            let is_inside = key.time_ms <= index.duration_ms && key.offset < index.length;
+            let fits = is_inside && key.time_ms >= time_ms && key.offset >= offset;
+            if fits {
+                (time_ms, offset) = (key.time_ms + 1, key.offset);
+            }
+            fits
+        });
+        index.keys.truncate(KEYS_MAX);
+        Some(Self::new(self.head.clone(), index))
     }
     /// Whether the points of its index are key frames; else they are guesses by its mean rate, and the file has to be searched.
     #[must_use]

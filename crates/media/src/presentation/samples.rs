@@ -88,8 +88,8 @@ impl Samples {
     pub(super) fn untold(end: u64, delay: u32) -> Self {
         Self { all: Vec::new(), end, delay }
     }
-    /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not.
-    /// No more than `most` are accepted.
+    /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not, and
+    /// never more than the file has bytes. No more than `most` are accepted.
     pub(super) fn of_tables(
         tables: &TrackTables<'_>,
         length: u64,
@@ -105,11 +105,11 @@ impl Samples {
         let mut line: Option<Line> = None;
         let mut all: Vec<Sample> = Vec::new();
         let mut end = 0;
-        for number in 0.. {
+        for number in (0..).take_while(|number| *number < length) {
             if all.len() >= most {
                 let received = Times::total(tables.stts).0;
                 let limit = crate::limits::SAMPLES_MAX as u64;
-                return Err(MediaError::TooLarge { what: "number of frames", limit, received });
+                return Err(MediaError::TooManyFrames { limit, received });
             }
             let is_key = match &mut keys {
                 Some(keys) => keys.next_if(|key| *key == number).is_some(),
@@ -138,6 +138,7 @@ impl Samples {
             }
             all.extend(Sample::new((offset, size), decoded, shown, is_key));
         }
+        all.shrink_to_fit();
         let least = all.iter().map(|sample| sample.shift).min().unwrap_or(0);
         Ok(Self { all, end, delay: least.min(0).unsigned_abs() })
     }

@@ -271,16 +271,21 @@ impl Lane {
     }
     /// What a receiver's report says of this lane.
     pub(super) fn read(&self, bytes: &[u8]) -> Option<Heard> {
-        let packets = Compound::parse(bytes).ok()?.flatten();
-        let reports = packets.filter_map(|packet| match packet {
-            Packet::Rr(report) => report
-                .report_blocks()
-                .find(|block| block.ssrc() == self.ssrc)
-                .map(|block| Heard { lost: block.cumulative_lost() }),
-            _ => None,
-        });
-        reports.last()
+        lost(bytes, self.ssrc).map(|lost| Heard { lost })
     }
+}
+
+/// How many packets of a source are missing, by the last receiver's report on it among these packets of RTCP.
+pub(super) fn lost(bytes: &[u8], ssrc: u32) -> Option<u32> {
+    let packets = Compound::parse(bytes).ok()?.flatten();
+    let reports = packets.filter_map(|packet| match packet {
+        Packet::Rr(report) => {
+            let mut blocks = report.report_blocks();
+            blocks.find(|block| block.ssrc() == ssrc).map(|block| block.cumulative_lost())
+        }
+        _ => None,
+    });
+    reports.last()
 }
 
 /// `time` in units of `from` a second as units of `to` a second, of which the lower 32 bits count.

@@ -57,6 +57,12 @@ pub fn read(bytes: &[u8]) -> Vec<String> {
     methods
 }
 
+/// How many packets of a source its player misses, by what it reported (RTCP). For tests that send anything.
+#[must_use]
+pub fn lost(reports: &[u8], ssrc: u32) -> Option<u32> {
+    lane::lost(reports, ssrc)
+}
+
 /// What connections share.
 pub(crate) struct Shared {
     library: Arc<dyn Library>,
