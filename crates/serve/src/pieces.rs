@@ -9,7 +9,7 @@ use shoal_node::link::TitleId;
 
 use crate::library::{Library, Reader};
 use crate::limits::{PIECES_GAP_BYTES, PLACES_MAX};
-use crate::seats::{Lane, Seats};
+use crate::seats::Seats;
 
 /// Byte ranges of a file, ascending or not, that are read as they are asked for.
 pub(crate) struct Pieces {
@@ -113,27 +113,27 @@ pub(crate) struct Places {
     /// The one that was read last is the first.
     open: Vec<Open>,
     /// Where they are left for who goes on, and whether they were found there and not used yet.
-    seat: Option<(Arc<Seats>, Lane)>,
+    seats: Option<Arc<Seats>>,
     is_taken_over: bool,
 }
 
 impl Places {
-    /// Of a file of `length` bytes.
+    /// Of a file of `length` bytes, or of its first ones.
     pub(crate) fn new(library: Arc<dyn Library>, film: (TitleId, u32), length: u64) -> Self {
         let open = Vec::new();
-        Self { library, film, length, open, seat: None, is_taken_over: false }
+        Self { library, film, length, open, seats: None, is_taken_over: false }
     }
-    /// From where the last one in this lane left, if it was in the same file.
-    pub(crate) fn seated(mut self, seats: &Arc<Seats>, lane: Lane) -> Self {
-        self.open = seats.take(self.film, lane);
+    /// From where the last player of the title left, if it was in the same file.
+    pub(crate) fn seated(mut self, seats: &Arc<Seats>) -> Self {
+        self.open = seats.take(self.film);
         self.is_taken_over = !self.open.is_empty();
-        self.seat = Some((Arc::clone(seats), lane));
+        self.seats = Some(Arc::clone(seats));
         self
     }
     /// All was read: another may go on from here.
     pub(crate) fn leave(&mut self) {
-        if let Some((seats, lane)) = &self.seat {
-            seats.leave(self.film, *lane, core::mem::take(&mut self.open));
+        if let Some(seats) = &self.seats {
+            seats.leave(self.film, core::mem::take(&mut self.open));
         }
     }
     /// The first bytes of a range that is not empty: at least one, at most `max`.

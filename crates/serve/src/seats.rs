@@ -4,7 +4,8 @@
 //! a little and goes: none of them a viewer, so that nothing is fetched for it beyond what it asks for. So what reads a segment stays for a
 //! while where the segment ended, and who asks for the next one goes on with it. The swarm then sees one viewer with a playhead.
 //!
-//! One place is kept for the pictures of a title and one for its sound: who asks for another quality, or elsewhere, has left the old one.
+//! One place of a title is kept: who asks for another quality, or elsewhere, has left the old one. What stands beside the pictures is read as it
+//! is asked for: in another file than theirs, or close to them, it needs no playhead of its own.
 
 use core::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,15 +15,6 @@ use tokio::task::AbortHandle;
 
 use crate::limits::{SEAT_HELD, SEATS_MAX};
 use crate::pieces::Open;
-
-/// What of a film is read.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(crate) enum Lane {
-    /// The stream that the film is cut at, or all of it.
-    Main,
-    /// Any other.
-    Beside,
-}
 
 /// The places that were left.
 #[derive(Default)]
@@ -39,7 +31,6 @@ struct Left {
 struct Seat {
     number: u64,
     film: (TitleId, u32),
-    lane: Lane,
     open: Vec<Open>,
     expiry: AbortHandle,
 }
@@ -60,21 +51,21 @@ impl Seats {
     fn left(&self) -> MutexGuard<'_, Left> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
-    /// What the last one in this lane of the title left, if it read the same film. Nobody else finds it any more.
-    pub(crate) fn take(&self, film: (TitleId, u32), lane: Lane) -> Vec<Open> {
-        self.left().remove(film.0, lane).filter(|seat| seat.film == film).map_or_else(
+    /// What the last one of the title left, if it read the same film. Nobody else finds it any more.
+    pub(crate) fn take(&self, film: (TitleId, u32)) -> Vec<Open> {
+        self.left().remove(film.0).filter(|seat| seat.film == film).map_or_else(
             Vec::new,
             // Taken out, because a seat ends its expiry when it is dropped.
             |mut seat| core::mem::take(&mut seat.open),
         )
     }
     /// Keeps what read a film for who goes on there. To be called inside a runtime.
-    pub(crate) fn leave(self: &Arc<Self>, film: (TitleId, u32), lane: Lane, open: Vec<Open>) {
+    pub(crate) fn leave(self: &Arc<Self>, film: (TitleId, u32), open: Vec<Open>) {
         if open.is_empty() {
             return;
         }
         let mut left = self.left();
-        drop(left.remove(film.0, lane));
+        drop(left.remove(film.0));
         left.count += 1;
         let number = left.count;
         let seats = Arc::downgrade(self);
@@ -87,13 +78,13 @@ impl Seats {
         if left.seats.len() >= SEATS_MAX {
             left.seats.remove(0);
         }
-        left.seats.push(Seat { number, film, lane, open, expiry: expiry.abort_handle() });
+        left.seats.push(Seat { number, film, open, expiry: expiry.abort_handle() });
     }
 }
 
 impl Left {
-    fn remove(&mut self, title: TitleId, lane: Lane) -> Option<Seat> {
-        let place = self.seats.iter().position(|seat| (seat.film.0, seat.lane) == (title, lane))?;
+    fn remove(&mut self, title: TitleId) -> Option<Seat> {
+        let place = self.seats.iter().position(|seat| seat.film.0 == title)?;
         Some(self.seats.remove(place))
     }
 }
@@ -106,7 +97,7 @@ mod tests {
     use bytes::Bytes;
     use shoal_node::link::TitleId;
 
-    use super::{Lane, Seats};
+    use super::Seats;
     use crate::library::{BoxFuture, Reader};
     use crate::limits::{SEAT_HELD, SEATS_MAX};
     use crate::pieces::Open;
@@ -128,23 +119,22 @@ mod tests {
     async fn a_seat_is_for_one_and_for_a_while() {
         let (seats, lives) = (Arc::<Seats>::default(), Arc::new(()));
         let film = (TitleId(1), 0);
-        seats.leave(film, Lane::Main, open(&lives));
-        assert!(seats.take(film, Lane::Beside).is_empty());
-        assert_eq!(seats.take(film, Lane::Main).len(), 1);
-        assert!(seats.take(film, Lane::Main).is_empty(), "it was taken");
+        seats.leave(film, open(&lives));
+        assert_eq!(seats.take(film).len(), 1);
+        assert!(seats.take(film).is_empty(), "it was taken");
         // Who asks for another film of the title has left this one.
-        seats.leave(film, Lane::Main, open(&lives));
-        assert!(seats.take((TitleId(1), 1), Lane::Main).is_empty());
+        seats.leave(film, open(&lives));
+        assert!(seats.take((TitleId(1), 1)).is_empty());
         assert_eq!(Arc::strong_count(&lives), 1);
-        seats.leave(film, Lane::Main, open(&lives));
+        seats.leave(film, open(&lives));
         tokio::time::sleep(SEAT_HELD - Duration::from_millis(1)).await;
         assert_eq!(Arc::strong_count(&lives), 2);
         tokio::time::sleep(Duration::from_millis(2)).await;
         assert_eq!(Arc::strong_count(&lives), 1, "nobody came");
         for title in 0..SEATS_MAX as u32 + 5 {
-            seats.leave((TitleId(title), 0), Lane::Main, open(&lives));
+            seats.leave((TitleId(title), 0), open(&lives));
         }
         assert_eq!(Arc::strong_count(&lives), SEATS_MAX + 1);
-        assert!(seats.take((TitleId(4), 0), Lane::Main).is_empty(), "the oldest gave way");
+        assert!(seats.take((TitleId(4), 0)).is_empty(), "the oldest gave way");
     }
 }

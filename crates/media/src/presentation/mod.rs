@@ -260,6 +260,16 @@ impl Presentation {
     pub fn duration_ms(&self) -> u64 {
         self.streams.iter().map(|stream| stream.rescaled(stream.end(), 1000)).max().unwrap_or(0)
     }
+    /// Before which byte of the file all frames of a stream in a segment end; 0 where there is none.
+    #[must_use]
+    pub fn segment_end(&self, stream: usize, number: usize) -> u64 {
+        let Some(segment) = self.segments.get(number) else { return 0 };
+        if let Some(bytes) = &segment.bytes {
+            return bytes.end;
+        }
+        let samples = segment.spans.get(stream).map_or(0..0, |span| span.samples.clone());
+        self.ranges(stream, samples).iter().map(|range| range.end).max().unwrap_or(0)
+    }
     /// Where in the file the first frame of the first segment begins. `None` where no segment is known.
     #[must_use]
     pub fn first_byte(&self) -> Option<u64> {

@@ -26,7 +26,6 @@ use crate::lookup::number;
 use crate::offers::Offers;
 use crate::packages::NoFrames;
 use crate::pieces::{Pieces, Places};
-use crate::seats::Lane;
 use crate::segments::{NoSegment, assembled, carried};
 
 /// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
@@ -119,13 +118,17 @@ impl Face {
         let place = (title, number);
         match asked {
             Asked::Segment(stream, time) => {
-                let lane = if stream == film.reference() { Lane::Main } else { Lane::Beside };
-                if !is_head && lane == Lane::Main {
+                let leads = stream == film.reference();
+                if !is_head && leads {
                     self.prefer(place).await;
                 }
-                let places = self.places(place, length, lane);
-                let mut response = self.segment(is_head, places, &film, stream, time).await;
-                if !is_head && lane == Lane::Main {
+                let Some(number) = film.segment_at(stream, time) else { return nothing() };
+                let places = match leads {
+                    true => self.seated(place, length),
+                    false => self.places(place, film.segment_end(stream, number)),
+                };
+                let mut response = self.segment(is_head, places, &film, stream, number).await;
+                if !is_head && leads {
                     let rate = self.pace(place, &info, &film, time).await;
                     let sent = Arc::clone(&self.served.film_bytes);
                     response = response.map(|body| body.paced(rate, sent));
@@ -136,7 +139,7 @@ impl Face {
                 if !is_head {
                     self.prefer(place).await;
                 }
-                let places = self.places(place, length, Lane::Main);
+                let places = self.seated(place, length);
                 self.carried(is_head, places, &film, time).await
             }
             Asked::Main | Asked::Manifest if film.transport().is_none() => {
@@ -167,24 +170,28 @@ impl Face {
         self.library.command(Command::Prefer { title, file }).await;
     }
 
-    /// What reads a film for a player of segments.
-    fn places(&self, film: (TitleId, u32), length: u64, lane: Lane) -> Places {
-        Places::new(Arc::clone(&self.library), film, length).seated(&self.seats, lane)
+    /// What reads the first `length` bytes of a film.
+    fn places(&self, film: (TitleId, u32), length: u64) -> Places {
+        Places::new(Arc::clone(&self.library), film, length)
     }
 
-    /// Answers with the segment of a stream that begins at `time`.
+    /// The same for a player of segments that goes on.
+    fn seated(&self, film: (TitleId, u32), length: u64) -> Places {
+        self.places(film, length).seated(&self.seats)
+    }
+
+    /// Answers with a segment of a stream.
     async fn segment(
         &self,
         is_head: bool,
         places: Places,
         film: &Arc<Presentation>,
         stream: usize,
-        time: u64,
+        number: usize,
     ) -> Response<Body> {
-        let packaged = film.streams().get(stream).is_some_and(Stream::is_packaged);
-        let Some(number) = film.segment_at(stream, time).filter(|_| packaged) else {
+        if !film.streams().get(stream).is_some_and(Stream::is_packaged) {
             return nothing();
-        };
+        }
         let sent = Arc::clone(&self.served.film_bytes);
         if let Some(segment) = cmaf::segment(film, stream, number) {
             let length = segment.length();
