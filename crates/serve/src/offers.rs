@@ -3,12 +3,12 @@
 use shoal_media::mpegts::mux;
 use shoal_media::presentation::Stream;
 use shoal_media::rtp::Payloader;
-use shoal_media::{Format, Presentation, TrackKind};
+use shoal_media::{Presentation, TrackKind};
 
 /// What each face offers of a film, beside its file as it is.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Offers {
-    /// HLS with fragmented MP4, or with the parts of a transport stream ([`hls_in_parts`]).
+    /// HLS with fragmented MP4, or with the parts of a transport stream that cannot be taken apart.
     pub hls: bool,
     /// HLS with transport streams, for players that cannot jump in the other kind.
     pub hls_transport: bool,
@@ -40,19 +40,6 @@ impl Offers {
         let packaged = film.streams().iter().any(Stream::is_packaged);
         Self { hls: packaged, hls_transport: !carriable(film).is_empty(), dash: packaged, rtsp }
     }
-}
-
-/// Whether `main.m3u8` of a film names the parts of its file. Not where something stands between its packets, nor with H.265, which Safari
-/// takes in fragmented MP4 only: then it names the film taken apart, if that can be done.
-pub(crate) fn hls_in_parts(film: &Presentation) -> bool {
-    let is_hevc = |apart: &Presentation| {
-        let lead = apart.streams().get(apart.reference());
-        lead.is_some_and(|stream| stream.coding.format == Format::H265)
-    };
-    film.transport().is_some_and(|transport| match film.apart() {
-        Some(apart) => transport.is_bare() && !is_hevc(apart),
-        None => true,
-    })
 }
 
 /// The streams of a film that a transport stream can carry, with their places: none if its pictures are not among them.

@@ -26,7 +26,7 @@ pub(crate) struct Units {
 
 impl Presentation {
     /// Of a transport stream that is cut there: its pictures and all of its sound that MP4 knows. `None` where its key frames are not
-    /// known, or MP4 does not know the stream that it is cut at.
+    /// known, or MP4 does not know the stream that it is cut at, or none of its sound.
     pub(super) fn of_units(transport: &Arc<Transport>, cuts: &[(u64, u64)]) -> Option<Self> {
         let head = &transport.head;
         let lead = head.reference().filter(|_| transport.is_exact())?;
@@ -42,6 +42,11 @@ impl Presentation {
             }
         }
         lanes.get(reference(&streams)).filter(|lane| lane.0 == lead.pid)?;
+        let is_sound = |track: &Track| track.kind == TrackKind::Audio;
+        let has_sound = head.streams.iter().any(|it| is_sound(&it.known.track));
+        if has_sound && !streams.iter().any(|stream| is_sound(&stream.track)) {
+            return None;
+        }
         let length = transport.index.length;
         let segments = (0..cuts.len()).map(|it| segment(&streams, cuts, it, length)).collect();
         let units = Units { transport: Arc::clone(transport), cuts: cuts.to_vec(), lanes };

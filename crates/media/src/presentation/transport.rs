@@ -46,7 +46,7 @@ impl Presentation {
         Ok(Self { streams: vec![stream], segments, layout: Layout::Transport(transport, apart) })
     }
     /// The same film taken apart into its elementary streams, if it is a transport stream whose key frames are known and whose pictures
-    /// (sound, where it has none) MP4 knows. Cut at the same places.
+    /// and at least some sound, if it has any, MP4 knows. Cut at the same places.
     #[must_use]
     pub fn apart(&self) -> Option<&Arc<Self>> {
         match &self.layout {

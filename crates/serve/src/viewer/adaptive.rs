@@ -2,7 +2,7 @@
 //!
 //! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. `ts.m3u8` names
 //! `TIME.ts`, the same in transport streams, for players in the manner of ffmpeg, which cannot jump in the other kind. A film that is a
-//! transport stream comes as parts of its file under `ts.m3u8`, and under `main.m3u8` where that is best; for all else it is taken apart. Where a title has a film in several qualities, both lists name those of
+//! transport stream comes as parts of its file under `ts.m3u8`, for all else it is taken apart; where that cannot be done `main.m3u8` names its parts, too. Where a title has a film in several qualities, both lists name those of
 //! all (`../OTHER FILE/...`), and `subtitles-FILE.m3u8` and `.vtt` for those beside it. All of it is made of the film's own index, so that every peer
 //! gives the same bytes, and none of it is kept.
 
@@ -23,7 +23,7 @@ use crate::body::Body;
 use crate::family;
 use crate::limits::PACKET_BYTES;
 use crate::lookup::number;
-use crate::offers::{Offers, hls_in_parts};
+use crate::offers::Offers;
 use crate::packages::NoFrames;
 use crate::pieces::Pieces;
 use crate::segments::{NoSegment, assembled, carried};
@@ -52,11 +52,7 @@ impl Asked {
     /// The form of a film in which it has this: a transport stream comes as it is, or taken apart.
     fn of(self, film: Arc<Presentation>) -> Arc<Presentation> {
         let is_bare = film.transport().is_none_or(Transport::is_bare);
-        let as_it_is = match self {
-            Self::Main => hls_in_parts(&film),
-            Self::Carried | Self::CarriedSegment(_) => is_bare,
-            _ => false,
-        };
+        let as_it_is = is_bare && matches!(self, Self::Carried | Self::CarriedSegment(_));
         match film.apart().filter(|_| !as_it_is) {
             Some(apart) => Arc::clone(apart),
             None => film,
@@ -276,7 +272,7 @@ fn allowed(film: &Presentation, asked: Asked) -> Result<(), &'static str> {
         ),
         (_, Some(_)) => (
             offers.dash,
-            "MP4 does not know the pictures of this transport stream: use main.m3u8 (HLS).",
+            "The pictures or the sound of this transport stream cannot be put into MP4 here: use main.m3u8 (HLS).",
         ),
         (Asked::Carried | Asked::CarriedSegment(_), None) => (
             offers.hls_transport,
