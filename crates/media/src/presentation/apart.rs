@@ -85,7 +85,7 @@ fn segment(streams: &[Stream], cuts: &[(u64, u64)], number: usize, length: u64) 
     let lead = reference(streams);
     let span = |(place, stream): (usize, &Stream)| {
         let start = if number == 0 && place != lead { 0 } else { cut.map_or(0, units) };
-        Span { samples: 0..0, start, end: next.map_or(stream.end(), units).max(start) }
+        Span { samples: 0..0, start, end: next.map_or_else(|| stream.end(), units).max(start) }
     };
     let spans = streams.iter().enumerate().map(span).collect();
     let begin = cut.map_or(length, |cut| cut.1);
