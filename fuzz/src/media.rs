@@ -170,7 +170,45 @@ pub fn transport_stream(data: &[u8]) {
             demuxer.jump(film.duration_ms() * part / 3);
             check_packets(&mut demuxer, data);
         }
+        if let Some(apart) = film.apart() {
+            check_frames(apart, length);
+            taken_apart(apart, data);
+        }
     }
+}
+
+/// Segments of a film that is taken apart hold frames in order, are made, and come to an end; one stream alone has the same frames.
+fn taken_apart(film: &Arc<Presentation>, data: &[u8]) {
+    let all: Vec<usize> = (0..film.streams().len()).collect();
+    let whole = elementary(Demuxer::new(Arc::clone(film), &all, 0), data);
+    let mut count = 0;
+    for number in 0..film.segments().len() {
+        for stream in &all {
+            let demuxer = Demuxer::of_segment(Arc::clone(film), &[*stream], number);
+            let frames = elementary(demuxer.expect("a segment"), data);
+            assert!(cmaf::assembled(film, *stream, number, &frames).is_some());
+            count += frames.len();
+        }
+    }
+    assert_eq!(whole.len(), count);
+    let streams: Vec<_> = film.streams().iter().enumerate().collect();
+    drop(mux::segment(&streams, &whole));
+}
+
+fn elementary(mut demuxer: Demuxer, data: &[u8]) -> Vec<Frame> {
+    let (mut frames, mut reads) = (Vec::new(), 0);
+    while let Some(range) = demuxer.need() {
+        reads += 1;
+        assert!(reads <= 200 + data.len(), "it never ends");
+        let bytes = data.get(range.start as usize..range.end as usize);
+        let fed = demuxer.feed(bytes.expect("bytes of the file"));
+        frames.extend(std::iter::from_fn(|| demuxer.next()));
+        if fed.is_err() {
+            break;
+        }
+    }
+    assert!(frames.iter().all(|frame| !frame.data.is_empty()));
+    frames
 }
 
 /// Groups of whole packets in order of time, no more than the file has and its tables.

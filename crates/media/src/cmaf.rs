@@ -198,18 +198,27 @@ fn decoding_times(source: &Stream, span: &Span, frames: &[&Frame]) -> Vec<u64> {
     let mut decoded: Vec<u64> = frames.iter().map(|frame| frame.shown).collect();
     decoded.sort_unstable();
     not_behind_showing(source, frames, &mut decoded);
-    // A player takes the time to the next decoding for how long a frame is shown. Where the times of the file are rounded, the picture
-    // that is shown last would reach into the next segment, and a browser that has that already would throw it away.
-    let last = frames.iter().enumerate().max_by_key(|(_, frame)| frame.shown);
-    let is_video = source.track.kind == TrackKind::Video;
-    if let Some((place, frame)) = last.filter(|(_, frame)| is_video && frame.shown < span.end) {
-        let room = span.end - frame.shown;
-        let from = decoded.get(place).copied().unwrap_or(0);
-        let next = decoded.get(place + 1).copied().unwrap_or(from);
-        let excess = (next - from).saturating_sub(room);
-        decoded.iter_mut().skip(place + 1).for_each(|decoded| *decoded -= excess);
+    if source.track.kind == TrackKind::Video {
+        let shown: Vec<u64> = frames.iter().map(|frame| frame.shown).collect();
+        keep_out_of_next(&shown, &mut decoded, span.end);
     }
     decoded
+}
+
+/// Sees to it that the picture that is shown last does not last into the next segment, which is shown from `end` on.
+///
+/// A player takes the time to the next decoding for how long a frame is shown. Where the times of the file are rounded, that picture
+/// would reach into the next segment, and a browser that has that already would throw it away.
+pub(crate) fn keep_out_of_next(shown: &[u64], decoded: &mut [u64], end: u64) {
+    let last = shown.iter().enumerate().max_by_key(|(_, shown)| **shown);
+    let Some((place, shown)) = last.filter(|(_, shown)| **shown < end) else { return };
+    let from = decoded.get(place).copied().unwrap_or(0);
+    let next = decoded.get(place + 1).copied().unwrap_or(from);
+    let excess = next.saturating_sub(from).saturating_sub(end - shown);
+    decoded
+        .iter_mut()
+        .skip(place + 1)
+        .for_each(|decoded| *decoded = decoded.saturating_sub(excess));
 }
 
 /// When the frames of a segment are decoded, where the film tells.

@@ -6,7 +6,8 @@ pub struct Coding {
     /// Which.
     pub format: Format,
     /// What a decoder must know before the first frame, in the form that the format's file format gives it: the body of `avcC`, `hvcC`
-    /// or `av1C`, an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2), an `OpusHead` (RFC 7845, 5.1); empty where there is none.
+    /// or `av1C`, an `AudioSpecificConfig` (ISO/IEC 14496-3, 1.6.2), an `OpusHead` (RFC 7845, 5.1), the body of `dac3` where frames told it;
+    /// empty where there is none.
     pub record: Vec<u8>,
     /// Sampling rate in Hz, of sound; 0 where that is not told.
     pub rate: u32,
@@ -60,6 +61,16 @@ pub(crate) fn rate_index(rate: u32) -> Option<usize> {
     RATES.iter().position(|known| *known == rate)
 }
 
+/// The sampling rate with that index.
+pub(crate) fn rate_of_index(index: usize) -> Option<u32> {
+    RATES.get(index).copied()
+}
+
+/// An `AudioSpecificConfig` of that kind of AAC, with the index of its sampling rate and of its channels.
+pub(crate) fn audio_config(object: u16, rate: u16, channels: u16) -> [u8; 2] {
+    (object << 11 | rate << 7 | channels << 3).to_be_bytes()
+}
+
 /// What an `AudioSpecificConfig` says of sampling rate and channels: those of the coded frames, which a decoder may double.
 #[must_use]
 pub(crate) fn of_audio_config(config: &[u8]) -> Option<(u32, u8)> {
@@ -69,7 +80,7 @@ pub(crate) fn of_audio_config(config: &[u8]) -> Option<(u32, u8)> {
     }
     let rate = match bits.take(4)? {
         15 => bits.take(24)?,
-        index => *RATES.get(usize::try_from(index).ok()?)?,
+        index => rate_of_index(usize::try_from(index).ok()?)?,
     };
     let channels = match bits.take(4)? {
         7 => 8,

@@ -53,6 +53,12 @@ pub mod limits {
     pub const BLOCKS_MAX: u32 = 32 << 20;
     /// Longest block of a Matroska that is taken apart, bytes.
     pub const BLOCK_BYTES_MAX: u64 = 32 << 20;
+    /// Longest unit of a transport stream that is taken apart, bytes.
+    pub const UNIT_BYTES_MAX: usize = 16 << 20;
+    /// Longest segment of a transport stream that is taken apart, bytes of frames.
+    pub const UNITS_BYTES_MAX: usize = 64 << 20;
+    /// Sound may stand so many bytes behind the key frame of a segment and yet belong to the one before. A second of a film of 16 Mbit/s.
+    pub const LATE_SOUND_BYTES_MAX: u64 = 2 << 20;
     /// Tracks that are looked at.
     pub const TRACKS_MAX: usize = 64;
     /// Frames of all streams of a presentation: ten hours with 60 pictures a second and sound in three languages. They take 200 MB.

@@ -8,7 +8,7 @@ use shoal_media::{Presentation, TrackKind};
 /// What each face offers of a film, beside its file as it is.
 #[derive(Clone, PartialEq, Eq, Default, Debug)]
 pub struct Offers {
-    /// HLS with fragmented MP4, or with the parts of a transport stream.
+    /// HLS with fragmented MP4, or with the parts of a transport stream that cannot be taken apart.
     pub hls: bool,
     /// HLS with transport streams, for players that cannot jump in the other kind.
     pub hls_transport: bool,
@@ -28,8 +28,14 @@ impl Offers {
             return Self { rtsp, ..Self::default() };
         }
         if let Some(transport) = film.transport() {
-            let bare = transport.is_bare();
-            return Self { hls: bare, hls_transport: bare, dash: false, rtsp };
+            let (bare, apart) = (transport.is_bare(), film.apart());
+            let hls_transport = bare || apart.is_some_and(|film| !carriable(film).is_empty());
+            return Self {
+                hls: bare || apart.is_some(),
+                hls_transport,
+                dash: apart.is_some(),
+                rtsp,
+            };
         }
         let packaged = film.streams().iter().any(Stream::is_packaged);
         Self { hls: packaged, hls_transport: !carriable(film).is_empty(), dash: packaged, rtsp }

@@ -15,6 +15,8 @@ const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
 const OTHER: &[u8] = include_bytes!("../../app/assets/demo.mp4");
 const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
 const FRAGMENTS: &[u8] = include_bytes!("../../media/testdata/mfra.mp4");
+const STREAM: &[u8] = include_bytes!("../../media/testdata/stream.ts");
+const STAMPED: &[u8] = include_bytes!("../../media/testdata/stamped.m2ts");
 const APART: &[u8] = include_bytes!("../../media/testdata/apart.mp4");
 
 /// All that a player fetches of a stream: its header and segments.
@@ -142,6 +144,40 @@ async fn mp4_in_fragments_comes_in_segments_by_its_own_index_or_a_published_one(
     for viewer in [known, told, alone] {
         viewer.shutdown().await;
     }
+}
+
+#[tokio::test]
+async fn a_transport_stream_is_taken_apart_and_comes_as_parts_of_its_file() {
+    for file in [STREAM, STAMPED] {
+        let index = index_of(file);
+        let viewers = [0, 1].map(|_| Files::viewer(&[file, &index]));
+        for number in 0..2 {
+            let parts = stream(&viewers[0], number).await;
+            assert!(parts.len() > 2 && parts.iter().all(|part| part.len() > 200));
+            assert!(parts == stream(&viewers[1], number).await);
+        }
+        let mut client = Client::connect(viewers[0].address()).await;
+        let main = client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await.text();
+        assert!(main.contains("CODECS=\"avc1.64000a,mp4a.40.2\""), "{main}");
+        let manifest = client.get(&format!("/dash/{HASH}/0/manifest.mpd"), &[]).await;
+        assert!(manifest.status == 200 && manifest.text().contains("0-$Time$.m4s"));
+        let list = client.get(&format!("/hls/{HASH}/0/ts.m3u8"), &[]).await.text();
+        for name in list.lines().filter(|line| line.ends_with(".ts")) {
+            let part = client.get(&format!("/hls/{HASH}/0/{name}"), &[]).await;
+            assert!(part.status == 200 && part.body.chunks(188).all(|packet| packet[0] == 0x47));
+        }
+        for viewer in viewers {
+            viewer.shutdown().await;
+        }
+    }
+    // Without its index nobody knows where key frames are.
+    let alone = Files::viewer(&[STREAM]);
+    let mut client = Client::connect(alone.address()).await;
+    let answer = client.get(&format!("/dash/{HASH}/0/manifest.mpd"), &[]).await;
+    assert_eq!(answer.status, 415);
+    assert!(answer.text().contains("was not published with it"), "{}", answer.text());
+    assert_eq!(client.get(&format!("/hls/{HASH}/0/main.m3u8"), &[]).await.status, 200);
+    alone.shutdown().await;
 }
 
 const SRT: &[u8] = b"1\r\n00:00:01,500 --> 00:00:03,000\r\nA <i>line</i>\r\n";

@@ -29,6 +29,7 @@ mod rebase;
 mod search;
 mod tables;
 mod transport;
+mod units;
 
 use core::ops::Range;
 use std::sync::Arc;
@@ -64,6 +65,7 @@ enum Kind {
     Transport(Box<transport::Walk>),
     Clusters(Box<clusters::Walk>),
     Fragments(Box<fragments::Walk>),
+    Units(Box<units::Walk>),
 }
 
 impl Demuxer {
@@ -74,6 +76,9 @@ impl Demuxer {
     /// The one stream of a film that is a transport stream comes as groups of up to seven whole packets, its tables first: 188 bytes each,
     /// with the times of the film in them. A group is decoded and shown when the clock of the stream shows its time; is a key frame where
     /// one begins in it. Where nobody knows the key frames they are searched for first.
+    ///
+    /// Of one that is taken apart ([`Presentation::apart`]) frames come segment by segment, once all of one are here, from the segment on in
+    /// which that time lies.
     #[must_use]
     pub fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
         if streams.contains(&0)
@@ -85,12 +90,14 @@ impl Demuxer {
             Kind::Clusters(Box::new(clusters::Walk::new(film, streams, at_ms)))
         } else if film.fragments().is_some() {
             Kind::Fragments(Box::new(fragments::Walk::new(film, streams, at_ms)))
+        } else if film.units().is_some() {
+            Kind::Units(Box::new(units::Walk::new(film, streams, at_ms)))
         } else {
             Kind::Tables(tables::Walk::new(film, streams, at_ms))
         })
     }
     /// Of these streams of segment `number`: what of them lies in it, and nothing else. `None` where there is no such segment or stream,
-    /// and for a film that is a transport stream, whose segments are parts of its file.
+    /// and for a film that is a transport stream, whose segments are parts of its file, unless it is taken apart.
     #[must_use]
     pub fn of_segment(film: Arc<Presentation>, streams: &[usize], number: usize) -> Option<Self> {
         if film.transport().is_some() || streams.iter().any(|it| *it >= film.streams().len()) {
@@ -100,6 +107,8 @@ impl Demuxer {
             Kind::Clusters(Box::new(clusters::Walk::of_segment(film, streams, number)?))
         } else if film.fragments().is_some() {
             Kind::Fragments(Box::new(fragments::Walk::of_segment(film, streams, number)?))
+        } else if film.units().is_some() {
+            Kind::Units(Box::new(units::Walk::of_segment(film, streams, number)?))
         } else {
             Kind::Tables(tables::Walk::of_segment(film, streams, number)?)
         }))
@@ -112,6 +121,7 @@ impl Demuxer {
             Kind::Transport(walk) => walk.jump(at_ms),
             Kind::Clusters(walk) => walk.jump(at_ms),
             Kind::Fragments(walk) => walk.jump(at_ms),
+            Kind::Units(walk) => walk.jump(at_ms),
         }
     }
     /// The bytes of the file that come next; `None` when there is nothing more to come. Never empty. What does not follow what was fed
@@ -123,6 +133,7 @@ impl Demuxer {
             Kind::Transport(walk) => walk.need(),
             Kind::Clusters(walk) => walk.need(),
             Kind::Fragments(walk) => walk.need(),
+            Kind::Units(walk) => walk.need(),
         }
     }
     /// Brings the next bytes of what is needed: all of them, or as many as came.
@@ -135,6 +146,7 @@ impl Demuxer {
             Kind::Transport(walk) => walk.feed(bytes),
             Kind::Clusters(walk) => return walk.feed(bytes),
             Kind::Fragments(walk) => return walk.feed(bytes),
+            Kind::Units(walk) => return walk.feed(bytes),
         }
         Ok(())
     }
@@ -146,6 +158,7 @@ impl Demuxer {
             Kind::Transport(walk) => walk.next(),
             Kind::Clusters(walk) => walk.next(),
             Kind::Fragments(walk) => walk.next(),
+            Kind::Units(walk) => walk.next(),
         }
     }
 }

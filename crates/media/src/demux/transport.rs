@@ -12,7 +12,7 @@ use bytes::BytesMut;
 use super::Frame;
 use super::rebase::Rebase;
 use super::search::{Search, Stop};
-use crate::mpegts::{Clock, Found, Head, Keys, PACKET, Packet, Transport, apart, ticks, wrapped};
+use crate::mpegts::{Clock, Found, Head, Keys, PACKET, Packet, Transport, ticks};
 use crate::presentation::Presentation;
 
 /// Packets that leave together: as many as fit a datagram with its heads.
@@ -23,8 +23,6 @@ const CHUNK_BYTES: u64 = 64 << 10;
 const WAITING_BYTES: usize = 1 << 20;
 /// Bytes in which the time of a key frame is looked for before its packets leave.
 const ANCHOR_BYTES: usize = 512 << 10;
-/// What a published time may be off by rounding, ticks.
-const ROUNDING: i64 = 180;
 
 /// Packets that leave together.
 #[derive(Default, Debug)]
@@ -160,8 +158,7 @@ impl Walk {
         self.ready.pop_front()
     }
 
-    /// Which time of the stream the film's time is that it begins at: that of its key frame, which is shown then. Where the film goes
-    /// on from its start without a jump, the rounding of published times is undone.
+    /// Which time of the stream the film's time is that it begins at: that of its key frame, which is shown then.
     fn anchor(&self, transport: &Transport, is_end: bool) -> Option<Clock> {
         let head = &transport.head;
         let packets = || head.grid.packets(&self.came, 0).map(|(_, bytes)| Packet(bytes));
@@ -170,10 +167,7 @@ impl Walk {
             .filter(|packet| Some(packet.pid()) == pid)
             .find_map(|packet| head.shown_of(packet));
         if let Some(shown) = shown {
-            let plain = apart(shown, head.origin.unwrap_or(0));
-            let off = apart(wrapped(plain), wrapped(self.start));
-            let off = if off.abs() <= ROUNDING { off } else { 0 };
-            return Some(Clock::anchored(shown, self.start + off));
+            return Some(Clock::anchored(shown, transport.exact(shown, self.start)));
         }
         let is_enough = is_end || self.came.len() >= ANCHOR_BYTES;
         let clock = || packets().find_map(|packet| head.clock_of(packet)).unwrap_or(0);

@@ -1,4 +1,4 @@
-//! The sample entries that tracks have in an MP4 file (ISO/IEC 14496-12, 8.5.2, and each coding's own file format).
+//! The sample entries that tracks of Matroska, and streams of others without any, have in an MP4 file (ISO/IEC 14496-12, 8.5.2, and each coding's own file format).
 
 use super::ebml::{
     COLOUR, DISPLAY_HEIGHT, DISPLAY_WIDTH, MATRIX, PRIMARIES, RANGE, TRANSFER, child, child_number,
@@ -16,7 +16,7 @@ const MPEG1_SOUND: u8 = 0x6b;
 
 /// The sample entry of a track of the codec `id`, a whole box; empty where there is none. `private` is what the track tells decoders,
 /// `picture` the body of its element `Video`.
-pub(super) fn sample_entry(
+pub(crate) fn sample_entry(
     id: &str,
     coding: &Coding,
     private: &[u8],
@@ -273,6 +273,9 @@ fn flac(private: &[u8]) -> Option<[u8; 34]> {
 
 /// `dac3` (ETSI TS 102 366, F.4). What only the frames tell is taken to be as it is most often; decoders read it from them.
 fn ac3(coding: &Coding) -> Option<[u8; 3]> {
+    if let Some(told) = array(&coding.record, 0) {
+        return Some(told);
+    }
     let rate = match coding.rate {
         48_000 => 0u32,
         44_100 => 1,

@@ -19,6 +19,7 @@ use self::ebml::{
     CUE_TRACK_POSITIONS, CUES, DURATION, EBML, HEADER_MAX, INFO, SEEK, SEEK_HEAD, SEEK_ID,
     SEEK_POSITION, SEGMENT, TIMESTAMP_SCALE, TRACKS, child, child_number, children, float, header,
 };
+pub(crate) use self::entry::sample_entry;
 use self::heads::Heads;
 use self::track::{TrackHead, reference, tracks};
 use crate::limits::{DURATION_MS_MAX, INDEX_BYTES_MAX, KEY_GAP_MS, KEYS_MAX};

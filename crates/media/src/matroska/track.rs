@@ -152,7 +152,7 @@ fn audio_config(id: &str, rate: u32, channels: u8) -> Option<Vec<u8>> {
         channels @ 1..=6 => u16::from(channels),
         _ => return None,
     };
-    Some((object << 11 | rate << 7 | channels << 3).to_be_bytes().to_vec())
+    Some(crate::coding::audio_config(object, rate, channels).to_vec())
 }
 
 /// How long a frame lasts where the coding itself fixes it, ns.

@@ -1,11 +1,11 @@
 //! The head of a transport stream: its program, and the first times of it.
 
 use super::clock::{HZ, JUMP, apart};
-use super::codec::{Codec, look_into, of_entry};
+use super::codec::{Codec, Known, of_entry};
 use super::packet::{Grid, PACKET, Packet};
 use super::pes;
 use super::tables::{Section, program, programs};
-use crate::{Track, TrackKind};
+use crate::TrackKind;
 
 /// A unit is looked into this far for what a decoder must know.
 const LOOK_BYTES: usize = 4096;
@@ -16,8 +16,7 @@ const LEAD_MAX: i64 = 2 * HZ as i64;
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub(crate) struct Elementary {
     pub(crate) pid: u16,
-    pub(crate) codec: Codec,
-    pub(crate) track: Track,
+    pub(crate) known: Known,
     /// Its first times.
     first: Option<pes::Times>,
     is_known: bool,
@@ -75,7 +74,7 @@ impl Head {
                 && (packet.is_start() || !unit.is_empty())
             {
                 unit.extend_from_slice(packet.payload());
-                stream.is_known = look_into(stream.codec, &mut stream.track, unit);
+                stream.is_known = stream.known.look_into(unit);
             }
             if head.is_complete() {
                 head.length = (at + grid.stride()) as u64;
@@ -113,8 +112,8 @@ impl Head {
             let streams: Vec<Elementary> = entries
                 .iter()
                 .map(|entry| {
-                    let (codec, track) = of_entry(entry);
-                    Elementary { pid: entry.pid, codec, track, first: None, is_known: false }
+                    let known = of_entry(entry);
+                    Elementary { pid: entry.pid, known, first: None, is_known: false }
                 })
                 .collect();
             if streams.iter().any(|stream| stream.is_timed()) {
@@ -140,6 +139,10 @@ impl Head {
         let is_known = |it: &Elementary| !it.is_timed() || it.first.is_some() && it.is_known;
         self.clock.is_some() && self.streams.iter().all(is_known)
     }
+    /// Whether frames of the stream that it can begin with told what there is to know.
+    pub(crate) fn knows_pictures(&self) -> bool {
+        self.reference().is_none_or(|stream| stream.is_known)
+    }
     fn place(&mut self) {
         let timed = || self.streams.iter().filter(|it| it.is_timed()).filter_map(|it| it.first);
         let Some(one) = timed().next().map(|times| times.shown) else { return };
@@ -152,7 +155,7 @@ impl Head {
     }
     /// The stream at whose key frames the film can begin: the first of pictures, else of sound.
     pub(crate) fn reference(&self) -> Option<&Elementary> {
-        let of = |kind| self.streams.iter().find(|stream| stream.track.kind == kind);
+        let of = |kind| self.streams.iter().find(|stream| stream.known.track.kind == kind);
         of(TrackKind::Video).or_else(|| of(TrackKind::Audio))
     }
     /// What the film's clock shows at a packet, if the packet tells.
@@ -176,7 +179,7 @@ impl Head {
 impl Elementary {
     /// Whether it is of pictures or sound, or may still turn out to be: subtitles come when they please.
     fn is_timed(&self) -> bool {
-        self.codec == Codec::Private && !self.is_known
-            || matches!(self.track.kind, TrackKind::Video | TrackKind::Audio)
+        self.known.codec == Codec::Private && !self.is_known
+            || matches!(self.known.track.kind, TrackKind::Video | TrackKind::Audio)
     }
 }

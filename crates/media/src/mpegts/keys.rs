@@ -32,8 +32,8 @@ impl Keys {
         let stream = head.reference();
         Self {
             pid: stream.map_or(FILLER, |stream| stream.pid),
-            codec: stream.map_or(Codec::Other, |stream| stream.codec),
-            is_sound: stream.is_some_and(|it| it.track.kind == crate::TrackKind::Audio),
+            codec: stream.map_or(Codec::Other, |stream| stream.known.codec),
+            is_sound: stream.is_some_and(|it| it.known.track.kind == crate::TrackKind::Audio),
             table_pid: head.table_pid,
             tables_at: None,
         }

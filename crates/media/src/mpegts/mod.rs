@@ -15,6 +15,9 @@ pub mod mux;
 mod packet;
 mod pes;
 mod scan;
+mod sets;
+mod sound;
+mod splitter;
 mod tables;
 mod walk;
 
@@ -22,12 +25,18 @@ use shoal_wire::time_index::TimeIndex;
 
 use crate::limits::{DURATION_MS_MAX, KEYS_MAX};
 
-pub(crate) use self::clock::{Clock, HZ, WRAP, apart, ticks, wrapped};
-pub(crate) use self::head::Head;
+pub(crate) use self::clock::{Clock, HZ, JUMP, WRAP, apart, ticks, wrapped};
+pub(crate) use self::codec::{Codec, is_random_access, parts};
+pub(crate) use self::head::{Elementary, Head};
 pub(crate) use self::keys::{Found, Keys};
 pub(crate) use self::packet::{FILLER, PACKET, Packet, set_pcr};
-pub(crate) use self::pes::{Times, set_times, times};
+pub(crate) use self::pes::{Times, body, set_times, times};
+pub(crate) use self::sets::trimmed;
+pub(crate) use self::splitter::{SoundFrame, Splitter};
 pub(crate) use self::walk::Walk;
+
+/// What a published time may be off by rounding, ticks.
+const ROUNDING: i64 = 180;
 
 /// Whether a file that begins like this is one of ours.
 pub(crate) fn recognises(head: &[u8]) -> bool {
@@ -86,6 +95,13 @@ impl Transport {
             return Vec::new();
         }
         self.head.tables.concat()
+    }
+    /// When a key frame is shown that its index puts at `film` and its stream at `shown`. Where the film goes on from its start without a
+    /// jump of its clock, the rounding of published times is undone.
+    pub(crate) fn exact(&self, shown: u64, film: i64) -> i64 {
+        let plain = apart(shown, self.head.origin.unwrap_or(0));
+        let off = apart(wrapped(plain), wrapped(film));
+        film + if off.abs() <= ROUNDING { off } else { 0 }
     }
     /// `offset` of the file, moved back to where a packet begins if the packets stand in an unbroken row.
     pub(crate) fn aligned(&self, offset: u64) -> u64 {

@@ -12,8 +12,9 @@ use crate::limits::DURATION_MS_MAX;
 use crate::probe::{Step, Window, Wishes};
 use crate::{Container, Film, MediaError, Presentation};
 
-/// The head is read in steps of these sizes, until it has told what is in the film.
-const HEADS: [u64; 3] = [16 << 10, 64 << 10, 256 << 10];
+/// The head is read in steps of these sizes, until it has told what is in the film; in the last only to find what decoders of its pictures
+/// must know, which a recording may begin without.
+const HEADS: [u64; 4] = [16 << 10, 64 << 10, 256 << 10, 2 << 20];
 /// Bytes of the tail: players read about as many.
 const TAIL_BYTES: u64 = 256 << 10;
 /// Bytes that are read together when all are.
@@ -72,7 +73,10 @@ impl Walk {
         };
         let head = Head::read(data);
         let is_last = size + 1 >= HEADS.len() || bytes == self.length;
-        let Some(head) = head.filter(|head| head.is_complete() || is_last) else {
+        let is_enough = |head: &Head| {
+            head.is_complete() || is_last || size + 2 >= HEADS.len() && head.knows_pictures()
+        };
+        let Some(head) = head.filter(is_enough) else {
             if is_last {
                 return Some(done(Ok(Film::unknown(Container::MpegTs))));
             }
@@ -115,7 +119,7 @@ impl Walk {
         keys: Option<Vec<shoal_wire::time_index::KeyPoint>>,
     ) -> Step {
         let boot = vec![(0, head.length.min(self.length))];
-        let tracks = head.streams.iter().map(|stream| stream.track.clone()).collect();
+        let tracks = head.streams.iter().map(|stream| stream.known.track.clone()).collect();
         let length = self.length;
         let index = (duration_ms > 0).then(|| {
             let flat = || TimeIndex::constant_rate(length, duration_ms, 0).keys;

@@ -4,6 +4,7 @@
 //! Everything here is a pure function of the file: two peers that hold the same title cut it at the same places and make the same
 //! bytes.
 
+mod apart;
 mod clusters;
 mod fragments;
 mod points;
@@ -12,7 +13,9 @@ mod segments;
 mod transport;
 
 use core::ops::Range;
+use std::sync::Arc;
 
+pub(crate) use apart::Units;
 pub(crate) use clusters::{Clock, Clusters, Lane};
 pub(crate) use fragments::{Draft, FragmentLane, Fragments, defaults};
 pub(crate) use points::{Key, Points};
@@ -115,8 +118,10 @@ enum Layout {
     Clusters(Box<Clusters>),
     /// In fragments, each of which tells of its own: MP4.
     Fragments(Box<Fragments>),
-    /// In packets with a clock.
-    Transport(Box<Transport>),
+    /// In packets with a clock, as they are; and the same film taken apart, where that can be done.
+    Transport(Arc<Transport>, Option<Arc<Presentation>>),
+    /// In those packets, taken apart.
+    Units(Box<Units>),
 }
 
 /// A film as its streams and segments. Memory: 24 bytes a frame, or a key point where only those are known.
@@ -165,7 +170,7 @@ impl Presentation {
     #[must_use]
     pub fn transport(&self) -> Option<&Transport> {
         match &self.layout {
-            Layout::Transport(transport) => Some(transport),
+            Layout::Transport(transport, _) => Some(transport),
             _ => None,
         }
     }
@@ -180,10 +185,10 @@ impl Presentation {
     #[must_use]
     pub fn wants_index(&self) -> bool {
         match &self.layout {
-            Layout::Tables => false,
+            Layout::Tables | Layout::Units(_) => false,
             Layout::Clusters(clusters) => clusters.points.keys.is_empty(),
             Layout::Fragments(fragments) => fragments.has_no_keys(),
-            Layout::Transport(transport) => !transport.is_exact(),
+            Layout::Transport(transport, _) => !transport.is_exact(),
         }
     }
     /// With those key points, where they are wanted. Not with those of an index that was made of nothing but the film's length.
@@ -193,10 +198,10 @@ impl Presentation {
             return self;
         }
         let (points, from) = match &mut self.layout {
-            Layout::Tables => return self,
+            Layout::Tables | Layout::Units(_) => return self,
             Layout::Clusters(clusters) => (&mut clusters.points, 0),
             Layout::Fragments(fragments) => (&mut fragments.points, fragments.first),
-            Layout::Transport(transport) => {
+            Layout::Transport(transport, _) => {
                 let found = transport.with_index(index).map(Self::of_transport);
                 return found.and_then(Result::ok).unwrap_or(self);
             }
@@ -265,7 +270,8 @@ impl Presentation {
     pub fn segment_end(&self, stream: usize, number: usize) -> u64 {
         let Some(segment) = self.segments.get(number) else { return 0 };
         if let Some(bytes) = &segment.bytes {
-            return bytes.end;
+            let late = self.units().filter(|_| stream != self.reference());
+            return late.map_or(bytes.end, |units| units.sound_end(bytes.end));
         }
         let samples = segment.spans.get(stream).map_or(0..0, |span| span.samples.clone());
         self.ranges(stream, samples).iter().map(|range| range.end).max().unwrap_or(0)

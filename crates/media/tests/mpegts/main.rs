@@ -1,6 +1,7 @@
 //! Transport streams, compared with what an independent program says about them.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
+mod apart;
 mod demuxing;
 mod hostile;
 mod muxing;
@@ -10,11 +11,12 @@ use std::convert::Infallible;
 
 use shoal_media::{Container, Film, Format, Prober, TrackKind};
 
-const FILMS: [(&str, &[u8]); 4] = [
+const FILMS: [(&str, &[u8]); 5] = [
     ("stream", include_bytes!("../../testdata/stream.ts")),
     ("stamped", include_bytes!("../../testdata/stamped.m2ts")),
     ("old", include_bytes!("../../testdata/old.ts")),
     ("hevc", include_bytes!("../../testdata/hevc.ts")),
+    ("sounds", include_bytes!("../../testdata/sounds.ts")),
 ];
 
 fn film(name: &str) -> &'static [u8] {

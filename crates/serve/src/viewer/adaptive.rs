@@ -2,7 +2,7 @@
 //!
 //! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. `ts.m3u8` names
 //! `TIME.ts`, the same in transport streams, for players in the manner of ffmpeg, which cannot jump in the other kind. A film that is a
-//! transport stream comes as parts of its file, under either name. Where a title has a film in several qualities, both lists name those of
+//! transport stream comes as parts of its file under `ts.m3u8`, for all else it is taken apart; where that cannot be done `main.m3u8` names its parts, too. Where a title has a film in several qualities, both lists name those of
 //! all (`../OTHER FILE/...`), and `subtitles-FILE.m3u8` and `.vtt` for those beside it. All of it is made of the film's own index, so that every peer
 //! gives the same bytes, and none of it is kept.
 
@@ -12,6 +12,7 @@ use std::sync::atomic::Ordering;
 use hyper::header::{CONTENT_LENGTH, HeaderValue};
 use hyper::{Method, Response, StatusCode};
 use shoal_media::manifest::Address;
+use shoal_media::mpegts::Transport;
 use shoal_media::presentation::Stream;
 use shoal_media::{Presentation, cmaf, hls};
 use shoal_node::io::Command;
@@ -49,6 +50,15 @@ enum Asked {
 }
 
 impl Asked {
+    /// The form of a film in which it has this: a transport stream comes as it is, or taken apart.
+    fn of(self, film: Arc<Presentation>) -> Arc<Presentation> {
+        let is_bare = film.transport().is_none_or(Transport::is_bare);
+        let as_it_is = is_bare && matches!(self, Self::Carried | Self::CarriedSegment(_));
+        match film.apart().filter(|_| !as_it_is) {
+            Some(apart) => Arc::clone(apart),
+            None => film,
+        }
+    }
     fn read(name: &str) -> Option<Self> {
         let stream = |text: &str| usize::try_from(number(text)?).ok();
         match name {
@@ -115,6 +125,7 @@ impl Face {
         if let Err(sentence) = allowed(&film, asked) {
             return text(StatusCode::UNSUPPORTED_MEDIA_TYPE, sentence);
         }
+        let film = asked.of(film);
         let place = (title, number);
         match asked {
             Asked::Segment(stream, time) => {
@@ -280,10 +291,17 @@ fn allowed(film: &Presentation, asked: Asked) -> Result<(), &'static str> {
     let (is_offered, sentence) = match (asked, film.transport()) {
         (Asked::Captions(_) | Asked::Text(_), _) => (true, ""),
         (Asked::Main | Asked::Carried | Asked::CarriedSegment(_), Some(_)) => (
-            offers.hls_transport,
+            if asked == Asked::Main { offers.hls } else { offers.hls_transport },
             "Between the packets of this film stands what players do not know: use /stream/.",
         ),
-        (_, Some(_)) => (false, "A film that is a transport stream comes over HLS: use main.m3u8."),
+        (_, Some(transport)) if !transport.is_exact() => (
+            false,
+            "Where key frames of this transport stream lie was not published with it: use main.m3u8 (HLS).",
+        ),
+        (_, Some(_)) => (
+            offers.dash,
+            "The pictures or the sound of this transport stream cannot be put into MP4 here: use main.m3u8 (HLS).",
+        ),
         (Asked::Carried | Asked::CarriedSegment(_), None) => (
             offers.hls_transport,
             "A transport stream cannot carry this film's pictures or sound: use main.m3u8.",
