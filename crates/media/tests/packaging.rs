@@ -1,10 +1,12 @@
 //! Films in segments: of the same frames at the same times as the film itself, and the same wherever they are made.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
-use core::ops::Range;
+mod common;
+
 use std::convert::Infallible;
 
-use shoal_media::manifest::{Address, Listing, Subtitle};
+use common::{name, slice};
+use shoal_media::manifest::{Listing, Subtitle};
 use shoal_media::{Container, Presentation, Prober, TrackKind, cmaf, dash, hls};
 
 const END: &[u8] = include_bytes!("../testdata/end.mp4");
@@ -19,10 +21,6 @@ fn frames(file: &[u8]) -> Presentation {
     film.presentation.unwrap()
 }
 
-fn slice(file: &[u8], range: &Range<u64>) -> Vec<u8> {
-    file[range.start as usize..range.end as usize].to_vec()
-}
-
 /// Header and all segments of a stream, as a player fetches them.
 fn whole(film: &Presentation, file: &[u8], stream: usize) -> Vec<u8> {
     let mut bytes = cmaf::header(film, stream).unwrap();
@@ -35,14 +33,6 @@ fn whole(film: &Presentation, file: &[u8], stream: usize) -> Vec<u8> {
         assert_eq!((bytes.len() - before) as u64, length);
     }
     bytes
-}
-
-fn name(address: Address) -> String {
-    match address {
-        Address::Playlist(stream) => format!("{stream}.m3u8"),
-        Address::Header(stream) => format!("{stream}-header.mp4"),
-        Address::Segment(stream, time) => format!("{stream}-{time}.m4s"),
-    }
 }
 
 /// What ffprobe says of the packets of a track: times in seconds and places.

@@ -1,16 +1,20 @@
 //! Segments that are put together in memory, once all of their bytes are here: of films that tell of their frames only among them, and all
-//! that are transport streams made of frames.
+//! that are transport streams or text made of frames.
 
+use core::ops::Range;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use shoal_media::demux::{Demuxer, Frame};
+use shoal_media::limits::TEXT_BYTES_MAX;
 use shoal_media::mpegts::mux;
-use shoal_media::{Presentation, cmaf};
+use shoal_media::{Presentation, cmaf, text};
 use shoal_node::link::TitleId;
 
 use crate::library::Library;
 use crate::limits::{CHUNK_BYTES, SEGMENT_BYTES_MAX};
 use crate::offers::carriable;
+use crate::packages::{self, NoFrames};
 use crate::pieces::Places;
 
 /// Why there is no segment.
@@ -50,6 +54,22 @@ pub(crate) async fn carried(
     mux::segment(&streams, &frames).ok_or_else(missing)
 }
 
+/// Segment `number` of a text inside a film: as WebVTT, or as a fragment.
+pub(crate) async fn text(
+    library: &Arc<dyn Library>,
+    place: Place,
+    film: &Arc<Presentation>,
+    (stream, number): (usize, usize),
+    is_fragment: bool,
+) -> Result<Vec<u8>, NoSegment> {
+    let frames = frames(library, place, film, &[stream], number).await?;
+    let made = match is_fragment {
+        true => text::fragment(film, stream, number, &frames),
+        false => text::webvtt(film, stream, number, &frames).map(String::into_bytes),
+    };
+    made.ok_or_else(missing)
+}
+
 fn missing() -> NoSegment {
     NoSegment::Unknown("The film has no such segment.".to_owned())
 }
@@ -73,20 +93,41 @@ async fn frames(
     let end = end.or_else(|| streams.iter().filter_map(last).max()).unwrap_or(0);
     let mut places = Places::new(Arc::clone(library), place, end);
     let mut frames: Vec<Frame> = Vec::new();
+    let is_text = streams.iter().all(|stream| film.text(*stream).is_some());
+    let (most, sentence) = match is_text {
+        true => (TEXT_BYTES_MAX, "This part of the film has more text than anybody could read."),
+        false => (SEGMENT_BYTES_MAX, "The film has too few key frames to be cut: use /stream/."),
+    };
     let mut bytes = 0;
     loop {
         while let Some(frame) = demuxer.next() {
             bytes += frame.data.len() as u64;
             frames.push(frame);
         }
-        if bytes > SEGMENT_BYTES_MAX {
-            let sentence = "The film has too few key frames to be cut: use /stream/.";
+        if bytes > most {
             return Err(NoSegment::Unknown(sentence.to_owned()));
         }
         let Some(range) = demuxer.need() else { return Ok(frames) };
-        let came = places.read(&range, CHUNK_BYTES).await.map_err(NoSegment::Unread)?;
+        let came = match &segment.bytes {
+            // A cue that is shown since before: nothing between it and the segment is asked for.
+            Some(bytes) if range.start < bytes.start => alone(library, place, range).await,
+            _ => places.read(&range, CHUNK_BYTES).await,
+        };
+        let came = came.map_err(NoSegment::Unread)?;
         demuxer.feed(&came).map_err(|error| {
             NoSegment::Unknown(format!("The segment cannot be taken apart: {error}."))
         })?;
     }
+}
+
+/// These bytes, and no others.
+async fn alone(
+    library: &Arc<dyn Library>,
+    place: Place,
+    range: Range<u64>,
+) -> Result<Bytes, String> {
+    let read = packages::bytes(&**library, place, range).await;
+    read.map(Bytes::from).map_err(|error| match error {
+        NoFrames::Unread(sentence) | NoFrames::Unknown(sentence) => sentence,
+    })
 }

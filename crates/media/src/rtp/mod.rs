@@ -54,7 +54,7 @@ impl Payloader {
             Format::H264 | Format::H265 => nal::Sets::of(coding)?,
             Format::Aac if coding.rate == 0 || coding.record.len() < 2 => return None,
             Format::Ac3 if coding.rate == 0 => return None,
-            Format::Av1 | Format::Other => return None,
+            Format::Av1 | Format::Text(_) | Format::Other => return None,
             _ => nal::Sets::default(),
         };
         Some(Self { coding: coding.clone(), sets })
@@ -91,7 +91,7 @@ impl Payloader {
                 parameters: "sprop-stereo=1".to_owned(),
                 ..of(None, "opus/48000/2", 48_000)
             },
-            Format::TransportStream | Format::Av1 | Format::Other => {
+            Format::TransportStream | Format::Av1 | Format::Text(_) | Format::Other => {
                 of(Some(33), "MP2T/90000", 90_000)
             }
         }
@@ -115,7 +115,7 @@ impl Payloader {
                     packet(Payload { head: &[], body, marker: false });
                 }
             }
-            Format::Av1 | Format::Other => {}
+            Format::Av1 | Format::Text(_) | Format::Other => {}
         }
     }
 }
