@@ -254,6 +254,8 @@ for _player, _name in (("hls", "main.m3u8"), ("dash", "manifest.mpd"), ("shaka",
 CUE_EVERY, CUE_LASTS = 3, 2.9
 # A jump into the middle of a cue; players show it once it came, and what is sampled this near to a border may be the other one.
 TEXT_JUMP, NEAR = 44.3, 0.4
+# The film has 2 Mbit/s. A jump to what is not there has to bring a segment of some 1.2 MB first.
+TEXT_UP = 1_000_000
 
 
 def texts(world: World, ending: str) -> Path:
@@ -296,7 +298,7 @@ def texts_case(player: str, name: str, ending: str):
     def run(world: World) -> None:
         publisher, us = world.host("pub"), world.host("viewer")
         published = world.shoal(
-            publisher, "publish", texts(world, ending), "--listen", f"{publisher.ip}:6881", "--http", "127.0.0.1:8080", "--up-limit", FAST,
+            publisher, "publish", texts(world, ending), "--listen", f"{publisher.ip}:6881", "--http", "127.0.0.1:8080", "--up-limit", TEXT_UP,
             "--piece-size", 32768, *QUIET,
         )
         link = published.expect("published", 30)["link"]

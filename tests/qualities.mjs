@@ -68,7 +68,7 @@ try {
     for (const end = Date.now() + Number(length) * 1000; Date.now() < end;) {
       part.push(await page.evaluate(() => {
         const video = document.querySelector('video');
-        const cues = [...video.textTracks].flatMap((track) => [...(track.activeCues ?? [])].map((cue) => cue.text));
+        const cues = [...video.textTracks].filter((track) => track.mode === 'showing').flatMap((track) => [...(track.activeCues ?? [])].map((cue) => cue.text));
         return { time: video.currentTime, height: video.videoHeight, chosen: window.chosen(), waits: window.waits, cues };
       }));
       await new Promise((done) => setTimeout(done, 500));

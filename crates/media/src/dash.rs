@@ -98,7 +98,7 @@ fn role(text: &mut String, value: &str) {
     let _ = writeln!(text, "<Role schemeIdUri=\"urn:mpeg:dash:role:2011\" value=\"{value}\"/>");
 }
 
-/// A text track inside the film, in fragments: players take no WebVTT in segments.
+/// A text track inside the film, in fragments.
 fn inside(
     text: &mut String,
     (film, number, stream): (&Presentation, usize, &Stream),

@@ -70,7 +70,8 @@ fn a_cue_over_a_cut_is_in_both_segments() {
         vtt(TABLES, 0),
         expected.clone().map(|it| it.replace("<i>", "").replace("</i>", ""))
     );
-    assert_eq!(vtt(WEBM, 0), expected);
+    // It has its marks already, and what ffmpeg made of others is passed on.
+    assert_eq!(vtt(WEBM, 0), expected.map(|it| it.replace("&amp;", "&").replace("&lt;", "<")));
 }
 
 #[test]
@@ -127,18 +128,18 @@ fn tracks_have_language_name_and_flags() {
 fn both_lists_name_the_text_tracks() {
     let film = film(MATROSKA);
     let main = hls::main(&film, &name);
-    assert!(main.contains("GROUP-ID=\"text\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,FORCED=NO,URI=\"2.m3u8\""), "{main}");
+    assert!(main.contains("GROUP-ID=\"text\",NAME=\"English\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,FORCED=NO,URI=\"1.m3u8\""), "{main}");
     assert!(
         main.contains(
-            "NAME=\"Deutsch\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,FORCED=YES,URI=\"3.m3u8\""
+            "NAME=\"Deutsch\",LANGUAGE=\"de\",DEFAULT=NO,AUTOSELECT=YES,FORCED=YES,URI=\"2.m3u8\""
         ),
         "{main}"
     );
     assert!(main.contains(",SUBTITLES=\"text\"\n"), "{main}");
-    let list = hls::stream(&film, 2, &name).unwrap();
-    assert!(list.contains("\n2-0.vtt\n#EXTINF:4.000000,\n2-4") && !list.contains("MAP"), "{list}");
+    let list = hls::stream(&film, 1, &name).unwrap();
+    assert!(list.contains("\n1-0.vtt\n#EXTINF:4.000000,\n1-4") && !list.contains("MAP"), "{list}");
     let times =
-        list.lines().filter_map(|it| it.strip_prefix("2-")?.strip_suffix(".vtt")?.parse().ok());
+        list.lines().filter_map(|it| it.strip_prefix("1-")?.strip_suffix(".vtt")?.parse().ok());
     let numbers: Vec<_> = times.map(|time: u64| film.stretch_at(time)).collect();
     assert_eq!(numbers, [Some(0), Some(1), Some(2)]);
     assert_eq!((film.stretch_at(1), hls::stream(&film, 4, &name)), (None, None));
@@ -146,14 +147,14 @@ fn both_lists_name_the_text_tracks() {
     assert!(manifest.contains("contentType=\"text\" mimeType=\"application/mp4\""), "{manifest}");
     assert!(manifest.contains("lang=\"en\">\n<Label>English</Label>"), "{manifest}");
     assert!(manifest.contains("codecs=\"wvtt\"") && manifest.contains("value=\"forced-subtitle\""));
-    assert!(manifest.contains("initialization=\"3-header.mp4\" media=\"3-$Time$.m4s\""));
+    assert!(manifest.contains("initialization=\"2-header.mp4\" media=\"2-$Time$.m4s\""));
     assert_eq!(manifest.matches("value=\"main\"").count(), 1, "{manifest}");
     // Of qualities the smallest that has text is asked for it.
     let (bare, tables) = (self::film(include_bytes!("../testdata/end.mp4")), self::film(TABLES));
     let listing = Listing::new(vec![&bare, &tables, &film], &[]).unwrap();
     let main = hls::several(&listing, &|place, it| format!("{place}/{}", name(it)));
     assert_eq!(main.matches("TYPE=SUBTITLES").count(), 2, "{main}");
-    assert!(main.contains("URI=\"1/2.m3u8\""), "{main}");
+    assert!(main.contains("URI=\"1/1.m3u8\""), "{main}");
 }
 
 #[test]

@@ -278,17 +278,14 @@ impl Presentation {
         let stream = self.text(stream)?;
         let stretch = self.stretch(number)?;
         let units = |ms| rescaled(ms, 1000, stream.timescale);
-        let ends = |sample: &Sample, next: Option<&Sample>| {
-            next.map_or(stream.end(), |next| next.decoded).max(sample.decoded)
-        };
         let samples = stream.samples();
         let to = samples.partition_point(|sample| sample.decoded < units(stretch.end));
         let is_last = number + 1 >= self.segments.len();
         let to = if is_last { samples.len() } else { to };
         let before = samples.partition_point(|sample| sample.decoded <= units(stretch.start));
         let first = before.checked_sub(1).filter(|first| {
-            let sample = samples.get(*first);
-            sample.is_some_and(|it| ends(it, samples.get(first + 1)) > units(stretch.start))
+            let begun = samples.get(*first).map_or(0, |sample| sample.decoded);
+            begun.saturating_add(stream.duration(*first)) > units(stretch.start)
         });
         let from = first.unwrap_or(before);
         Some(from.min(to)..to)
