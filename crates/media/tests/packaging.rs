@@ -12,6 +12,7 @@ use shoal_media::{Container, Presentation, Prober, TrackKind, cmaf, dash, hls};
 const END: &[u8] = include_bytes!("../testdata/end.mp4");
 const FRONT: &[u8] = include_bytes!("../testdata/front.mp4");
 const OTHER: &[u8] = include_bytes!("../testdata/film.webm");
+const SOUNDS: &[u8] = include_bytes!("../testdata/sounds.mkv");
 const SOUND: &[u8] = include_bytes!("../testdata/sound.m4a");
 
 fn frames(file: &[u8]) -> Presentation {
@@ -183,6 +184,19 @@ fn qualities_are_one_list_with_the_sound_of_the_smallest() {
             .contains("contentType=\"video\" mimeType=\"video/mp4\" segmentAlignment=\"false\"")
     );
     assert!(manifest.contains("<Representation id=\"1-0\""), "{manifest}");
+}
+
+#[test]
+fn several_sounds_are_told_apart_in_both_lists() {
+    let film = frames(SOUNDS);
+    let main = hls::main(&film, &name);
+    let first = "NAME=\"Said 'aloud'\",LANGUAGE=\"fr\",DEFAULT=NO,AUTOSELECT=YES,URI=\"1.m3u8\"";
+    let second = "NAME=\"2 (en)\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,URI=\"2.m3u8\"";
+    assert!(main.contains(first) && main.contains(second), "{main}");
+    let manifest = dash::manifest(&film, &name);
+    assert!(manifest.contains("lang=\"fr\">\n<Label>Said &quot;aloud&quot;</Label>\n<Rep"));
+    assert!(manifest.contains("lang=\"en\">\n<Role "), "{manifest}");
+    assert_eq!(manifest.matches("value=\"main\"").count(), 1, "{manifest}");
 }
 
 #[test]
