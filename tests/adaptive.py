@@ -302,3 +302,76 @@ for _player, _name in (("hls", "main.m3u8"), ("dash", "manifest.mpd"), ("shaka",
     trial(f"adaptive.qualities-{_player}", seconds=240, tools=("chromium", "node", "playwright", "web-players", "ffmpeg"))(
         qualities_case(_player, _name)
     )
+
+
+# Each cue of the film of texts lasts almost as long as the way to the next: many go over a cut.
+CUE_EVERY, CUE_LASTS = 3, 2.9
+# A jump into the middle of a cue; players show it once it came, and what is sampled this near to a border may be the other one.
+TEXT_JUMP, NEAR = 44.3, 0.4
+# The film has 2 Mbit/s. A jump to what is not there has to bring a segment of some 1.2 MB first.
+TEXT_UP = 1_000_000
+
+
+def texts(world: World, ending: str) -> Path:
+    """A film of a minute with text in two languages inside; made once."""
+    path = world.cache / f"texts-{ending}" / f"film.{ending}"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        words = ["ffmpeg", "-nostdin", "-v", "error", "-i", content.film(world.cache, "end")]
+        for language in ("en", "de"):
+            beside = path.with_name(f"{language}.srt")
+            stamp = lambda seconds: f"00:00:{int(seconds):02},{round(seconds % 1 * 1000):03}"
+            cues = [f"{n + 1}\n{stamp(n * CUE_EVERY)} --> {stamp(n * CUE_EVERY + CUE_LASTS)}\n{language} {n}\n" for n in range(60 // CUE_EVERY)]
+            beside.write_text("\n".join(cues))
+            words += ["-i", beside]
+        coding = {"mkv": ["srt", "ass"], "mp4": ["mov_text", "mov_text"]}[ending]
+        words += ["-map", "0:v", "-map", "0:a", "-map", "1", "-map", "2", "-c:v", "copy", "-c:a", "copy", "-c:s:0", coding[0], "-c:s:1", coding[1]]
+        words += ["-metadata:s:s:0", "language=eng", "-metadata:s:s:1", "language=ger", "-movflags", "+faststart", "-y", path.with_name(f"part.{ending}")]
+        subprocess.run([str(word) for word in words], check=True)
+        path.with_name(f"part.{ending}").rename(path)
+    return path
+
+
+def shown(world: World, samples: list[dict], language: str) -> tuple[int, int]:
+    """How many samples show the cue that is due and nothing else, and how many do not."""
+    right, wrong = 0, []
+    for sample in samples:
+        number, inside = divmod(sample["time"], CUE_EVERY)
+        if NEAR < inside < CUE_LASTS - NEAR:
+            if [cue.strip() for cue in sample["cues"]] == [f"{language} {int(number)}"]:
+                right += 1
+            else:
+                wrong.append((round(sample["time"], 1), sample["cues"]))
+    world.check(right >= 5, f"of {language} only {right} samples show what is due, others {wrong[:6]}")
+    return right, len(wrong)
+
+
+def texts_case(player: str, name: str, ending: str):
+    """A player for web pages shows text from inside a film, also behind a jump to what is not there yet, and in the other language."""
+
+    def run(world: World) -> None:
+        publisher, us = world.host("pub"), world.host("viewer")
+        published = world.shoal(
+            publisher, "publish", texts(world, ending), "--listen", f"{publisher.ip}:6881", "--http", "127.0.0.1:8080", "--up-limit", TEXT_UP,
+            "--piece-size", 32768, *QUIET,
+        )
+        link = published.expect("published", 30)["link"]
+        watch = world.shoal(us, "watch", link, "--http", "127.0.0.1:8080", "--peer", f"{publisher.ip}:6881", *QUIET)
+        manifest = watch.expect("title", 20)["files"][0]["hls" if name == "main.m3u8" else "dash"]
+        seen = run_script(world, us, "qualities.mjs", f"texts-{player}-{ending}", player, manifest, f"8,8@{TEXT_JUMP},8#1")
+        told = [shown(world, part, language) for part, language in zip(seen["parts"], ("en", "en", "de"))]
+        behind = [sample for sample in seen["parts"][1] if TEXT_JUMP <= sample["time"] < 44.9 and sample["cues"] == ["en 14"]]
+        world.show(right=[part[0] for part in told], wrong=[part[1] for part in told], begun_before=len(behind), waits=seen["parts"][-1][-1]["waits"])
+        # A text that was chosen, or jumped into, takes a moment.
+        world.check(all(wrong <= right // 2 + 2 for right, wrong in told), f"cues that were due were shown, and were not: {told}")
+        world.check(not seen["errors"] and not seen["failed"], f"{seen['errors'][:3]} {seen['failed'][:3]}")
+
+    return run
+
+
+for _player, _name in (("hls", "main.m3u8"), ("dash", "manifest.mpd"), ("shaka", "manifest.mpd"), ("shaka", "main.m3u8")):
+    for _ending in ("mkv", "mp4"):
+        _which = _player if (_player, _name) != ("shaka", "main.m3u8") else "shaka-hls"
+        trial(f"adaptive.texts-{_which}-{_ending}", seconds=120, tools=("chromium", "node", "playwright", "web-players", "ffmpeg"))(
+            texts_case(_player, _name, _ending)
+        )

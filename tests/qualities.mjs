@@ -1,9 +1,10 @@
-// Plays a film of several qualities with a player written for browsers, in headless Chromium, through steps of so many seconds; prints
-// `step N` when each begins, and at last what it saw as one JSON object.
-// usage: node qualities.mjs NPM_FOLDER PLAYER MANIFEST_URL SECONDS,SECONDS,... SCREENSHOT
+// Plays a film of several qualities or texts with a player written for browsers, in headless Chromium, through steps of so many seconds;
+// prints `step N` when each begins, and at last what it saw as one JSON object. A step may begin with a jump to a time of the film, and
+// with another text: SECONDS@TIME#NUMBER.
+// usage: node qualities.mjs NPM_FOLDER PLAYER MANIFEST_URL STEP,STEP,... SCREENSHOT
 import { launch, scriptOf } from './chromium.mjs';
 
-const [folder, player, manifest, seconds, screenshot] = process.argv.slice(2);
+const [folder, player, manifest, steps, screenshot] = process.argv.slice(2);
 const browser = await launch(folder);
 const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, bypassCSP: true });
 const page = await context.newPage();
@@ -30,14 +31,14 @@ try {
       hls.on(Hls.Events.ERROR, (_, data) => { if (data.fatal) window.errors.push(data.details); });
       hls.loadSource(manifest);
       hls.attachMedia(video);
-      window.choose = () => { hls.subtitleTrack = 0; };
+      window.choose = (number) => { hls.subtitleTrack = number; };
       window.chosen = () => hls.levels[hls.loadLevel]?.height;
     } else if (player === 'dash') {
       const dash = dashjs.MediaPlayer().create();
       dash.updateSettings({ streaming: { buffer: { bufferTimeDefault: 12, bufferTimeAtTopQuality: 12 }, text: { defaultEnabled: true } } });
       dash.on('error', (data) => window.errors.push(JSON.stringify(data.error)));
       dash.initialize(video, manifest, true);
-      window.choose = () => dash.setTextTrack(0);
+      window.choose = (number) => dash.setTextTrack(number);
       window.chosen = () => dash.getCurrentRepresentationForType('video')?.height;
     } else {
       shaka.polyfill.installAll();
@@ -46,23 +47,28 @@ try {
       one.addEventListener('error', (data) => window.errors.push(`shaka ${data.detail.code}`));
       await one.attach(video);
       await one.load(manifest);
-      window.choose = () => one.selectTextTrack(one.getTextTracks()[0]);
+      window.choose = (number) => one.selectTextTrack(one.getTextTracks()[number]);
       window.chosen = () => one.getVariantTracks().find((it) => it.active)?.height;
     }
     video.play().catch(() => {});
     await playing;
     // Sooner hls.js takes it back.
-    window.choose();
+    window.choose(0);
     video.addEventListener('waiting', () => { window.waits += 1; });
     return performance.now() - asked;
   }, [player, manifest]);
-  for (const [number, length] of seconds.split(',').entries()) {
+  for (const [number, step] of steps.split(',').entries()) {
     console.log(`step ${number}`);
+    const [, length, , time, , text] = step.match(/^(\d+)(@([\d.]+))?(#(\d+))?$/);
+    await page.evaluate(([time, text]) => {
+      if (text) window.choose(Number(text));
+      if (time) document.querySelector('video').currentTime = Number(time);
+    }, [time, text]);
     const part = [];
     for (const end = Date.now() + Number(length) * 1000; Date.now() < end;) {
       part.push(await page.evaluate(() => {
         const video = document.querySelector('video');
-        const cues = [...video.textTracks].flatMap((track) => [...(track.activeCues ?? [])].map((cue) => cue.text));
+        const cues = [...video.textTracks].filter((track) => track.mode === 'showing').flatMap((track) => [...(track.activeCues ?? [])].map((cue) => cue.text));
         return { time: video.currentTime, height: video.videoHeight, chosen: window.chosen(), waits: window.waits, cues };
       }));
       await new Promise((done) => setTimeout(done, 500));

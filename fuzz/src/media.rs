@@ -8,7 +8,7 @@ use shoal_media::manifest::Address;
 use shoal_media::mpegts::mux;
 use shoal_media::rtp::Payloader;
 use shoal_media::{
-    Coding, Container, Film, Format, Presentation, Prober, cmaf, dash, hls, limits, subtitles,
+    Coding, Container, Film, Format, Presentation, Prober, cmaf, dash, hls, limits, subtitles, text,
 };
 use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
@@ -38,8 +38,10 @@ pub fn mp4_index(data: &[u8]) {
     for prober in [Prober::of_frames(length), Prober::of_frames(length).thorough()] {
         let Some(film) = probe(prober, data) else { return };
         let Some(presentation) = film.presentation else { continue };
-        if film.container == Container::FragmentedMp4 {
-            check_parts(&Arc::new(presentation.clone()), data);
+        let shared = Arc::new(presentation.clone());
+        match film.container {
+            Container::FragmentedMp4 => check_parts(&shared, data),
+            _ => (0..shared.segments().len().min(8)).for_each(|it| check_texts(&shared, data, it)),
         }
         check_carried(presentation, data);
     }
@@ -103,6 +105,19 @@ fn check_parts(film: &Arc<Presentation>, data: &[u8]) {
             let made = cmaf::assembled(film, *stream, number, &frames);
             assert!(made.is_none_or(|made| made.len() > bytes));
         }
+        check_texts(film, data, number);
+    }
+}
+
+/// What a segment shows of each text is made, whatever it says.
+fn check_texts(film: &Arc<Presentation>, data: &[u8], number: usize) {
+    for stream in film.streams().len()..film.streams().len() + film.texts().len() {
+        let part = Demuxer::of_segment(Arc::clone(film), &[stream], number).expect("a segment");
+        let frames = frames(part, data);
+        let made = text::webvtt(film, stream, number, &frames).expect("a text");
+        assert!(made.starts_with("WEBVTT\n"));
+        let made = text::fragment(film, stream, number, &frames).expect("a text");
+        assert!(made.len() <= limits::TEXT_MADE_MAX + (1 << 20));
     }
 }
 

@@ -6,10 +6,10 @@
 
 use core::ops::Range;
 
-use crate::TrackKind;
 use crate::demux::Frame;
 use crate::mp4::Writer;
 use crate::presentation::{Presentation, Span, Stream};
+use crate::{Track, TrackKind, language, text};
 
 /// Number of the only track in what is made here.
 const TRACK: u32 = 1;
@@ -34,11 +34,27 @@ impl MediaSegment {
     }
 }
 
-/// The header of a stream: what a player needs before any of its segments. `None` when there is no such stream, or MP4 has no
-/// sample entry for it.
+/// What a header tells of a stream.
+struct Told<'s> {
+    track: &'s Track,
+    entry: &'s [u8],
+    timescale: u32,
+    delay: u32,
+}
+
+/// The header of a stream, or of a text ([`text::fragment`]): what a player needs before any of its segments. `None` when there is no such
+/// stream, or MP4 has no sample entry for it.
 #[must_use]
-pub fn header(presentation: &Presentation, stream: usize) -> Option<Vec<u8>> {
-    let stream = presentation.streams().get(stream).filter(|stream| stream.is_packaged())?;
+pub fn header(presentation: &Presentation, number: usize) -> Option<Vec<u8>> {
+    let made = text::entry();
+    let told = match (presentation.streams().get(number), presentation.text(number)) {
+        (None, Some(text)) => Told { track: &text.track, entry: &made, timescale: 1000, delay: 0 },
+        (stream, _) => {
+            let stream = stream.filter(|stream| stream.is_packaged())?;
+            let Stream { track, entry, timescale, .. } = stream;
+            Told { track, entry, timescale: *timescale, delay: stream.delay() }
+        }
+    };
     let mut out = Writer::default();
     out.boxed(b"ftyp", |out| {
         out.bytes(b"iso6");
@@ -57,7 +73,7 @@ pub fn header(presentation: &Presentation, stream: usize) -> Option<Vec<u8>> {
             out.zeros(24);
             out.u32(TRACK + 1);
         });
-        out.boxed(b"trak", |out| track(out, stream));
+        out.boxed(b"trak", |out| track(out, &told));
         out.boxed(b"mvex", |out| {
             out.full(b"trex", 0, 0, |out| {
                 out.u32(TRACK);
@@ -69,27 +85,27 @@ pub fn header(presentation: &Presentation, stream: usize) -> Option<Vec<u8>> {
     Some(out.data)
 }
 
-fn track(out: &mut Writer, stream: &Stream) {
-    let is_video = stream.track.kind == TrackKind::Video;
+fn track(out: &mut Writer, stream: &Told<'_>) {
+    let kind = stream.track.kind;
     // Enabled, in the film.
     out.full(b"tkhd", 0, 3, |out| {
         out.zeros(8);
         out.u32(TRACK);
         out.zeros(4 + 4 + 8 + 2 + 2);
-        out.u16(if is_video { 0 } else { 0x0100 });
+        out.u16(if kind == TrackKind::Audio { 0x0100 } else { 0 });
         out.u16(0);
         out.matrix();
         let (width, height) = stream.track.size.unwrap_or_default();
         out.u32(width.min(0xffff) << 16);
         out.u32(height.min(0xffff) << 16);
     });
-    if stream.delay() > 0 {
+    if stream.delay > 0 {
         // Shown are samples from that time on: what a delay for reordering adds is taken off again.
         out.boxed(b"edts", |out| {
             out.full(b"elst", 0, 0, |out| {
                 out.u32(1);
                 out.u32(0);
-                out.u32(stream.delay());
+                out.u32(stream.delay);
                 out.u32(0x0001_0000);
             });
         });
@@ -104,14 +120,18 @@ fn track(out: &mut Writer, stream: &Stream) {
         });
         out.full(b"hdlr", 0, 0, |out| {
             out.u32(0);
-            out.bytes(if is_video { b"vide" } else { b"soun" });
+            out.bytes(match kind {
+                TrackKind::Video => b"vide",
+                TrackKind::Text => b"text",
+                _ => b"soun",
+            });
             out.zeros(12 + 1);
         });
         out.boxed(b"minf", |out| {
-            if is_video {
-                out.full(b"vmhd", 0, 1, |out| out.zeros(8));
-            } else {
-                out.full(b"smhd", 0, 0, |out| out.zeros(4));
+            match kind {
+                TrackKind::Video => out.full(b"vmhd", 0, 1, |out| out.zeros(8)),
+                TrackKind::Text => out.full(b"nmhd", 0, 0, |_| {}),
+                _ => out.full(b"smhd", 0, 0, |out| out.zeros(4)),
             }
             out.boxed(b"dinf", |out| {
                 out.full(b"dref", 0, 0, |out| {
@@ -123,7 +143,7 @@ fn track(out: &mut Writer, stream: &Stream) {
             out.boxed(b"stbl", |out| {
                 out.full(b"stsd", 0, 0, |out| {
                     out.u32(1);
-                    out.bytes(&stream.entry);
+                    out.bytes(stream.entry);
                 });
                 for name in [b"stts", b"stsc", b"stco"] {
                     out.full(name, 0, 0, |out| out.u32(0));
@@ -238,16 +258,20 @@ fn not_behind_showing(source: &Stream, frames: &[&Frame], decoded: &mut [u64]) {
 }
 
 /// What a fragment says of a frame.
-struct Part {
-    duration: u32,
-    size: u32,
-    is_key: bool,
+pub(crate) struct Part {
+    pub(crate) duration: u32,
+    pub(crate) size: u32,
+    pub(crate) is_key: bool,
     /// From decoding it to showing it, with the stream's delay.
-    shift: i64,
+    pub(crate) shift: i64,
 }
 
 /// All of a segment that comes before its frames' bytes. The first frame is decoded at `decoded`.
-fn fragment(number: usize, decoded: u64, parts: impl ExactSizeIterator<Item = Part>) -> Vec<u8> {
+pub(crate) fn fragment(
+    number: usize,
+    decoded: u64,
+    parts: impl ExactSizeIterator<Item = Part>,
+) -> Vec<u8> {
     let mut out = Writer::default();
     let mut offset_at = 0;
     let mut bytes = 0;
@@ -293,11 +317,8 @@ fn fragment(number: usize, decoded: u64, parts: impl ExactSizeIterator<Item = Pa
 
 /// Three letters of five bits each; `und` where nothing is told.
 fn packed_language(language: Option<&str>) -> u16 {
-    let letters = language.filter(|it| it.len() == 3 && it.bytes().all(|b| b.is_ascii_lowercase()));
-    letters
-        .unwrap_or("und")
-        .bytes()
-        .fold(0, |packed, letter| packed << 5 | u16::from(letter - b'`'))
+    let letters = language.and_then(language::letters).unwrap_or(*b"und");
+    letters.into_iter().fold(0, |packed, letter| packed << 5 | u16::from(letter - b'`'))
 }
 
 #[cfg(test)]
@@ -311,14 +332,7 @@ mod tests {
 
     /// A stream of 24000/1001 pictures a second whose times are rounded to milliseconds.
     fn stream() -> Stream {
-        let track = Track {
-            id: 1,
-            kind: TrackKind::Video,
-            codec: String::new(),
-            duration_ms: 0,
-            size: None,
-            language: None,
-        };
+        let track = Track::new(1, TrackKind::Video);
         let lane = Lane {
             number: 1,
             delay_ns: 0,
@@ -330,6 +344,7 @@ mod tests {
             clock: Clock::new(1_000_000),
             lanes: vec![lane.clone()],
             points: Points::new(1000, 0..1, 1000),
+            texts: Vec::new(),
         };
         Stream::untold(track, vec![0], Coding::other(), &clusters, &lane)
     }

@@ -40,8 +40,35 @@ pub enum Format {
     Opus,
     /// Whole packets of an MPEG transport stream (ISO/IEC 13818-1) with all its streams.
     TransportStream,
+    /// Text that can be shown over pictures.
+    Text(TextForm),
     /// Anything else.
     Other,
+}
+
+/// Forms of text that are told apart.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum TextForm {
+    /// The text of a cue of SubRip.
+    SubRip,
+    /// An event of SubStation Alpha, in the order of fields in which Matroska stores it.
+    SubStation,
+    /// The text of a cue of WebVTT.
+    WebVtt,
+    /// A line with the name of a cue of WebVTT, one with its settings, and its text: as in WebM.
+    WebVttLines,
+    /// Boxes with cues of WebVTT (ISO/IEC 14496-30).
+    WebVttBoxes,
+    /// Text behind its length (3GPP TS 26.245, 5.17).
+    Timed,
+}
+
+impl Format {
+    /// Whether it is text that can be shown over pictures.
+    #[must_use]
+    pub fn is_text(self) -> bool {
+        matches!(self, Self::Text(_))
+    }
 }
 
 impl Coding {

@@ -3,7 +3,7 @@
 use core::fmt::Write as _;
 
 use crate::TrackKind;
-use crate::manifest::{Address, Listing, Rate, rate_of, seconds};
+use crate::manifest::{Address, Listing, Rate, chosen, rate_of, seconds, stretches};
 use crate::presentation::{Presentation, Stream};
 
 /// The playlist of playlists of one film. Sound that stands beside pictures is a group of its own; players choose by language.
@@ -21,17 +21,7 @@ pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> Strin
     let sounds = listing.streams(TrackKind::Audio);
     let loudest = sounds.iter().map(|(_, film, number, _)| rate_of(film, *number));
     let loudest = loudest.fold(Rate::default(), Rate::max);
-    let mut groups = Vec::new();
-    for (place, subtitle) in listing.subtitles() {
-        let language = language(subtitle.language.as_deref());
-        let _ = writeln!(
-            text,
-            "#EXT-X-MEDIA:TYPE=SUBTITLES,GROUP-ID=\"text\",NAME=\"{}\"{language},DEFAULT=NO,AUTOSELECT=YES,FORCED=NO,URI=\"{}\"",
-            named(subtitle.language.as_deref(), place),
-            subtitle.playlist,
-        );
-        groups = vec![("SUBTITLES", "text")];
-    }
+    let mut groups = texts(&mut text, listing, address);
     if pictures.is_empty() {
         for (place, film, number, stream) in sounds {
             variant(&mut text, stream, rate_of(film, number), &groups, &[]);
@@ -39,16 +29,18 @@ pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> Strin
         }
         return text;
     }
+    let first = chosen(sounds.iter().map(|it| it.3)).unwrap_or(0);
+    let mut names = Names::default();
     for (at, (place, _, number, stream)) in sounds.iter().enumerate() {
-        let tag = stream.track.language.as_deref();
-        let language = language(tag);
-        let first = if at == 0 { "YES" } else { "NO" };
-        let _ = writeln!(
-            text,
-            "#EXT-X-MEDIA:TYPE=AUDIO,GROUP-ID=\"sound\",NAME=\"{}\"{language},DEFAULT={first},AUTOSELECT=YES,URI=\"{}\"",
-            named(tag, at),
-            address(*place, Address::Playlist(*number)),
-        );
+        let rendition = Rendition {
+            kind: "AUDIO",
+            group: "sound",
+            name: names.take(stream.track.name.as_deref(), stream.track.language.as_deref()),
+            language: stream.track.language.as_deref(),
+            is_default: at == first,
+            forced: None,
+        };
+        rendition.write(&mut text, &address(*place, Address::Playlist(*number)));
     }
     let codecs: Vec<&str> = sounds.iter().map(|(.., stream)| stream.track.codec.as_str()).collect();
     if !sounds.is_empty() {
@@ -72,14 +64,83 @@ pub fn captions(duration_ms: u64, name: &str) -> String {
     )
 }
 
-fn language(tag: Option<&str>) -> String {
-    tag.map_or_else(String::new, |tag| format!(",LANGUAGE=\"{tag}\""))
+/// Subtitles beside the film, then the text tracks inside it. Gives the group that they are.
+fn texts(
+    text: &mut String,
+    listing: &Listing<'_>,
+    address: &impl Fn(usize, Address) -> String,
+) -> Vec<(&'static str, &'static str)> {
+    let rendition = Rendition { kind: "SUBTITLES", group: "text", ..Rendition::default() };
+    let mut names = Names::default();
+    for subtitle in listing.subtitles() {
+        let language = subtitle.language.as_deref();
+        let (name, forced) = (names.take(None, language), Some(false));
+        Rendition { name, language, forced, ..rendition }.write(text, &subtitle.playlist);
+    }
+    let inside = listing.texts();
+    let first = chosen(inside.iter().map(|it| it.3));
+    for (at, (place, _, number, stream)) in inside.iter().enumerate() {
+        let track = &stream.track;
+        let language = track.language.as_deref();
+        let one = Rendition {
+            name: names.take(track.name.as_deref(), language),
+            language,
+            is_default: first == Some(at),
+            forced: Some(track.is_forced),
+            ..rendition
+        };
+        one.write(text, &address(*place, Address::Playlist(*number)));
+    }
+    if names.taken.is_empty() { Vec::new() } else { vec![("SUBTITLES", "text")] }
 }
 
-fn named(tag: Option<&str>, place: usize) -> String {
-    match tag {
-        Some(tag) => format!("{} ({tag})", place + 1),
-        None => format!("{}", place + 1),
+/// Sound or text that is chosen beside the pictures (RFC 8216, 4.3.4.1).
+#[derive(Clone, Default)]
+struct Rendition<'r> {
+    kind: &'static str,
+    group: &'static str,
+    name: String,
+    language: Option<&'r str>,
+    is_default: bool,
+    /// Of text.
+    forced: Option<bool>,
+}
+
+impl Rendition<'_> {
+    fn write(&self, text: &mut String, address: &str) {
+        let Self { kind, group, name, .. } = self;
+        let word = |is: bool| if is { "YES" } else { "NO" };
+        let _ = write!(text, "#EXT-X-MEDIA:TYPE={kind},GROUP-ID=\"{group}\",NAME=\"{name}\"");
+        if let Some(language) = self.language {
+            let _ = write!(text, ",LANGUAGE=\"{language}\"");
+        }
+        let _ = write!(text, ",DEFAULT={},AUTOSELECT=YES", word(self.is_default));
+        if let Some(forced) = self.forced {
+            let _ = write!(text, ",FORCED={}", word(forced));
+        }
+        let _ = writeln!(text, ",URI=\"{address}\"");
+    }
+}
+
+/// Names of the renditions of a group, which differ.
+#[derive(Default)]
+struct Names {
+    taken: Vec<String>,
+}
+
+impl Names {
+    /// The film's own name for the next of them, fit for quotes; its number and language where it has none, or another one has it.
+    fn take(&mut self, own: Option<&str>, language: Option<&str>) -> String {
+        let place = self.taken.len() + 1;
+        let own = own.map(|name| name.replace('"', "'"));
+        let name = match (own, language) {
+            (Some(name), _) if !self.taken.contains(&name) => name,
+            (Some(name), _) => format!("{place} {name}"),
+            (None, Some(tag)) => format!("{place} ({tag})"),
+            (None, None) => place.to_string(),
+        };
+        self.taken.push(name.clone());
+        name
     }
 }
 
@@ -114,29 +175,48 @@ fn variant(
     text.push('\n');
 }
 
-/// The playlist of one stream.
+/// The playlist of one stream, or of one text.
 #[must_use]
 pub fn stream(
     presentation: &Presentation,
     number: usize,
     address: &impl Fn(Address) -> String,
 ) -> Option<String> {
+    if presentation.text(number).is_some() {
+        let segments = stretches(presentation).map(|it| (it.start, it.end - it.start));
+        return Some(segmented(segments.collect(), 1000, "", &|start| {
+            address(Address::Text(number, start))
+        }));
+    }
     let stream = presentation.streams().get(number).filter(|stream| stream.is_packaged())?;
-    let spans = || presentation.spans(number);
-    let length = |span: &crate::presentation::Span| span.end - span.start;
-    let longest = spans().map(length).max().unwrap_or(0);
-    let mut text = format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MAP:URI=\"{}\"\n",
-        stream.rescaled(longest.saturating_add(u64::from(stream.timescale) / 2), 1).max(1),
-        address(Address::Header(number)),
+    let segments = presentation.spans(number).map(|span| (span.start, span.end - span.start));
+    let header = format!(
+        "#EXT-X-INDEPENDENT-SEGMENTS\n#EXT-X-MAP:URI=\"{}\"\n",
+        address(Address::Header(number))
     );
-    for span in spans() {
-        let time = seconds(length(span), stream.timescale);
-        let name = address(Address::Segment(number, span.start));
-        let _ = writeln!(text, "#EXTINF:{time},\n{name}");
+    Some(segmented(segments.collect(), stream.timescale, &header, &|start| {
+        address(Address::Segment(number, start))
+    }))
+}
+
+/// A playlist of segments, each with its start and length.
+fn segmented(
+    segments: Vec<(u64, u64)>,
+    timescale: u32,
+    header: &str,
+    address: &dyn Fn(u64) -> String,
+) -> String {
+    let longest = segments.iter().map(|segment| segment.1).max().unwrap_or(0);
+    let longest = longest.saturating_add(u64::from(timescale) / 2);
+    let mut text = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-TARGETDURATION:{}\n{header}",
+        crate::bytes::rescaled(longest, timescale, 1).max(1),
+    );
+    for (start, length) in segments {
+        let _ = writeln!(text, "#EXTINF:{},\n{}", seconds(length, timescale), address(start));
     }
     text.push_str("#EXT-X-ENDLIST\n");
-    Some(text)
+    text
 }
 
 /// The playlist of a film in transport streams, each segment with all its streams: where they are made of frames ([`crate::mpegts::mux`]),

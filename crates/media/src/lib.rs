@@ -4,7 +4,8 @@
 //! for byte ranges: [`Prober`]. MP4 with the index at either end and in fragments (`sidx`, `mfra`, or a walk over the
 //! fragments), Matroska and WebM by their cues, MPEG transport streams by their clocks; those without an index read through if told to.
 //! It takes films apart into frames ([`demux`]) and cuts them into segments ([`Presentation`]); of the frames it makes fragmented MP4
-//! ([`cmaf`]) with HLS playlists ([`hls`]) and DASH manifests ([`dash`]), transport streams ([`mpegts::mux`]), and RTP payloads ([`rtp`]).
+//! ([`cmaf`]) with HLS playlists ([`hls`]) and DASH manifests ([`dash`]), transport streams ([`mpegts::mux`]), and RTP payloads ([`rtp`]); of the
+//! text tracks inside them and the subtitles beside them WebVTT ([`text`], [`subtitles`]).
 //! **Refuses**: sockets, files, time; decoding; reading a file through unless told to. A container it does not know is no error: such a
 //! film plays without a time index.
 //! **Start** at [`Prober`].
@@ -21,6 +22,7 @@ mod coding;
 pub mod dash;
 pub mod demux;
 pub mod hls;
+pub mod language;
 pub mod manifest;
 mod matroska;
 mod mp4;
@@ -30,11 +32,12 @@ pub mod presentation;
 mod probe;
 pub mod rtp;
 pub mod subtitles;
+pub mod text;
 
 use core::fmt;
 use core::ops::Range;
 
-pub use coding::{Coding, Format};
+pub use coding::{Coding, Format, TextForm};
 pub use presentation::Presentation;
 pub use probe::{ProbeError, Prober};
 use shoal_wire::time_index::TimeIndex;
@@ -61,6 +64,20 @@ pub mod limits {
     pub const LATE_SOUND_BYTES_MAX: u64 = 2 << 20;
     /// Tracks that are looked at.
     pub const TRACKS_MAX: usize = 64;
+    /// Text tracks of a presentation.
+    pub const TEXTS_MAX: usize = 32;
+    /// Frames of text in one segment, bytes: a film has some hundred.
+    pub const TEXT_BYTES_MAX: u64 = 1 << 20;
+    /// A segment of text that is made of them, bytes: what overlaps is in it several times. Beyond this it shows nothing.
+    pub const TEXT_MADE_MAX: usize = 4 << 20;
+    /// Cues that are taken of one segment.
+    pub const CUES_MAX: usize = 2048;
+    /// Cues that are shown together.
+    pub const CUES_TOGETHER_MAX: usize = 16;
+    /// Longest cue, bytes.
+    pub const CUE_BYTES_MAX: usize = 8 << 10;
+    /// Longest name of a track that is kept, bytes.
+    pub const NAME_BYTES_MAX: usize = 120;
     /// Frames of all streams of a presentation: ten hours with 60 pictures a second and sound in three languages. They take 200 MB.
     pub const SAMPLES_MAX: usize = 8 << 20;
     /// Points of a time index.
@@ -126,8 +143,38 @@ pub struct Track {
     pub duration_ms: u64,
     /// Width and height in pixels, for pictures.
     pub size: Option<(u32, u32)>,
-    /// Three letters (ISO 639-2), when told.
+    /// A language tag (BCP 47), when told.
     pub language: Option<String>,
+    /// What people call it, when told: one line that is not empty.
+    pub name: Option<String>,
+    /// Whether the film says that it, and not others of its kind, is to be chosen where nobody chooses.
+    pub is_default: bool,
+    /// Whether its text belongs to the pictures, and is to be shown also where no text is wanted.
+    pub is_forced: bool,
+}
+
+impl Track {
+    /// Of which nothing more is known.
+    pub(crate) fn new(id: u32, kind: TrackKind) -> Self {
+        Self {
+            id,
+            kind,
+            codec: String::new(),
+            duration_ms: 0,
+            size: None,
+            language: None,
+            name: None,
+            is_default: false,
+            is_forced: false,
+        }
+    }
+}
+
+/// What a film calls a track, as far as it is fit to be shown: without what is no letter, and not too long.
+pub(crate) fn shown_name(said: &[u8]) -> Option<String> {
+    let said = String::from_utf8_lossy(said.get(..limits::NAME_BYTES_MAX).unwrap_or(said));
+    let name: String = said.chars().filter(|it| !it.is_control() && *it != '\u{fffd}').collect();
+    Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 
 /// What a track carries.

@@ -10,8 +10,10 @@ pub enum Address {
     Playlist(usize),
     /// The header of a stream.
     Header(usize),
-    /// A segment of a stream: the stream, and when the segment begins in units of that stream.
+    /// A segment of a stream: the stream, and when the segment begins in units of that stream; of a text in milliseconds.
     Segment(usize, u64),
+    /// The same of a text as WebVTT.
+    Text(usize, u64),
 }
 
 /// Subtitles that lie beside a film.
@@ -53,8 +55,8 @@ impl<'l> Listing<'l> {
     pub(crate) fn films(&self) -> impl Iterator<Item = (usize, &'l Presentation)> {
         self.films.iter().copied().enumerate()
     }
-    pub(crate) fn subtitles(&self) -> impl Iterator<Item = (usize, &'l Subtitle)> {
-        self.subtitles.iter().enumerate()
+    pub(crate) fn subtitles(&self) -> impl Iterator<Item = &'l Subtitle> {
+        self.subtitles.iter()
     }
     /// The streams of a kind that are listed: film, number, stream.
     ///
@@ -78,6 +80,15 @@ impl<'l> Listing<'l> {
         }
         all.find(|streams| !streams.is_empty()).unwrap_or_default()
     }
+    /// The text tracks that are listed: film, number, stream. They are those of the smallest quality that has any, as with sound.
+    pub(crate) fn texts(&self) -> Vec<(usize, &'l Presentation, usize, &'l Stream)> {
+        let found = self.films().find(|(_, film)| !film.texts().is_empty());
+        let of = |(place, film): (usize, &'l Presentation)| {
+            let numbered = (film.streams().len()..).zip(film.texts());
+            numbered.map(|(number, stream)| (place, film, number, stream)).collect()
+        };
+        found.map(of).unwrap_or_default()
+    }
     /// Whether all qualities are cut at the same times, to a millisecond.
     pub(crate) fn is_aligned(&self) -> bool {
         let cuts = |(_, film): (usize, &'l Presentation)| {
@@ -94,6 +105,17 @@ impl<'l> Listing<'l> {
     pub(crate) fn duration_ms(&self) -> u64 {
         self.films().map(|(_, film)| film.duration_ms()).max().unwrap_or(0)
     }
+}
+
+/// The one of several streams that is chosen where nobody chooses: the first of which the film says so.
+pub(crate) fn chosen<'s>(mut streams: impl Iterator<Item = &'s Stream>) -> Option<usize> {
+    streams.position(|stream| stream.track.is_default)
+}
+
+/// When the segments of text of a film are shown, in milliseconds.
+pub(crate) fn stretches(film: &Presentation) -> impl Iterator<Item = core::ops::Range<u64>> {
+    let all = (0..film.segments().len()).filter_map(|number| film.stretch(number));
+    all.filter(|stretch| !stretch.is_empty())
 }
 
 /// Bits in a second.

@@ -5,12 +5,26 @@
 
 use core::fmt::Write as _;
 
-/// A line that is shown for a time, in milliseconds.
+/// A text that is shown for a time, in milliseconds.
 #[derive(Clone, PartialEq, Eq, Debug)]
-struct Cue {
-    start_ms: u64,
-    end_ms: u64,
-    text: String,
+pub(crate) struct Cue {
+    pub(crate) start_ms: u64,
+    pub(crate) end_ms: u64,
+    /// Where on the picture, in the words of WebVTT; empty where that is not told.
+    pub(crate) settings: String,
+    /// As WebVTT writes it. Each line ends with a line break, and none is empty.
+    pub(crate) text: String,
+}
+
+impl Cue {
+    /// As WebVTT writes it.
+    pub(crate) fn write(&self, out: &mut String) {
+        let Self { start_ms, end_ms, settings, text } = self;
+        let space = if settings.is_empty() { "" } else { " " };
+        // Writing to a text cannot fail.
+        let _ =
+            write!(out, "\n{} --> {}{space}{settings}\n{text}", Stamp(*start_ms), Stamp(*end_ms));
+    }
 }
 
 /// Marks of SubRip that WebVTT has as well.
@@ -21,9 +35,7 @@ const DIGITS_MAX: usize = 4;
 /// Any of the two as WebVTT. O(bytes log cues).
 #[must_use]
 pub fn webvtt(bytes: &[u8]) -> String {
-    let text = String::from_utf8_lossy(bytes);
-    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
-    let text = text.replace('\r', "\n").replace('\0', "\u{fffd}");
+    let text = text_of(bytes);
     let first = text.lines().next().unwrap_or("");
     if first
         .strip_prefix("WEBVTT")
@@ -34,10 +46,32 @@ pub fn webvtt(bytes: &[u8]) -> String {
     let mut cues = cues(&text);
     cues.sort_by_key(|cue| (cue.start_ms, cue.end_ms));
     let mut out = String::from("WEBVTT\n");
-    for cue in &cues {
-        let _ = write!(out, "\n{} --> {}\n{}", Stamp(cue.start_ms), Stamp(cue.end_ms), cue.text);
-    }
+    cues.iter().for_each(|cue| cue.write(&mut out));
     out
+}
+
+/// Foreign bytes as text, with line breaks of one kind.
+pub(crate) fn text_of(bytes: &[u8]) -> String {
+    let text = String::from_utf8_lossy(bytes);
+    let text = text.trim_start_matches('\u{feff}').replace("\r\n", "\n");
+    text.replace('\r', "\n").replace('\0', "\u{fffd}")
+}
+
+/// Lines as the text of a cue, each of them written by `write`. Empty ones are left out: they would end the cue.
+pub(crate) fn paragraph<'t>(
+    lines: impl Iterator<Item = &'t str>,
+    write: impl Fn(&str, &mut String),
+) -> String {
+    let mut text = String::new();
+    for line in lines {
+        let begin = text.len();
+        write(line.trim(), &mut text);
+        match text.get(begin..).is_none_or(|line| line.trim().is_empty()) {
+            true => text.truncate(begin),
+            false => text.push('\n'),
+        }
+    }
+    text
 }
 
 /// WebVTT as it is, but for a line of its head that ties its times to a transport stream which is not there.
@@ -60,18 +94,9 @@ fn cues(text: &str) -> Vec<Cue> {
     let mut lines = text.lines();
     while let Some(line) = lines.next() {
         let Some((start_ms, end_ms)) = times(line) else { continue };
-        let mut text = String::new();
-        for line in lines.by_ref().take_while(|line| !line.trim().is_empty()) {
-            let begin = text.len();
-            plain(line.trim(), &mut text);
-            // An empty line would end the cue.
-            match text.get(begin..).is_none_or(|line| line.trim().is_empty()) {
-                true => text.truncate(begin),
-                false => text.push('\n'),
-            }
-        }
-        if start_ms < end_ms && !text.trim().is_empty() {
-            cues.push(Cue { start_ms, end_ms, text });
+        let text = paragraph(lines.by_ref().take_while(|line| !line.trim().is_empty()), plain);
+        if start_ms < end_ms && !text.is_empty() {
+            cues.push(Cue { start_ms, end_ms, settings: String::new(), text });
         }
     }
     cues
@@ -105,7 +130,7 @@ fn digits(text: &str) -> Option<u64> {
 }
 
 /// A line of SubRip as a line of WebVTT: slanted, bold and underlined text stays so, other marks are dropped, and all else is text.
-fn plain(line: &str, out: &mut String) {
+pub(crate) fn plain(line: &str, out: &mut String) {
     // Marks that do not end are looked for once, not once for each of them.
     let last = |end: char| line.rfind(end).unwrap_or(0);
     let dropped = [("<font", '>'), ("</font", '>'), ("{\\", '}')];
@@ -124,13 +149,22 @@ fn plain(line: &str, out: &mut String) {
             rest = after;
             continue;
         }
-        match char {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            char => out.push(char),
-        }
+        letter(char, out);
         rest = rest.get(char.len_utf8()..).unwrap_or("");
+    }
+}
+
+/// A line that is nothing but text.
+pub(crate) fn bare(line: &str, out: &mut String) {
+    line.chars().for_each(|char| letter(char, out));
+}
+
+fn letter(char: char, out: &mut String) {
+    match char {
+        '&' => out.push_str("&amp;"),
+        '<' => out.push_str("&lt;"),
+        '>' => out.push_str("&gt;"),
+        char => out.push(char),
     }
 }
 

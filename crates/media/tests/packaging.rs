@@ -1,15 +1,18 @@
 //! Films in segments: of the same frames at the same times as the film itself, and the same wherever they are made.
 #![allow(clippy::unwrap_used)] // A test that cannot go on says so by panicking.
 
-use core::ops::Range;
+mod common;
+
 use std::convert::Infallible;
 
-use shoal_media::manifest::{Address, Listing, Subtitle};
+use common::{name, slice};
+use shoal_media::manifest::{Listing, Subtitle};
 use shoal_media::{Container, Presentation, Prober, TrackKind, cmaf, dash, hls};
 
 const END: &[u8] = include_bytes!("../testdata/end.mp4");
 const FRONT: &[u8] = include_bytes!("../testdata/front.mp4");
 const OTHER: &[u8] = include_bytes!("../testdata/film.webm");
+const SOUNDS: &[u8] = include_bytes!("../testdata/sounds.mkv");
 const SOUND: &[u8] = include_bytes!("../testdata/sound.m4a");
 
 fn frames(file: &[u8]) -> Presentation {
@@ -17,10 +20,6 @@ fn frames(file: &[u8]) -> Presentation {
         .run(|range| Ok::<_, Infallible>(slice(file, &range)))
         .unwrap();
     film.presentation.unwrap()
-}
-
-fn slice(file: &[u8], range: &Range<u64>) -> Vec<u8> {
-    file[range.start as usize..range.end as usize].to_vec()
 }
 
 /// Header and all segments of a stream, as a player fetches them.
@@ -35,14 +34,6 @@ fn whole(film: &Presentation, file: &[u8], stream: usize) -> Vec<u8> {
         assert_eq!((bytes.len() - before) as u64, length);
     }
     bytes
-}
-
-fn name(address: Address) -> String {
-    match address {
-        Address::Playlist(stream) => format!("{stream}.m3u8"),
-        Address::Header(stream) => format!("{stream}-header.mp4"),
-        Address::Segment(stream, time) => format!("{stream}-{time}.m4s"),
-    }
 }
 
 /// What ffprobe says of the packets of a track: times in seconds and places.
@@ -193,6 +184,19 @@ fn qualities_are_one_list_with_the_sound_of_the_smallest() {
             .contains("contentType=\"video\" mimeType=\"video/mp4\" segmentAlignment=\"false\"")
     );
     assert!(manifest.contains("<Representation id=\"1-0\""), "{manifest}");
+}
+
+#[test]
+fn several_sounds_are_told_apart_in_both_lists() {
+    let film = frames(SOUNDS);
+    let main = hls::main(&film, &name);
+    let first = "NAME=\"Said 'aloud'\",LANGUAGE=\"fr\",DEFAULT=NO,AUTOSELECT=YES,URI=\"1.m3u8\"";
+    let second = "NAME=\"2 (en)\",LANGUAGE=\"en\",DEFAULT=YES,AUTOSELECT=YES,URI=\"2.m3u8\"";
+    assert!(main.contains(first) && main.contains(second), "{main}");
+    let manifest = dash::manifest(&film, &name);
+    assert!(manifest.contains("lang=\"fr\">\n<Label>Said &quot;aloud&quot;</Label>\n<Rep"));
+    assert!(manifest.contains("lang=\"en\">\n<Role "), "{manifest}");
+    assert_eq!(manifest.matches("value=\"main\"").count(), 1, "{manifest}");
 }
 
 #[test]

@@ -6,6 +6,7 @@
 //! - Subtitles lie in the folder of their film and are called `STEM.srt`, `STEM.LANGUAGE.srt`, or the same with `.vtt`; STEM is the
 //!   film's name without its ending, and for qualities also their stem. LANGUAGE is a language tag (BCP 47).
 
+use shoal_media::language;
 use shoal_media::manifest::Subtitle;
 use shoal_wire::metainfo::{FileEntry, Info};
 
@@ -85,7 +86,8 @@ pub(crate) fn subtitles(info: &Info, file: u32) -> Vec<Subtitle> {
         let fits = is_text && (1..=SUBTITLES_BYTES_MAX).contains(&entry.length);
         let language = match front.rsplit_once('.') {
             _ if stems.contains(&front) => None,
-            Some((stem, tag)) if stems.contains(&stem) && is_language(tag) => Some(tag.to_owned()),
+            Some((stem, "und")) if stems.contains(&stem) => None,
+            Some((stem, said)) if stems.contains(&stem) => Some(language::tag(said)?),
             _ => return None,
         };
         let (playlist, text) =
@@ -93,18 +95,6 @@ pub(crate) fn subtitles(info: &Info, file: u32) -> Vec<Subtitle> {
         fits.then_some(Subtitle { number, language, playlist, text })
     });
     found.take(SUBTITLES_MAX).collect()
-}
-
-/// Whether a part of a name has the form of a language tag: `en`, `eng`, `pt-BR`.
-fn is_language(tag: &str) -> bool {
-    let mut parts = tag.split('-');
-    let is_first = |part: &str| {
-        (2..=3).contains(&part.len()) && part.bytes().all(|it| it.is_ascii_alphabetic())
-    };
-    let is_more = |part: &str| {
-        (2..=8).contains(&part.len()) && part.bytes().all(|it| it.is_ascii_alphanumeric())
-    };
-    parts.next().is_some_and(is_first) && parts.all(is_more) && tag.len() <= 35
 }
 
 #[cfg(test)]
@@ -208,7 +198,7 @@ mod tests {
             [(2, ""), (3, "en"), (4, "pt-BR"), (5, "")].map(|it| (it.0, it.1.to_owned()));
         assert_eq!(found(0), expected);
         assert_eq!(found(1), expected);
-        assert_eq!(found(9), [(10, "eng".to_owned())]);
+        assert_eq!(found(9), [(10, "en".to_owned())]);
         assert_eq!(found(99), []);
     }
 

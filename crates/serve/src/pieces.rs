@@ -9,6 +9,7 @@ use shoal_node::link::TitleId;
 
 use crate::library::{Library, Reader};
 use crate::limits::{PIECES_GAP_BYTES, PLACES_MAX};
+use crate::packages::{self, NoFrames};
 use crate::seats::Seats;
 
 /// Byte ranges of a file, ascending or not, that are read as they are asked for.
@@ -139,6 +140,13 @@ impl Places {
     /// The first bytes of a range that is not empty: at least one, at most `max`.
     pub(crate) async fn read(&mut self, range: &Range<u64>, max: u32) -> Result<Bytes, String> {
         self.reach(range).await?.read(range, max).await
+    }
+    /// These bytes and no others: nothing that lies between them and the rest is asked for.
+    pub(crate) async fn alone(&mut self, range: Range<u64>) -> Result<Bytes, String> {
+        let read = packages::bytes(&*self.library, self.film, range).await;
+        read.map(Bytes::from).map_err(|error| match error {
+            NoFrames::Unread(sentence) | NoFrames::Unknown(sentence) => sentence,
+        })
     }
     /// Stands at a range or little before it.
     async fn reach(&mut self, range: &Range<u64>) -> Result<&mut Open, String> {

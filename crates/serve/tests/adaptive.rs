@@ -13,6 +13,8 @@ use shoal_serve::viewer::Viewer;
 
 const FILM: &[u8] = include_bytes!("../../media/testdata/film.mkv");
 const OTHER: &[u8] = include_bytes!("../../app/assets/demo.mp4");
+const TEXT_MATROSKA: &[u8] = include_bytes!("../../media/testdata/text.mkv");
+const TEXT_TABLES: &[u8] = include_bytes!("../../media/testdata/text.mp4");
 const LIVE: &[u8] = include_bytes!("../../media/testdata/live.mkv");
 const FRAGMENTS: &[u8] = include_bytes!("../../media/testdata/mfra.mp4");
 const STREAM: &[u8] = include_bytes!("../../media/testdata/stream.ts");
@@ -277,4 +279,38 @@ async fn a_quality_whose_head_does_not_come_is_waited_for_and_then_said_to_be_mi
     // What needs no other is there.
     assert_eq!(client.get(&format!("/hls/{HASH}/0/0.m3u8"), &[]).await.status, 200);
     viewer.shutdown().await;
+}
+
+#[tokio::test]
+async fn text_tracks_inside_a_film_come_in_segments_that_are_the_same_everywhere() {
+    let beide = "\n\n00:00:03.500 --> 00:00:04.500\nBeide\n";
+    for file in [TEXT_MATROSKA, TEXT_TABLES] {
+        let (one, other) = (Files::viewer(&[file]), Files::viewer(&[file]));
+        let path = |name: &str| format!("/hls/{HASH}/0/{name}");
+        let mut client = Client::connect(one.address()).await;
+        let mut second = Client::connect(other.address()).await;
+        let main = client.get(&path("main.m3u8"), &[]).await.text();
+        assert!(main.contains("LANGUAGE=\"de\"") && main.contains("URI=\"2.m3u8\""), "{main}");
+        let list = client.get(&path("2.m3u8"), &[]).await.text();
+        let names: Vec<&str> = list.lines().filter(|line| line.ends_with(".vtt")).collect();
+        assert_eq!(names, ["2-0.vtt", "2-4000.vtt", "2-8000.vtt"], "{list}");
+        for (name, kind) in [
+            ("2-0.vtt", "text/vtt; charset=utf-8"),
+            ("2-4000.vtt", "text/vtt; charset=utf-8"),
+            ("2-4000.m4s", "application/mp4"),
+            ("2-header.mp4", "video/mp4"),
+        ] {
+            let part = client.get(&path(name), &[]).await;
+            assert_eq!((part.status, part.header("content-type")), (200, Some(kind)), "{name}");
+            assert!(part.body == second.get(&path(name), &[]).await.body, "{name}");
+            if name.ends_with(".vtt") {
+                assert!(part.text().contains(beide), "{}", part.text());
+            }
+        }
+        for name in ["0-0.vtt", "2-1.vtt", "3-0.vtt", "2-1.m4s", "2-99999999.vtt", "x-0.vtt"] {
+            assert_eq!(client.get(&path(name), &[]).await.status, 404, "{name}");
+        }
+        one.shutdown().await;
+        other.shutdown().await;
+    }
 }

@@ -147,6 +147,9 @@ fn media(path: &Path, film: &Film) -> Value {
             "width": track.size.map(|size| size.0),
             "height": track.size.map(|size| size.1),
             "language": track.language,
+            "name": track.name,
+            "default": track.is_default,
+            "forced": track.is_forced,
         })
     });
     let index = film.index.as_ref().map(|index| {
@@ -249,17 +252,15 @@ fn tracks(found: &Map<String, Value>, lines: &mut Vec<String>) {
             (Some(width), Some(height)) => format!(" {width}x{height}"),
             _ => String::new(),
         };
-        lines.push(
-            format!(
-                "{:<18}{} {}{size} {}",
-                format!("track {}", track["id"]),
-                text("kind"),
-                text("codec"),
-                text("language")
-            )
-            .trim_end()
-            .to_owned(),
-        );
+        let head = format!("track {}", track["id"]);
+        let mut line = format!("{head:<18}{} {}{size}", text("kind"), text("codec"));
+        let flags = ["default", "forced"].into_iter().filter(|flag| track[*flag] == true);
+        let said = [text("language"), text("name")].into_iter().filter(|it| !it.is_empty());
+        for word in said.chain(flags) {
+            line.push(' ');
+            line.push_str(word);
+        }
+        lines.push(line.trim_end().to_owned());
     }
 }
 

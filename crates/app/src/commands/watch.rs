@@ -61,6 +61,8 @@ pub(crate) async fn run(arguments: Watch) -> Result<(), Error> {
             let (command, url) = player::choose(command, &addresses, &page)?;
             console.lock().detail(&format!("starting {command} with {url}"));
             Player::start(&command, &url)?.closed().await;
+            // From here on only players read.
+            early.shutdown().await;
             if arguments.stay.is_none() {
                 // It may have handed the film over to another that goes on.
                 unread(readers, Duration::ZERO).await;
@@ -71,6 +73,7 @@ pub(crate) async fn run(arguments: Watch) -> Result<(), Error> {
             console.lock().say(&format!("film      {url}"));
         }
         peer.engine.complete(title).await?;
+        early.shutdown().await;
         match arguments.stay {
             Some(stay) => unread(readers, stay).await,
             None => super::wait(None).await,

@@ -10,13 +10,14 @@ use bytes::{Buf, Bytes, BytesMut};
 
 use super::Frame;
 use super::order::Order;
-use crate::limits::BLOCK_BYTES_MAX;
+use super::reach::Reach;
+use crate::limits::{BLOCK_BYTES_MAX, CUES_MAX};
 use crate::matroska::block::BlockHead;
 use crate::matroska::ebml::{
-    BLOCK, BLOCK_GROUP, CLUSTER, HEADER_MAX, REFERENCE_BLOCK, SEGMENT, SIMPLE_BLOCK, TIMESTAMP,
-    child, header, is_outermost, number,
+    BLOCK, BLOCK_DURATION, BLOCK_GROUP, CLUSTER, HEADER_MAX, REFERENCE_BLOCK, SEGMENT,
+    SIMPLE_BLOCK, TIMESTAMP, child, child_number, header, is_outermost, number,
 };
-use crate::presentation::{Clusters, Lane, Presentation};
+use crate::presentation::{Clusters, Lane, Presentation, TextCue};
 use crate::{MediaError, TrackKind};
 
 /// Bytes that are asked for at once.
@@ -56,6 +57,8 @@ pub(super) struct Walk {
     /// The next cluster is looked for, byte by byte.
     is_lost: bool,
     is_over: bool,
+    /// What of text stands elsewhere, or all of it where its places are told: it comes first.
+    reach: Reach,
     order: Order,
 }
 
@@ -64,7 +67,7 @@ impl Walk {
     pub(super) fn new(film: Arc<Presentation>, streams: &[usize], at_ms: u64) -> Self {
         let mut chosen: Vec<usize> = Vec::new();
         for stream in streams.iter().copied() {
-            if stream < film.streams().len() && !chosen.contains(&stream) {
+            if stream < film.all().len() && !chosen.contains(&stream) {
                 chosen.push(stream);
             }
         }
@@ -91,7 +94,16 @@ impl Walk {
         let from = if number == 0 { (0, 0) } else { place(number)? };
         let until = place(number + 1);
         let order = Order::new(&film, streams);
-        Some(Self { from, until, ..Self::over(film, streams.to_vec(), bytes, order) })
+        let is_here = |place: Place| place >= from && until.is_none_or(|until| place < until);
+        // Where the place of each cue is told nothing else is read.
+        let is_told = streams.iter().all(|it| film.text(*it).is_some() && film.tells_text(*it));
+        let bytes = if is_told { bytes.end..bytes.end } else { bytes };
+        let text = |stream: &usize| film.text_cues(*stream, number);
+        let is_apart = |cue: &TextCue| is_told || !is_here((cue.cluster, cue.inside));
+        let cues = streams.iter().flat_map(text).filter(is_apart);
+        let reach = Reach::new(cues.take(CUES_MAX).collect());
+        let walk = Self::over(Arc::clone(&film), streams.to_vec(), bytes, order);
+        Some(Self { from, until, reach, ..walk })
     }
     fn over(film: Arc<Presentation>, streams: Vec<usize>, bytes: Range<u64>, order: Order) -> Self {
         let is_over = bytes.is_empty() || streams.is_empty();
@@ -106,6 +118,7 @@ impl Walk {
             cluster: None,
             is_lost: false,
             is_over,
+            reach: Reach::default(),
             order,
         }
     }
@@ -131,14 +144,25 @@ impl Walk {
     }
 
     pub(super) fn need(&self) -> Option<Range<u64>> {
+        if let Some(range) = self.reach.need(self.length()) {
+            return Some(range);
+        }
         let from = self.at + self.input.len() as u64;
         (!self.is_over && from < self.end)
             .then(|| from..from.saturating_add(READ_BYTES).min(self.end))
     }
     pub(super) fn feed(&mut self, bytes: &[u8]) -> Result<(), MediaError> {
-        let Some(need) = self.need() else { return Ok(()) };
-        let wanted = usize::try_from(need.end - need.start).unwrap_or(usize::MAX);
-        self.input.extend_from_slice(bytes.get(..bytes.len().min(wanted)).unwrap_or(&[]));
+        let length = self.length();
+        if self.reach.need(length).is_some() {
+            if let Some((id, data, ticks)) = self.reach.feed(bytes, length) {
+                self.take(id, data, Some(ticks));
+            }
+        } else if let Some(need) = self.need() {
+            let wanted = usize::try_from(need.end - need.start).unwrap_or(usize::MAX);
+            self.input.extend_from_slice(bytes.get(..bytes.len().min(wanted)).unwrap_or(&[]));
+        } else {
+            return Ok(());
+        }
         let mut result = Ok(());
         while !self.is_over {
             match self.step() {
@@ -161,6 +185,10 @@ impl Walk {
         self.order.next()
     }
 
+    /// Where the file ends.
+    fn length(&self) -> u64 {
+        self.film.clusters().map_or(0, |clusters| clusters.points.bytes.end)
+    }
     /// Takes the next element. Gives whether there may be another one in what came.
     fn step(&mut self) -> Result<bool, MediaError> {
         if self.is_lost {
@@ -247,7 +275,7 @@ impl Walk {
             return Err(MediaError::TooLarge { what, limit, received: size });
         }
         let Some(data) = self.whole(head, Some(size)) else { return Ok(false) };
-        self.take(id, data);
+        self.take(id, data, None);
         Ok(true)
     }
     /// The wanted stream whose block begins with `looked`, a head of `head` bytes and more. That of a group which does not begin with its
@@ -270,29 +298,33 @@ impl Walk {
         let lane = |stream: &usize| Some((*stream, lanes.get(*stream)?));
         self.streams.iter().filter_map(lane).find(|(_, lane)| lane.number == number)
     }
-    /// Takes the frames out of a block, or of the group that it is in.
-    fn take(&mut self, id: u32, data: Bytes) {
-        let (block, told_key) = match id {
-            SIMPLE_BLOCK => (data, None),
+    /// Takes the frames out of a block, or of the group that it is in, which is shown at `ticks`, or when it says itself.
+    fn take(&mut self, id: u32, data: Bytes, ticks: Option<i64>) {
+        let (block, told_key, told_ticks) = match id {
+            SIMPLE_BLOCK => (data, None, None),
             _ => {
                 let Some(block) = child(&data, BLOCK) else { return };
                 let is_key = child(&data, REFERENCE_BLOCK).is_none();
-                (data.slice_ref(block), Some(is_key))
+                let ticks = child_number(&data, BLOCK_DURATION);
+                (data.slice_ref(block), Some(is_key), ticks)
             }
         };
-        let Some(ticks) = self.cluster.and_then(|cluster| cluster.ticks) else { return };
         let Some(head) = BlockHead::read(&block) else { return };
+        let own = || Some(self.cluster?.ticks?.saturating_add(i64::from(head.time)));
+        let Some(ticks) = ticks.or_else(own) else { return };
         let Some(frames) = head.frames(&block) else { return };
         let Some((stream, lane)) = self.lane(head.track) else { return };
         let Some(clock) = self.film.clusters().map(|clusters: &Clusters| clusters.clock) else {
             return;
         };
-        let kind = self.film.streams().get(stream).map(|stream| stream.track.kind);
+        let kind = self.film.all().get(stream).map(|stream| stream.track.kind);
         let is_video = kind == Some(TrackKind::Video);
+        // Others last until the next one.
+        let told_ticks = told_ticks.filter(|_| kind == Some(TrackKind::Text)).unwrap_or(0);
+        let told = clock.units(i64::try_from(told_ticks).unwrap_or(i64::MAX));
+        let duration = u32::try_from(told).unwrap_or(u32::MAX);
         let is_key = !is_video || told_key.unwrap_or_else(|| head.is_key());
-        let shown = clock
-            .units(ticks.saturating_add(i64::from(head.time)))
-            .saturating_sub(clock.units_of_ns(lane.delay_ns));
+        let shown = clock.units(ticks).saturating_sub(clock.units_of_ns(lane.delay_ns));
         let made: Vec<(i64, Bytes)> = (0u64..)
             .zip(frames)
             .filter(|(_, frame)| !frame.is_empty())
@@ -309,7 +341,7 @@ impl Walk {
                 continue;
             }
             let shown = u64::try_from(shown.max(0)).unwrap_or(0);
-            self.order.push(Frame { stream, decoded: shown, shown, duration: 0, is_key, data });
+            self.order.push(Frame { stream, decoded: shown, shown, duration, is_key, data });
         }
     }
 

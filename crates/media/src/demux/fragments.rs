@@ -107,7 +107,7 @@ impl Walk {
         let mut lanes: Vec<Lane> = Vec::new();
         for number in streams.iter().copied() {
             let fragment = film.fragments().and_then(|it| it.lanes.get(number)).copied();
-            let Some((stream, fragment)) = film.streams().get(number).zip(fragment) else {
+            let Some((stream, fragment)) = film.all().get(number).zip(fragment) else {
                 continue;
             };
             if lanes.iter().all(|lane| lane.stream != number) {
@@ -332,7 +332,7 @@ impl Walk {
     fn finds(&mut self, wanted: u64) -> bool {
         let lead = self.lead;
         let is_lead = |held: &&(usize, Sample, u32)| held.0 == lead;
-        let delay = self.lanes.get(lead).and_then(|lane| self.film.streams().get(lane.stream));
+        let delay = self.lanes.get(lead).and_then(|lane| self.film.all().get(lane.stream));
         let delay = u64::from(delay.map_or(0, |stream| stream.delay()));
         let mut keys = self.held.iter().filter(is_lead).filter(|held| held.1.is_key());
         let first = keys.clone().next().map(|held| held.1);

@@ -25,6 +25,7 @@
 mod clusters;
 mod fragments;
 mod order;
+mod reach;
 mod rebase;
 mod search;
 mod tables;
@@ -96,11 +97,12 @@ impl Demuxer {
             Kind::Tables(tables::Walk::new(film, streams, at_ms))
         })
     }
-    /// Of these streams of segment `number`: what of them lies in it, and nothing else. `None` where there is no such segment or stream,
+    /// Of these streams of segment `number`: what of them lies in it, and nothing else; of text ([`Presentation::texts`]) also what is
+    /// shown since before, where the film tells where that lies. `None` where there is no such segment or stream,
     /// and for a film that is a transport stream, whose segments are parts of its file, unless it is taken apart.
     #[must_use]
     pub fn of_segment(film: Arc<Presentation>, streams: &[usize], number: usize) -> Option<Self> {
-        if film.transport().is_some() || streams.iter().any(|it| *it >= film.streams().len()) {
+        if film.transport().is_some() || streams.iter().any(|it| *it >= film.all().len()) {
             return None;
         }
         Some(Self(if film.clusters().is_some() {

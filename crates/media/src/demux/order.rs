@@ -80,7 +80,7 @@ impl Order {
             .iter()
             .filter_map(|number| {
                 let lane = film.clusters()?.lanes.get(*number)?;
-                let is_video = film.streams().get(*number)?.track.kind == TrackKind::Video;
+                let is_video = film.all().get(*number)?.track.kind == TrackKind::Video;
                 let reorders = lane.reorders;
                 let waiting = VecDeque::new();
                 let stream = *number;

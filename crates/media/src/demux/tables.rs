@@ -85,7 +85,11 @@ impl Walk {
         number: usize,
     ) -> Option<Self> {
         let spans = film.segments().get(number)?.spans.clone();
-        let samples = |number: usize| spans.get(number).map_or(0..0, |span| span.samples.clone());
+        let texts = Arc::clone(&film);
+        let samples = |stream: usize| match spans.get(stream) {
+            Some(span) => span.samples.clone(),
+            None => texts.text_samples(stream, number).unwrap_or(0..0),
+        };
         let mut walk = Self::over(film, streams, |_, number| Samples::Table(samples(number)));
         walk.begin();
         Some(walk)
@@ -112,7 +116,7 @@ impl Walk {
     /// there are none.
     pub(super) fn told(&self, stream: usize) -> Option<(Range<u64>, usize)> {
         let lane = self.lanes.iter().find(|lane| lane.stream == stream)?;
-        let timescale = self.film.streams().get(stream)?.timescale;
+        let timescale = self.film.all().get(stream)?.timescale;
         let Samples::Told(told) = &lane.samples else { return None };
         let ready = |frame: &Frame| frame.decoded;
         let known = |it: &(Sample, u32)| it.0.decoded;
@@ -128,7 +132,7 @@ impl Walk {
     ) -> Self {
         let mut lanes: Vec<Lane> = Vec::new();
         for number in streams.iter().copied() {
-            let Some(stream) = film.streams().get(number) else { continue };
+            let Some(stream) = film.all().get(number) else { continue };
             if lanes.iter().all(|lane| lane.stream != number) {
                 let samples = samples(stream, number);
                 lanes.push(Lane { stream: number, samples, ready: VecDeque::new() });
@@ -180,7 +184,7 @@ impl Walk {
 
     /// Where each stream begins.
     fn place(&mut self, at_ms: u64) {
-        let streams = self.film.streams();
+        let streams = self.film.all();
         let kind = |lane: &Lane| streams.get(lane.stream).map(|stream| stream.track.kind);
         let is_video = |lane: &&Lane| kind(lane) == Some(TrackKind::Video);
         let lead = self.lanes.iter().find(is_video).or_else(|| self.lanes.first());
@@ -200,7 +204,7 @@ impl Walk {
     /// The lane whose frame leaves next, ready or not.
     fn first(&self) -> Option<usize> {
         let times = self.lanes.iter().enumerate().filter_map(|(number, lane)| {
-            let stream = self.film.streams().get(lane.stream)?;
+            let stream = self.film.all().get(lane.stream)?;
             let waiting = || Some(lane.sample(stream, 0)?.decoded);
             let decoded = lane.ready.front().map(|frame| frame.decoded).or_else(waiting)?;
             Some((u128::from(decoded) * 1_000_000 / u128::from(stream.timescale), number))
@@ -209,7 +213,7 @@ impl Walk {
     }
     fn sample(&self, lane: usize, ahead: usize) -> Option<Sample> {
         let lane = self.lanes.get(lane)?;
-        lane.sample(self.film.streams().get(lane.stream)?, ahead).copied()
+        lane.sample(self.film.all().get(lane.stream)?, ahead).copied()
     }
     /// Finds out what to read, if the frame that leaves next is not here.
     fn plan(&mut self) {
@@ -257,7 +261,7 @@ impl Walk {
     fn take(&mut self, lane: usize, came: &mut Bytes) {
         self.need = None;
         let Some(lane) = self.lanes.get_mut(lane) else { return };
-        let Some(stream) = self.film.streams().get(lane.stream) else { return };
+        let Some(stream) = self.film.all().get(lane.stream) else { return };
         let Some((sample, duration)) = lane.advance(stream) else { return };
         let length = usize::try_from(sample.size()).unwrap_or(usize::MAX).min(came.len());
         lane.ready.push_back(Frame {

@@ -18,6 +18,10 @@ pub(crate) const CODEC_ID: u32 = 0x86;
 pub(crate) const CODEC_PRIVATE: u32 = 0x63A2;
 pub(crate) const CODEC_DELAY: u32 = 0x56AA;
 pub(crate) const LANGUAGE: u32 = 0x22_B59C;
+pub(crate) const LANGUAGE_BCP47: u32 = 0x22_B59D;
+pub(crate) const NAME: u32 = 0x536E;
+pub(crate) const FLAG_DEFAULT: u32 = 0x88;
+pub(crate) const FLAG_FORCED: u32 = 0x55AA;
 pub(crate) const VIDEO: u32 = 0xE0;
 pub(crate) const PIXEL_WIDTH: u32 = 0xB0;
 pub(crate) const PIXEL_HEIGHT: u32 = 0xBA;
@@ -45,11 +49,13 @@ pub(crate) const CUE_TRACK_POSITIONS: u32 = 0xB7;
 pub(crate) const CUE_TRACK: u32 = 0xF7;
 pub(crate) const CUE_CLUSTER_POSITION: u32 = 0xF1;
 pub(crate) const CUE_RELATIVE_POSITION: u32 = 0xF0;
+pub(crate) const CUE_DURATION: u32 = 0xB2;
 pub(crate) const CLUSTER: u32 = 0x1F43_B675;
 pub(crate) const TIMESTAMP: u32 = 0xE7;
 pub(crate) const SIMPLE_BLOCK: u32 = 0xA3;
 pub(crate) const BLOCK_GROUP: u32 = 0xA0;
 pub(crate) const BLOCK: u32 = 0xA1;
+pub(crate) const BLOCK_DURATION: u32 = 0x9B;
 pub(crate) const REFERENCE_BLOCK: u32 = 0xFB;
 
 /// Longest element header: four bytes of name, eight of length.

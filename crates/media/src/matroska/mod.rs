@@ -15,15 +15,16 @@ use core::ops::Range;
 use shoal_wire::time_index::{KeyPoint, TimeIndex};
 
 use self::ebml::{
-    CLUSTER, CUE_CLUSTER_POSITION, CUE_POINT, CUE_RELATIVE_POSITION, CUE_TIME, CUE_TRACK,
-    CUE_TRACK_POSITIONS, CUES, DURATION, EBML, HEADER_MAX, INFO, SEEK, SEEK_HEAD, SEEK_ID,
-    SEEK_POSITION, SEGMENT, TIMESTAMP_SCALE, TRACKS, child, child_number, children, float, header,
+    CLUSTER, CUE_CLUSTER_POSITION, CUE_DURATION, CUE_POINT, CUE_RELATIVE_POSITION, CUE_TIME,
+    CUE_TRACK, CUE_TRACK_POSITIONS, CUES, DURATION, EBML, HEADER_MAX, INFO, SEEK, SEEK_HEAD,
+    SEEK_ID, SEEK_POSITION, SEGMENT, TIMESTAMP_SCALE, TRACKS, child, child_number, children, float,
+    header,
 };
 pub(crate) use self::entry::sample_entry;
 use self::heads::Heads;
 use self::track::{TrackHead, reference, tracks};
-use crate::limits::{DURATION_MS_MAX, INDEX_BYTES_MAX, KEY_GAP_MS, KEYS_MAX};
-use crate::presentation::{Clock, Clusters, Key, Points, Presentation, Stream};
+use crate::limits::{DURATION_MS_MAX, INDEX_BYTES_MAX, KEY_GAP_MS, KEYS_MAX, TEXTS_MAX};
+use crate::presentation::{Clock, Clusters, Key, Points, Presentation, Stream, TextCue};
 use crate::probe::{Step, Window};
 use crate::{Container, Film, MediaError, TrackKind};
 
@@ -64,6 +65,7 @@ pub(crate) struct Walk {
     cues_at: Option<u64>,
     cues_tried: bool,
     keys: Option<Vec<Cue>>,
+    texts: Vec<TextCue>,
     boot: Vec<(u64, u64)>,
 }
 
@@ -86,6 +88,7 @@ impl Walk {
             cues_at: None,
             cues_tried: false,
             keys: None,
+            texts: Vec::new(),
             boot: Vec::new(),
         }
     }
@@ -188,6 +191,9 @@ impl Walk {
             _ => {
                 let reference = reference(&self.tracks).map(|head| head.track.id);
                 self.keys = Some(cues(data, segment, reference));
+                if self.frames {
+                    self.texts = text_cues(data, segment, &self.tracks);
+                }
                 if self.cues_tried {
                     self.boot.push((self.at, whole.end - self.at));
                 }
@@ -269,11 +275,14 @@ impl Walk {
         let clock = Clock::new(self.scale);
         let end = crate::bytes::rescaled(duration_ms, 1000, clock.timescale());
         let points = Points::new(clock.timescale(), first..self.length, end);
-        let mut clusters = Clusters { clock, lanes: Vec::new(), points };
+        let texts = self.texts.clone();
+        let mut clusters = Clusters { clock, lanes: Vec::new(), points, texts };
         let mut streams = Vec::new();
-        for head in &self.tracks {
-            let is_stream = matches!(head.track.kind, TrackKind::Video | TrackKind::Audio);
-            let Some(lane) = head.lane.as_ref().filter(|_| is_stream) else { continue };
+        let is_stream =
+            |head: &&TrackHead| matches!(head.track.kind, TrackKind::Video | TrackKind::Audio);
+        let texts = self.tracks.iter().filter(|head| is_text(head)).take(TEXTS_MAX);
+        for head in self.tracks.iter().filter(is_stream).chain(texts) {
+            let Some(lane) = &head.lane else { continue };
             streams.push(Stream::untold(
                 head.track.clone(),
                 head.entry.clone(),
@@ -290,6 +299,11 @@ impl Walk {
         }
         Presentation::of_clusters(streams, clusters)
     }
+}
+
+/// Whether a track has text that can be shown.
+fn is_text(head: &TrackHead) -> bool {
+    head.track.kind == TrackKind::Text && head.lane.is_some() && head.coding.format.is_text()
 }
 
 /// Where the seek head says that `wanted` begins in the file.
@@ -320,4 +334,26 @@ fn cues(data: &[u8], segment: u64, reference: Option<u32>) -> Vec<Cue> {
         })
         .take(KEYS_MAX)
         .collect()
+}
+
+/// The cues of text that are told with their length.
+fn text_cues(data: &[u8], segment: u64, tracks: &[TrackHead]) -> Vec<TextCue> {
+    let is_wanted =
+        |track: u64| tracks.iter().any(|it| is_text(it) && u64::from(it.track.id) == track);
+    let small = |ticks: u64| i64::try_from(ticks).unwrap_or(i64::MAX);
+    let of_point = |point| {
+        let ticks = child_number(point, CUE_TIME);
+        let places = children(point).filter(|(id, _)| *id == CUE_TRACK_POSITIONS);
+        places.filter_map(move |(_, place): (u32, &[u8])| {
+            Some(TextCue {
+                track: child_number(place, CUE_TRACK).filter(|track| is_wanted(*track))?,
+                ticks: small(ticks?),
+                length: small(child_number(place, CUE_DURATION)?),
+                cluster: segment.checked_add(child_number(place, CUE_CLUSTER_POSITION)?)?,
+                inside: child_number(place, CUE_RELATIVE_POSITION)?,
+            })
+        })
+    };
+    let points = children(data).filter(|(id, _)| *id == CUE_POINT);
+    points.flat_map(|(_, point)| of_point(point)).take(KEYS_MAX).collect()
 }

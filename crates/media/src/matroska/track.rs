@@ -3,16 +3,16 @@
 use super::ebml::{
     AUDIO, CHANNELS, CODEC_DELAY, CODEC_ID, CODEC_PRIVATE, CONTENT_COMP_ALGO,
     CONTENT_COMP_SETTINGS, CONTENT_COMPRESSION, CONTENT_ENCODING, CONTENT_ENCODING_SCOPE,
-    CONTENT_ENCODING_TYPE, CONTENT_ENCODINGS, DEFAULT_DURATION, LANGUAGE, PIXEL_HEIGHT,
-    PIXEL_WIDTH, SAMPLING_FREQUENCY, TRACK_ENTRY, TRACK_NUMBER, TRACK_TYPE, VIDEO, child,
-    child_number, children, float,
+    CONTENT_ENCODING_TYPE, CONTENT_ENCODINGS, DEFAULT_DURATION, FLAG_DEFAULT, FLAG_FORCED,
+    LANGUAGE, LANGUAGE_BCP47, NAME, PIXEL_HEIGHT, PIXEL_WIDTH, SAMPLING_FREQUENCY, TRACK_ENTRY,
+    TRACK_NUMBER, TRACK_TYPE, VIDEO, child, child_number, children, float,
 };
 use super::entry::sample_entry;
 use crate::coding::of_audio_config;
 use crate::limits::TRACKS_MAX;
 use crate::mp4::name_of_entry;
 use crate::presentation::Lane;
-use crate::{Coding, Format, Track, TrackKind};
+use crate::{Coding, Format, TextForm, Track, TrackKind, language, shown_name};
 
 /// Longest start of frames that is stored once for all (header stripping), bytes. Real ones have a few: what a file may
 /// make of few bytes is bounded by it.
@@ -34,7 +34,15 @@ pub(crate) struct TrackHead {
 /// All tracks of the body of `Tracks`.
 pub(super) fn tracks(data: &[u8]) -> Vec<TrackHead> {
     let entries = children(data).filter(|(id, _)| *id == TRACK_ENTRY).take(TRACKS_MAX);
-    entries.filter_map(|(_, entry)| read(entry)).collect()
+    let mut all: Vec<TrackHead> = entries.filter_map(|(_, entry)| read(entry)).collect();
+    // The flag only says that players may choose a track by themselves. Where all have it, none is meant.
+    for kind in [TrackKind::Video, TrackKind::Audio, TrackKind::Text] {
+        let is_same = |head: &&mut TrackHead| head.track.kind == kind;
+        if all.iter_mut().filter(is_same).all(|head| head.track.is_default) {
+            all.iter_mut().filter(is_same).for_each(|head| head.track.is_default = false);
+        }
+    }
+    all
 }
 
 /// The track whose key frames are the film's: the first of pictures, else of sound, that can be read.
@@ -60,12 +68,13 @@ fn read(entry: &[u8]) -> Option<TrackHead> {
         _ => TrackKind::Other,
     };
     let mut track = Track {
-        id: u32::try_from(number(TRACK_NUMBER)?).ok()?,
-        kind,
         codec: text(CODEC_ID).unwrap_or_default(),
-        duration_ms: 0,
         size: side(PIXEL_WIDTH).zip(side(PIXEL_HEIGHT)),
-        language: text(LANGUAGE).filter(|language| language != "und"),
+        language: text(LANGUAGE_BCP47).or_else(|| text(LANGUAGE)).and_then(|it| language::tag(&it)),
+        name: child(entry, NAME).and_then(shown_name),
+        is_default: number(FLAG_DEFAULT).unwrap_or(1) == 1,
+        is_forced: number(FLAG_FORCED) == Some(1),
+        ..Track::new(u32::try_from(number(TRACK_NUMBER)?).ok()?, kind)
     };
     let private = child(entry, CODEC_PRIVATE).filter(|record| record.len() <= RECORD_MAX);
     let private = private.unwrap_or(&[]);
@@ -80,8 +89,11 @@ fn read(entry: &[u8]) -> Option<TrackHead> {
         delay_ns: number(CODEC_DELAY).filter(|_| kind == TrackKind::Audio).unwrap_or(0),
         frame_ns: frame_ns.or_else(|| frame_ns_of(&coding)).unwrap_or(0),
         stripped: stripped.to_vec(),
-        reorders: kind == TrackKind::Video
-            && !matches!(coding.format, Format::Vp8 | Format::Vp9 | Format::Av1),
+        reorders: match kind {
+            TrackKind::Video => !matches!(coding.format, Format::Vp8 | Format::Vp9 | Format::Av1),
+            // Cues that overlap stand in any order.
+            kind => kind == TrackKind::Text,
+        },
     });
     Some(TrackHead { track, coding, entry: sample_entry, lane })
 }
@@ -122,6 +134,14 @@ fn coding(entry: &[u8], id: &str, private: &[u8], kind: TrackKind) -> Coding {
         "A_OPUS" => Coding { rate: 48_000, ..made(Format::Opus, private) },
         "A_MPEG/L1" | "A_MPEG/L2" | "A_MPEG/L3" => made(Format::MpegAudio, &[]),
         "A_AC3" => made(Format::Ac3, &[]),
+        "S_TEXT/UTF8" | "S_TEXT/ASCII" => made(Format::Text(TextForm::SubRip), &[]),
+        "S_TEXT/ASS" | "S_TEXT/SSA" | "S_ASS" | "S_SSA" => {
+            made(Format::Text(TextForm::SubStation), &[])
+        }
+        "S_TEXT/WEBVTT" => made(Format::Text(TextForm::WebVtt), &[]),
+        "D_WEBVTT/SUBTITLES" | "D_WEBVTT/CAPTIONS" => {
+            made(Format::Text(TextForm::WebVttLines), &[])
+        }
         _ if id == "A_AAC" || id.starts_with("A_AAC/") => {
             let record = match private {
                 [] => audio_config(id, rate, channels).unwrap_or_default(),

@@ -3,7 +3,7 @@
 use super::boxes::{Name, child, children};
 use crate::bytes::{u8_at, u16_at, u32_at};
 use crate::coding::of_audio_config;
-use crate::{Coding, Format};
+use crate::{Coding, Format, TextForm};
 
 /// Bytes of a visual sample entry before its boxes.
 const VISUAL_HEAD: usize = 78;
@@ -40,6 +40,8 @@ pub(crate) fn coding(entry: &[u8], video: bool) -> Coding {
         b"av01" => (Format::Av1, child(boxes, b"av1C")),
         b"Opus" => (Format::Opus, child(boxes, b"dOps")),
         b"ac-3" => (Format::Ac3, None),
+        b"tx3g" | b"text" => (Format::Text(TextForm::Timed), None),
+        b"wvtt" => (Format::Text(TextForm::WebVttBoxes), None),
         b"mp4a" | b"mp4v" => match config.and_then(|config| u8_at(config, 0)) {
             // ISO/IEC 14496-1, table 5; 0x66 to 0x68 is AAC of MPEG-2, whose record is of the same form.
             Some(0x40 | 0x66..=0x68) => (Format::Aac, config.and_then(specific)),
@@ -53,7 +55,7 @@ pub(crate) fn coding(entry: &[u8], video: bool) -> Coding {
     // What the entry says of channels is not to be believed: common programs write two of them for whatever there is.
     let told = || (u16_at(body, 24).map_or(0, u32::from), u16_at(body, 16).unwrap_or(0));
     let (rate, channels) = match format {
-        _ if video => (0, 0),
+        _ if video || format.is_text() => (0, 0),
         Format::Aac => of_audio_config(&record).unwrap_or_default(),
         _ => (told().0, u8::try_from(told().1).unwrap_or(0)),
     };

@@ -16,8 +16,9 @@ use core::ops::Range;
 
 use shoal_wire::time_index::TimeIndex;
 
-use self::boxes::child;
-pub(crate) use self::boxes::{HEADER_MAX, Header, header as box_header};
+pub(crate) use self::boxes::{
+    HEADER_MAX, Header, child as box_child, children as box_children, header as box_header,
+};
 pub(crate) use self::codec::{hevc as hevc_name, name_of_entry};
 pub(crate) use self::fragment::{FragmentSample, each_sample};
 use self::fragment::{Point, Reference, Segments};
@@ -316,7 +317,7 @@ impl Walk {
         };
         self.stage = Stage::Box;
         let reference = self.known.as_ref().and_then(|known| known.reference);
-        let points = reference.zip(child(data, b"mfra"));
+        let points = reference.zip(box_child(data, b"mfra"));
         let points = points.and_then(|(reference, body)| fragment::read_mfra(body, &reference));
         let points: Vec<Point> = points.unwrap_or_default();
         if let Some(last) = points.last() {

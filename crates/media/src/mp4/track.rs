@@ -5,7 +5,7 @@ use super::codec::{self, describe};
 use super::tables::{PlaceTables, Times};
 use crate::bytes::{array, rescaled, to_ms, u16_at, u32_at, wide_at};
 use crate::limits::TRACKS_MAX;
-use crate::{Coding, Track, TrackKind};
+use crate::{Coding, Track, TrackKind, language, shown_name};
 
 /// What a `moov` says, its tables borrowed from it.
 #[derive(Debug)]
@@ -91,11 +91,14 @@ impl<'a> Movie<'a> {
             let wide = version_flags(mehd).is_some_and(|(version, _)| version == 1);
             duration = duration.max(wide_at(mehd, 4, wide).unwrap_or(0));
         }
-        let mut tracks: Vec<_> = children(moov)
-            .filter(|(name, _)| name == b"trak")
-            .filter_map(|(_, trak)| read_track(trak, timescale))
-            .take(TRACKS_MAX)
-            .collect();
+        let traks = || children(moov).filter(|(name, _)| name == b"trak").map(|(_, trak)| trak);
+        let chapters: Vec<u32> = traks().take(TRACKS_MAX).flat_map(chapters).collect();
+        let mut tracks: Vec<_> =
+            traks().filter_map(|trak| read_track(trak, timescale)).take(TRACKS_MAX).collect();
+        // Text that names the chapters of another track is none to be shown.
+        for track in tracks.iter_mut().filter(|track| chapters.contains(&track.track.id)) {
+            track.track.kind = TrackKind::Other;
+        }
         for (_, trex) in children(extends.unwrap_or(&[])).filter(|(name, _)| name == b"trex") {
             let id = u32_at(trex, 4);
             for track in tracks.iter_mut().filter(|track| Some(track.track.id) == id) {
@@ -151,8 +154,19 @@ fn read_track(trak: &[u8], movie_timescale: u32) -> Option<TrackTables<'_>> {
     let (_, total) = Times::total(stts);
     let units = if total > 0 { total } else { duration };
     let duration_ms = if units > 0 { timing.film_ms(units) } else { 0 };
+    let elng = child(mdia, b"elng").and_then(|elng| elng.get(4..)).and_then(text);
+    let name = child(trak, b"udta").and_then(|udta| child(udta, b"name"));
+    let track = Track {
+        codec,
+        duration_ms,
+        size,
+        language: elng.or_else(|| packed(mdhd)).and_then(|said| language::tag(&said)),
+        name: name.and_then(shown_name),
+        is_forced: is_forced(stsd),
+        ..Track::new(id, kind)
+    };
     Some(TrackTables {
-        track: Track { id, kind, codec, duration_ms, size, language: language(mdhd) },
+        track,
         timing,
         entry: boxes::first(stsd),
         stts,
@@ -195,14 +209,28 @@ fn timing(elst: &[u8], timescale: u32, movie_timescale: u32) -> Timing {
     timing
 }
 
-/// Three letters of five bits each behind the times of `mdhd`; `und` is none.
-fn language(mdhd: &[u8]) -> Option<String> {
+/// The tracks that tell the chapters of one (`tref`, in the manner of QuickTime).
+fn chapters(trak: &[u8]) -> Vec<u32> {
+    let chapters = child(trak, b"tref").and_then(|tref| child(tref, b"chap")).unwrap_or(&[]);
+    chapters.chunks_exact(4).take(TRACKS_MAX).filter_map(|id| u32_at(id, 0)).collect()
+}
+
+/// Whether all samples of timed text are to be shown in any case (3GPP TS 26.245, 5.16).
+fn is_forced(stsd: &[u8]) -> bool {
+    let entry = child(stsd, b"tx3g").and_then(|entry| u32_at(entry, 8));
+    entry.is_some_and(|flags| flags & 0x8000_0000 != 0)
+}
+
+/// A text that ends with a byte of zero.
+fn text(data: &[u8]) -> Option<String> {
+    let text = data.split(|byte| *byte == 0).next()?;
+    core::str::from_utf8(text).ok().map(str::to_owned)
+}
+
+/// Three letters of five bits each behind the times of `mdhd`.
+fn packed(mdhd: &[u8]) -> Option<String> {
     let (version, _) = version_flags(mdhd)?;
     let packed = u16_at(mdhd, if version == 1 { 32 } else { 20 })?;
-    let letters: String = [10, 5, 0]
-        .iter()
-        .map(|shift| char::from(b'`' + u8::try_from(packed >> shift & 0x1f).unwrap_or(0)))
-        .collect();
-    (letters.bytes().all(|letter| letter.is_ascii_lowercase()) && letters != "und")
-        .then_some(letters)
+    let letter = |shift: u16| char::from(b'`' + u8::try_from(packed >> shift & 0x1f).unwrap_or(0));
+    Some([10, 5, 0].map(letter).iter().collect())
 }

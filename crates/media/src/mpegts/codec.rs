@@ -4,7 +4,7 @@ use super::sets::{self, Sets};
 use super::tables::{Entry, descriptor};
 use super::{pes, sound};
 use crate::bytes::{u8_at, u32_at};
-use crate::{Coding, Format, Track, TrackKind};
+use crate::{Coding, Format, Track, TrackKind, language};
 
 /// How a stream is coded, as far as it is looked into.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -50,16 +50,9 @@ const DESCRIBED: [(u8, &str, TrackKind, Codec); 5] = [
 pub(crate) fn of_entry(entry: &Entry) -> Known {
     let (kind, name, codec) = named(entry);
     let language = descriptor(&entry.descriptors, 0x0a).and_then(|body| body.get(..3));
-    let language = language.filter(|code| code.iter().all(u8::is_ascii_lowercase));
-    let language = language.map(|code| String::from_utf8_lossy(code).into_owned());
-    let track = Track {
-        id: u32::from(entry.pid),
-        kind,
-        codec: name.to_owned(),
-        duration_ms: 0,
-        size: None,
-        language: language.filter(|language| language != "und"),
-    };
+    let language = language.and_then(|code| language::tag(core::str::from_utf8(code).ok()?));
+    let codec_name = name.to_owned();
+    let track = Track { codec: codec_name, language, ..Track::new(u32::from(entry.pid), kind) };
     Known { codec, track, coding: Coding::other() }
 }
 

@@ -63,6 +63,19 @@ pub(crate) struct Lane {
     pub(crate) reorders: bool,
 }
 
+/// A cue of text by the film's own cues.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(crate) struct TextCue {
+    /// Number of its track.
+    pub(crate) track: u64,
+    /// When it is shown, and for how long, in ticks.
+    pub(crate) ticks: i64,
+    pub(crate) length: i64,
+    /// Where its cluster begins in the file, and its block in the cluster's body.
+    pub(crate) cluster: u64,
+    pub(crate) inside: u64,
+}
+
 /// The head of a film in clusters.
 #[derive(Clone, PartialEq, Debug)]
 pub(crate) struct Clusters {
@@ -70,4 +83,6 @@ pub(crate) struct Clusters {
     /// In the order of the streams.
     pub(crate) lanes: Vec<Lane>,
     pub(crate) points: Points,
+    /// Of all streams of text, as far as the film's cues tell of them.
+    pub(crate) texts: Vec<TextCue>,
 }

@@ -3,7 +3,9 @@
 
 use super::points::{Key, Points};
 use super::samples::{Sample, Samples};
-use super::{Layout, Presentation, Stream, leave_further_pictures, reference, segments};
+use super::{
+    Layout, Presentation, Stream, leave_further_pictures, reference, segments, shown, texts,
+};
 use crate::TrackKind;
 use crate::bytes::rescaled;
 use crate::limits::KEYS_MAX;
@@ -67,23 +69,16 @@ impl Draft {
     pub(crate) fn of_movie(movie: &Movie<'_>, length: u64) -> Option<Self> {
         let mut streams = Vec::new();
         let mut lanes = Vec::new();
-        for tables in &movie.tracks {
-            let is_stream = matches!(tables.track.kind, TrackKind::Video | TrackKind::Audio);
-            if !is_stream || tables.entry.is_empty() {
-                continue;
-            }
+        let is_stream = |tables: &&TrackTables<'_>| {
+            let kind = tables.track.kind;
+            matches!(kind, TrackKind::Video | TrackKind::Audio) && !tables.entry.is_empty()
+        };
+        for tables in movie.tracks.iter().filter(is_stream).chain(texts(movie)) {
             let lane = FragmentLane::new(tables);
             lanes.push(lane);
-            streams.push(Stream {
-                track: tables.track.clone(),
-                entry: tables.entry.to_vec(),
-                coding: tables.coding(),
-                timescale: tables.timing.timescale.max(1),
-                samples: Samples::untold(0, lane.early),
-                frame_units: 0,
-            });
+            streams.push(Stream::of_tables(tables, Samples::untold(0, lane.early)));
         }
-        let lead = streams.get(reference(&streams))?;
+        let lead = shown(&streams).get(reference(&streams))?;
         let points = Points::new(lead.timescale, 0..length, 0);
         let fragments =
             Fragments { lanes, points, front: Vec::new(), first: 0, is_lead_late: false };
@@ -162,7 +157,7 @@ impl Draft {
             fragments.points.cut();
         }
         leave_further_pictures(&mut streams)?;
-        let segments = segments::of_points(&streams, &fragments.points);
+        let segments = segments::of_points(shown(&streams), &fragments.points);
         Some(Presentation { streams, segments, layout: Layout::Fragments(Box::new(fragments)) })
     }
 }

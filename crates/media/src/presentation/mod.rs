@@ -16,7 +16,7 @@ use core::ops::Range;
 use std::sync::Arc;
 
 pub(crate) use apart::Units;
-pub(crate) use clusters::{Clock, Clusters, Lane};
+pub(crate) use clusters::{Clock, Clusters, Lane, TextCue};
 pub(crate) use fragments::{Draft, FragmentLane, Fragments, defaults};
 pub(crate) use points::{Key, Points};
 pub use samples::Sample;
@@ -24,7 +24,7 @@ use samples::Samples;
 pub use segments::{Segment, Span};
 
 use crate::bytes::rescaled;
-use crate::mp4::Movie;
+use crate::mp4::{Movie, TrackTables};
 use crate::mpegts::Transport;
 use crate::{Coding, MediaError, Track, TrackKind};
 use shoal_wire::time_index::TimeIndex;
@@ -73,6 +73,19 @@ impl Stream {
         };
         let samples = Samples::untold(clusters.points.end, delay);
         Self { track, entry, coding, timescale: clock.timescale(), samples, frame_units }
+    }
+    /// Of a track of an MP4 file. Of text there is no entry: it is not passed on as it is.
+    fn of_tables(tables: &TrackTables<'_>, samples: Samples) -> Self {
+        let coding = tables.coding();
+        let entry = if coding.format.is_text() { &[][..] } else { tables.entry };
+        Self {
+            track: tables.track.clone(),
+            entry: entry.to_vec(),
+            coding,
+            timescale: tables.timing.timescale.max(1),
+            samples,
+            frame_units: 0,
+        }
     }
     /// Its samples, in decoding order; none where only the film's own bytes tell of them ([`Segment::bytes`]).
     #[must_use]
@@ -127,6 +140,7 @@ enum Layout {
 /// A film as its streams and segments. Memory: 24 bytes a frame, or a key point where only those are known.
 #[derive(Clone, PartialEq, Debug)]
 pub struct Presentation {
+    /// Those of text last.
     streams: Vec<Stream>,
     segments: Vec<Segment>,
     layout: Layout,
@@ -151,18 +165,19 @@ impl Presentation {
             if samples.all().is_empty() || tables.entry.is_empty() {
                 continue;
             }
-            streams.push(Stream {
-                track: tables.track.clone(),
-                entry: tables.entry.to_vec(),
-                coding: tables.coding(),
-                timescale: tables.timing.timescale.max(1),
-                samples,
-                frame_units: 0,
-            });
+            streams.push(Stream::of_tables(tables, samples));
         }
         let segments = segments::cut(&streams);
         if segments.is_empty() {
             return Err(MediaError::NoIndex);
+        }
+        for tables in texts(&movie) {
+            // What cannot be read of text does not keep anybody from the film.
+            let samples = Samples::of_tables(tables, length, left).ok();
+            if let Some(samples) = samples.filter(|samples| !samples.all().is_empty()) {
+                left -= samples.all().len();
+                streams.push(Stream::of_tables(tables, samples));
+            }
         }
         Ok(Self { streams, segments, layout: Layout::Tables })
     }
@@ -178,7 +193,7 @@ impl Presentation {
     pub(crate) fn of_clusters(mut streams: Vec<Stream>, mut clusters: Clusters) -> Option<Self> {
         leave_further_pictures(&mut streams)?;
         clusters.points.cut();
-        let segments = segments::of_points(&streams, &clusters.points);
+        let segments = segments::of_points(shown(&streams), &clusters.points);
         Some(Self { streams, segments, layout: Layout::Clusters(Box::new(clusters)) })
     }
     /// Whether the key points of an index that was published beside the film would tell more than its container does.
@@ -212,13 +227,73 @@ impl Presentation {
             let end = rescaled(end, points.timescale, stream.timescale).max(stream.end());
             stream.samples = Samples::untold(end, stream.delay());
         }
-        self.segments = segments::of_points(&self.streams, points);
+        self.segments = segments::of_points(shown(&self.streams), points);
         self
     }
-    /// Its streams, in the container's order. At least one.
+    /// Its streams of pictures and sound, in the container's order. At least one.
     #[must_use]
     pub fn streams(&self) -> &[Stream] {
+        shown(&self.streams)
+    }
+    /// Its streams of text, in the container's order, at most [`crate::limits::TEXTS_MAX`]. Their numbers follow those of
+    /// [`Self::streams`].
+    #[must_use]
+    pub fn texts(&self) -> &[Stream] {
+        self.streams.get(self.streams().len()..).unwrap_or(&[])
+    }
+    /// The stream of text of that number.
+    #[must_use]
+    pub fn text(&self, number: usize) -> Option<&Stream> {
+        self.texts().get(number.checked_sub(self.streams().len())?)
+    }
+    /// All of its streams, those of text last.
+    pub(crate) fn all(&self) -> &[Stream] {
         &self.streams
+    }
+    /// When segment `number` of each text is shown, in milliseconds: from its first picture to that of the next, and all of them together
+    /// without a gap from the start of the film to its end. May be empty.
+    #[must_use]
+    pub fn stretch(&self, number: usize) -> Option<Range<u64>> {
+        let start = |number: usize| {
+            let (segment, lead) = (self.segments.get(number)?, self.reference());
+            let stream = self.streams.get(lead)?;
+            Some(stream.rescaled(segment.spans.get(lead)?.start, 1000))
+        };
+        let begin = if number == 0 { start(0).map(|_| 0) } else { start(number) }?;
+        let end = start(number + 1).unwrap_or_else(|| self.duration_ms().saturating_add(1));
+        Some(begin..end.max(begin))
+    }
+    /// The segment of text that begins at `start_ms`. O(log segments).
+    #[must_use]
+    pub fn stretch_at(&self, start_ms: u64) -> Option<usize> {
+        let (mut low, mut high) = (0, self.segments.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            match self.stretch(middle)?.start <= start_ms {
+                true => low = middle + 1,
+                false => high = middle,
+            }
+        }
+        let number = low.checked_sub(1)?;
+        let stretch = self.stretch(number)?;
+        (stretch.start == start_ms && !stretch.is_empty()).then_some(number)
+    }
+    /// The samples of a text that are shown in segment `number`, also those that are since before it: where tables tell of them.
+    pub(crate) fn text_samples(&self, stream: usize, number: usize) -> Option<Range<usize>> {
+        let stream = self.text(stream)?;
+        let stretch = self.stretch(number)?;
+        let units = |ms| rescaled(ms, 1000, stream.timescale);
+        let samples = stream.samples();
+        let to = samples.partition_point(|sample| sample.decoded < units(stretch.end));
+        let is_last = number + 1 >= self.segments.len();
+        let to = if is_last { samples.len() } else { to };
+        let before = samples.partition_point(|sample| sample.decoded <= units(stretch.start));
+        let first = before.checked_sub(1).filter(|first| {
+            let begun = samples.get(*first).map_or(0, |sample| sample.decoded);
+            begun.saturating_add(stream.duration(*first)) > units(stretch.start)
+        });
+        let from = first.unwrap_or(before);
+        Some(from.min(to)..to)
     }
     /// Its segments, in order; each begins where pictures can be decoded, if there are any. None where no key point is known, as in a
     /// Matroska without cues.
@@ -248,6 +323,37 @@ impl Presentation {
         let segments = self.segments.iter().filter(move |segment| segment.holds(stream));
         segments.filter_map(move |segment| segment.spans.get(stream))
     }
+    /// The cues of a text that are shown in segment `number`, where the film's head says where each of them stands.
+    pub(crate) fn text_cues(&self, stream: usize, number: usize) -> Vec<TextCue> {
+        let found = || {
+            let (clusters, stretch) = (self.clusters()?, self.stretch(number)?);
+            self.text(stream)?;
+            let track = clusters.lanes.get(stream)?.number;
+            let ms = |ticks| {
+                let units = u64::try_from(clusters.clock.units(ticks)).unwrap_or(0);
+                rescaled(units, clusters.clock.timescale(), 1000)
+            };
+            let is_shown = |cue: &&TextCue| {
+                let end = ms(cue.ticks.saturating_add(cue.length));
+                cue.track == track && ms(cue.ticks) < stretch.end && end > stretch.start
+            };
+            Some(clusters.texts.iter().filter(is_shown).copied().collect())
+        };
+        found().unwrap_or_default()
+    }
+    /// Whether the film's head tells where each cue of a text stands: then what is shown in a segment since before comes with it, too, and
+    /// nothing but cues is read.
+    #[must_use]
+    pub fn tells_text(&self, stream: usize) -> bool {
+        match &self.layout {
+            Layout::Tables => true,
+            Layout::Clusters(clusters) => {
+                let track = clusters.lanes.get(stream).map(|lane| lane.number);
+                clusters.texts.iter().any(|cue| Some(cue.track) == track)
+            }
+            Layout::Fragments(_) | Layout::Transport(..) | Layout::Units(_) => false,
+        }
+    }
     pub(crate) fn clusters(&self) -> Option<&Clusters> {
         match &self.layout {
             Layout::Clusters(clusters) => Some(clusters),
@@ -260,10 +366,10 @@ impl Presentation {
             _ => None,
         }
     }
-    /// Length of the film in milliseconds: that of its longest stream.
+    /// Length of the film in milliseconds: that of its longest stream of pictures or sound.
     #[must_use]
     pub fn duration_ms(&self) -> u64 {
-        self.streams.iter().map(|stream| stream.rescaled(stream.end(), 1000)).max().unwrap_or(0)
+        self.streams().iter().map(|stream| stream.rescaled(stream.end(), 1000)).max().unwrap_or(0)
     }
     /// Before which byte of the file all frames of a stream in a segment end; 0 where there is none.
     #[must_use]
@@ -301,10 +407,24 @@ impl Presentation {
     }
 }
 
+/// Those of pictures and sound.
+fn shown(streams: &[Stream]) -> &[Stream] {
+    let count = streams.iter().take_while(|stream| stream.track.kind != TrackKind::Text).count();
+    streams.get(..count).unwrap_or(&[])
+}
+
+/// The tracks of text that can be shown.
+fn texts<'m>(movie: &'m Movie<'_>) -> impl Iterator<Item = &'m TrackTables<'m>> {
+    let is_text = |tables: &&TrackTables<'_>| {
+        tables.track.kind == TrackKind::Text && tables.coding().format.is_text()
+    };
+    movie.tracks.iter().filter(is_text).take(crate::limits::TEXTS_MAX)
+}
+
 /// Takes the entries of all streams of pictures but the one that the film is cut at: only that one begins each segment with a key frame.
 /// `None` when there are no streams.
 fn leave_further_pictures(streams: &mut [Stream]) -> Option<()> {
-    let lead = streams.get(reference(streams))?.track.id;
+    let lead = shown(streams).get(reference(streams))?.track.id;
     for stream in streams {
         if stream.track.kind == TrackKind::Video && stream.track.id != lead {
             stream.entry.clear();

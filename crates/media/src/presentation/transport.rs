@@ -83,11 +83,9 @@ fn track(transport: &Transport) -> Track {
         }
     }
     Track {
-        id: u32::from(transport.head.table_pid),
-        kind: TrackKind::Video,
         codec: names.join(","),
         duration_ms: transport.index.duration_ms,
         size: streams.iter().find_map(|stream| stream.known.track.size),
-        language: None,
+        ..Track::new(u32::from(transport.head.table_pid), TrackKind::Video)
     }
 }

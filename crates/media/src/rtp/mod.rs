@@ -56,7 +56,7 @@ impl Payloader {
             Format::Aac if coding.rate == 0 || coding.record.len() < 2 => return None,
             Format::Ac3 if coding.rate == 0 => return None,
             Format::Av1 if coding.record.len() < 4 => return None,
-            Format::Other => return None,
+            Format::Text(_) | Format::Other => return None,
             _ => nal::Sets::default(),
         };
         Some(Self { coding: coding.clone(), sets })
@@ -97,7 +97,9 @@ impl Payloader {
                 parameters: "sprop-stereo=1".to_owned(),
                 ..of(None, "opus/48000/2", 48_000)
             },
-            Format::TransportStream | Format::Other => of(Some(33), "MP2T/90000", 90_000),
+            Format::TransportStream | Format::Text(_) | Format::Other => {
+                of(Some(33), "MP2T/90000", 90_000)
+            }
         }
     }
     /// Cuts a frame into payloads of at most `most` bytes, at least 64, and gives them to `packet` in order. Frames that make no sense
@@ -122,7 +124,7 @@ impl Payloader {
                     packet(Payload { head: &[], body, marker: false });
                 }
             }
-            Format::Other => {}
+            Format::Text(_) | Format::Other => {}
         }
     }
 }

@@ -4,6 +4,7 @@
 use std::convert::Infallible;
 use std::ops::Range;
 
+use shoal_media::manifest::Address;
 use shoal_media::{Film, Prober};
 
 pub fn slice(file: &[u8], range: &Range<u64>) -> Vec<u8> {
@@ -12,6 +13,16 @@ pub fn slice(file: &[u8], range: &Range<u64>) -> Vec<u8> {
 
 pub fn probed(prober: Prober, file: &[u8]) -> Film {
     prober.run(|range| Ok::<_, Infallible>(slice(file, &range))).unwrap()
+}
+
+/// How lists name things here.
+pub fn name(address: Address) -> String {
+    match address {
+        Address::Playlist(stream) => format!("{stream}.m3u8"),
+        Address::Header(stream) => format!("{stream}-header.mp4"),
+        Address::Segment(stream, time) => format!("{stream}-{time}.m4s"),
+        Address::Text(stream, time) => format!("{stream}-{time}.vtt"),
+    }
 }
 
 /// What ffprobe says of a packet.

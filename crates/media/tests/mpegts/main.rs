@@ -68,7 +68,7 @@ fn tracks_are_named_with_codec_size_and_language() {
     for name in ["stream", "stamped"] {
         let expected = [
             (video, "avc1.64000a".to_owned(), size, None),
-            (audio, "mp4a.40.2".to_owned(), None, Some("eng".to_owned())),
+            (audio, "mp4a.40.2".to_owned(), None, Some("en".to_owned())),
         ];
         assert_eq!(told(name), expected);
     }

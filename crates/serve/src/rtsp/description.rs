@@ -77,7 +77,7 @@ pub(super) fn describe(film: &Presentation, name: &str, host: IpAddr) -> Option<
             let _ = write!(text, "a=framesize:{payload_type} {width}-{height}\r\n");
         }
         if let Some(language) = &offer.stream.track.language {
-            let letters = language.chars().filter(char::is_ascii_alphanumeric);
+            let letters = language.chars().filter(|it| it.is_ascii_alphanumeric() || *it == '-');
             let _ = write!(text, "a=lang:{}\r\n", letters.collect::<String>());
         }
         let _ = write!(text, "a=control:{}\r\n", control(offer.number));

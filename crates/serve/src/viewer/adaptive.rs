@@ -1,6 +1,7 @@
 //! `/hls/{infohash}/{file index}/{name}` and `/dash/...`: a film in segments, for players that fetch it piece by piece.
 //!
-//! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`. `ts.m3u8` names
+//! `main.m3u8` (HLS) and `manifest.mpd` (DASH) name all the rest: `N.m3u8`, `N-header.mp4` and `N-TIME.m4s` of stream `N`, and `N-TIME.vtt` where it
+//! is text. `ts.m3u8` names
 //! `TIME.ts`, the same in transport streams, for players in the manner of ffmpeg, which cannot jump in the other kind. A film that is a
 //! transport stream comes as parts of its file under `ts.m3u8`, for all else it is taken apart; where that cannot be done `main.m3u8` names its parts, too. Where a title has a film in several qualities, both lists name those of
 //! all (`../OTHER FILE/...`), and `subtitles-FILE.m3u8` and `.vtt` for those beside it. All of it is made of the film's own index, so that every peer
@@ -17,6 +18,7 @@ use shoal_media::presentation::Stream;
 use shoal_media::{Presentation, cmaf, hls};
 use shoal_node::io::Command;
 use shoal_node::link::TitleId;
+use shoal_wire::metainfo::Info;
 
 use super::Face;
 use crate::answer::{answer, not_yet, text};
@@ -27,13 +29,16 @@ use crate::lookup::number;
 use crate::offers::Offers;
 use crate::packages::NoFrames;
 use crate::pieces::{Pieces, Places};
-use crate::segments::{NoSegment, assembled, carried};
+use crate::segments::{self, NoSegment, assembled, carried};
 
 /// Types of playlists (RFC 8216), manifests and segments (ISO/IEC 23009-1).
 const PLAYLIST: &str = "application/vnd.apple.mpegurl";
 const MANIFEST: &str = "application/dash+xml";
 const SEGMENT: &str = "video/mp4";
 const TRANSPORT: &str = "video/mp2t";
+/// Of text (W3C, WebVTT), and of text in fragments (RFC 4337).
+pub(super) const TEXT: &str = "text/vtt; charset=utf-8";
+const TEXT_FRAGMENT: &str = "application/mp4";
 
 /// What is asked for.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -43,6 +48,7 @@ enum Asked {
     Playlist(usize),
     Header(usize),
     Segment(usize, u64),
+    Cues(usize, u64),
     Carried,
     CarriedSegment(u64),
     Captions(u32),
@@ -81,6 +87,10 @@ impl Asked {
         if let Some(time) = name.strip_suffix(".ts") {
             return Some(Self::CarriedSegment(number(time)?));
         }
+        if let Some(name) = name.strip_suffix(".vtt") {
+            let (name, time) = name.split_once('-')?;
+            return Some(Self::Cues(stream(name)?, number(time)?));
+        }
         let (name, time) = name.strip_suffix(".m4s")?.split_once('-')?;
         Some(Self::Segment(stream(name)?, number(time)?))
     }
@@ -92,6 +102,7 @@ pub(super) fn name_of(address: Address) -> String {
         Address::Playlist(stream) => format!("{stream}.m3u8"),
         Address::Header(stream) => format!("{stream}-header.mp4"),
         Address::Segment(stream, time) => format!("{stream}-{time}.m4s"),
+        Address::Text(stream, time) => format!("{stream}-{time}.vtt"),
     }
 }
 
@@ -128,23 +139,14 @@ impl Face {
         let film = asked.of(film);
         let place = (title, number);
         match asked {
+            Asked::Cues(stream, time) => {
+                self.cues(is_head, place, &film, (stream, time), TEXT).await
+            }
+            Asked::Segment(stream, time) if film.text(stream).is_some() => {
+                self.cues(is_head, place, &film, (stream, time), TEXT_FRAGMENT).await
+            }
             Asked::Segment(stream, time) => {
-                let leads = stream == film.reference();
-                if !is_head && leads {
-                    self.prefer(place).await;
-                }
-                let Some(number) = film.segment_at(stream, time) else { return nothing() };
-                let places = match leads {
-                    true => self.seated(place, length),
-                    false => self.places(place, film.segment_end(stream, number)),
-                };
-                let mut response = self.segment(is_head, places, &film, stream, number).await;
-                if !is_head && leads {
-                    let rate = self.pace(place, &info, &film, time).await;
-                    let sent = Arc::clone(&self.served.film_bytes);
-                    response = response.map(|body| body.paced(rate, sent));
-                }
-                response
+                self.paced_segment(is_head, (place, &info), &film, stream, time).await
             }
             Asked::CarriedSegment(time) => {
                 if !is_head {
@@ -191,6 +193,32 @@ impl Face {
         self.places(film, length).seated(&self.seats)
     }
 
+    /// Answers with the segment of a stream that begins at `time`, those of pictures no faster than is good for who plays them.
+    async fn paced_segment(
+        &self,
+        is_head: bool,
+        (place, info): ((TitleId, u32), &Info),
+        film: &Arc<Presentation>,
+        stream: usize,
+        time: u64,
+    ) -> Response<Body> {
+        let Some(number) = film.segment_at(stream, time) else { return nothing() };
+        if stream != film.reference() {
+            let places = self.places(place, film.segment_end(stream, number));
+            return self.segment(is_head, places, film, stream, number).await;
+        }
+        let length = info.files.get(place.1 as usize).map_or(0, |file| file.length);
+        let places = self.seated(place, length);
+        let response = self.segment(is_head, places, film, stream, number).await;
+        if is_head {
+            return response;
+        }
+        self.prefer(place).await;
+        let rate = self.pace(place, info, film, time).await;
+        let sent = Arc::clone(&self.served.film_bytes);
+        response.map(|body| body.paced(rate, sent))
+    }
+
     /// Answers with a segment of a stream.
     async fn segment(
         &self,
@@ -219,6 +247,24 @@ impl Face {
         let Ok(_permit) = self.builders.acquire().await else { return ending() };
         let made = assembled(places, film, stream, number).await;
         self.built(is_head, SEGMENT, made)
+    }
+
+    /// Answers with the segment of a text that begins at `time`, in that form.
+    async fn cues(
+        &self,
+        is_head: bool,
+        place: (TitleId, u32),
+        film: &Arc<Presentation>,
+        (stream, time): (usize, u64),
+        kind: &'static str,
+    ) -> Response<Body> {
+        let number = film.stretch_at(time).filter(|_| film.text(stream).is_some());
+        let Some(number) = number else { return nothing() };
+        let Ok(_permit) = self.builders.acquire().await else { return ending() };
+        let is_fragment = kind == TEXT_FRAGMENT;
+        let places = self.places(place, film.segment_end(stream, number));
+        let made = segments::text(places, film, (stream, number), is_fragment).await;
+        self.built(is_head, kind, made)
     }
 
     /// Answers with the segment of a film as a transport stream that begins at `time`.

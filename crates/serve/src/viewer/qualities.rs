@@ -12,7 +12,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 use super::Face;
-use super::adaptive::{name_of, nothing, whole};
+use super::adaptive::{TEXT, name_of, nothing, whole};
 use crate::answer::not_yet;
 use crate::body::Body;
 use crate::family;
@@ -127,9 +127,7 @@ impl Face {
         }
         let length = info.files.get(number as usize).map_or(0, |file| file.length);
         match packages::bytes(&*self.library, (title, number), 0..length).await {
-            Ok(bytes) => {
-                whole(is_head, "text/vtt; charset=utf-8", subtitles::webvtt(&bytes).into_bytes())
-            }
+            Ok(bytes) => whole(is_head, TEXT, subtitles::webvtt(&bytes).into_bytes()),
             Err(NoFrames::Unread(sentence)) => not_yet(&sentence),
             Err(NoFrames::Unknown(sentence)) => {
                 crate::answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence)

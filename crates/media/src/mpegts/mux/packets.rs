@@ -4,7 +4,7 @@ use super::super::packet::PACKET;
 use super::super::pes::written;
 use super::super::tables::checksum;
 use super::kind;
-use crate::Format;
+use crate::{Format, language};
 
 /// The stream of the program's table.
 const TABLE: u16 = 0x1000;
@@ -54,9 +54,9 @@ impl Packets {
             if *format == Format::Ac3 {
                 said.extend(*b"\x05\x04AC-3");
             }
-            if let Some(code) = language.map(str::as_bytes).filter(|code| code.len() == 3) {
+            if let Some(code) = language.and_then(language::letters) {
                 said.extend([0x0a, 4]);
-                said.extend_from_slice(code);
+                said.extend(code);
                 said.push(0);
             }
             program.push(kind(*format));
