@@ -77,6 +77,9 @@ pub fn lying_index(data: &[u8]) {
         for at_ms in [0, 5000, duration_ms / 2, u64::MAX] {
             check_packets(&mut Demuxer::new(Arc::clone(&film), &[0], at_ms), file);
         }
+        if let Some(apart) = film.apart() {
+            taken_apart(apart, file, false);
+        }
     } else {
         check_parts(&film, file);
     }
@@ -187,13 +190,14 @@ pub fn transport_stream(data: &[u8]) {
         }
         if let Some(apart) = film.apart() {
             check_frames(apart, length);
-            taken_apart(apart, data);
+            taken_apart(apart, data, true);
         }
     }
 }
 
 /// Segments of a film that is taken apart hold frames in order, are made, and come to an end; one stream alone has the same frames.
-fn taken_apart(film: &Arc<Presentation>, data: &[u8]) {
+/// Where an index lies about the film, neighbours may disagree whose a frame is.
+fn taken_apart(film: &Arc<Presentation>, data: &[u8], is_told: bool) {
     let all: Vec<usize> = (0..film.streams().len()).collect();
     let whole = elementary(Demuxer::new(Arc::clone(film), &all, 0), data);
     let mut count = 0;
@@ -201,11 +205,12 @@ fn taken_apart(film: &Arc<Presentation>, data: &[u8]) {
         for stream in &all {
             let demuxer = Demuxer::of_segment(Arc::clone(film), &[*stream], number);
             let frames = elementary(demuxer.expect("a segment"), data);
-            assert!(cmaf::assembled(film, *stream, number, &frames).is_some());
+            let made = cmaf::assembled(film, *stream, number, &frames);
+            assert!(made.is_some() || !is_told);
             count += frames.len();
         }
     }
-    assert_eq!(whole.len(), count);
+    assert!(whole.len() == count || !is_told);
     let streams: Vec<_> = film.streams().iter().enumerate().collect();
     drop(mux::segment(&streams, &whole));
 }

@@ -160,6 +160,13 @@ impl Peer {
         }
     }
 
+    /// The player that was started is gone.
+    pub(crate) fn player_left(&self) {
+        if let Some(viewer) = &self.viewer {
+            viewer.player_left();
+        }
+    }
+
     /// Address of a file for players; `None` when there is no such face.
     pub(crate) fn url(&self, info: &Info, file: u32) -> Option<String> {
         self.addresses(info, file)?.url

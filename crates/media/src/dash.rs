@@ -27,7 +27,7 @@ pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> Strin
     let mut streams = listing.streams(TrackKind::Video);
     if !listing.is_single() && !streams.is_empty() {
         let aligned = listing.is_aligned();
-        Set { id: "pictures", kind: "video", aligned, track: None }.open(&mut text);
+        Set { kind: "video", aligned, track: None }.open(&mut text);
         for (place, film, number, stream) in core::mem::take(&mut streams) {
             let id = format!("{place}-{number}");
             let names = |it| address(place, it);
@@ -45,7 +45,7 @@ pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> Strin
     for (place, film, number, stream) in &streams {
         let kind = if stream.track.kind == TrackKind::Video { "video" } else { "audio" };
         let id = number.to_string();
-        Set { id: &id, kind, aligned: true, track: Some(&stream.track) }.open(&mut text);
+        Set { kind, aligned: true, track: Some(&stream.track) }.open(&mut text);
         if first == Some(*number) {
             role(&mut text, "main");
         }
@@ -67,7 +67,6 @@ pub fn several(listing: &Listing<'_>, address: &impl Fn(usize, Address) -> Strin
 
 /// How a set of representations begins, of which a player shows one.
 struct Set<'s> {
-    id: &'s str,
     kind: &'s str,
     aligned: bool,
     /// Of which name and language are told.
@@ -76,12 +75,12 @@ struct Set<'s> {
 
 impl Set<'_> {
     fn open(&self, text: &mut String) {
-        let Self { id, kind, aligned, track } = self;
+        let Self { kind, aligned, track } = self;
         let container = if *kind == "text" { "application" } else { kind };
         let language = language(track.and_then(|track| track.language.as_deref()));
         let _ = writeln!(
             text,
-            "<AdaptationSet id=\"{id}\" contentType=\"{kind}\" mimeType=\"{container}/mp4\" segmentAlignment=\"{aligned}\" startWithSAP=\"1\"{language}>",
+            "<AdaptationSet contentType=\"{kind}\" mimeType=\"{container}/mp4\" segmentAlignment=\"{aligned}\" startWithSAP=\"1\"{language}>",
         );
         if let Some(name) = track.and_then(|track| track.name.as_deref()) {
             let _ = writeln!(text, "<Label>{}</Label>", escaped(name));
@@ -106,7 +105,9 @@ fn inside(
     address: &impl Fn(Address) -> String,
 ) {
     let (id, track) = (format!("text-inside-{number}"), &stream.track);
-    Set { id: &id, kind: "text", aligned: true, track: Some(track) }.open(text);
+    // Where places of cues are not told a segment may reach into the next.
+    let aligned = film.tells_text(number);
+    Set { kind: "text", aligned, track: Some(track) }.open(text);
     role(text, if track.is_forced { "forced-subtitle" } else { "subtitle" });
     if is_default {
         role(text, "main");
@@ -122,10 +123,7 @@ fn inside(
 fn captions(text: &mut String, subtitle: &Subtitle) {
     let number = subtitle.number;
     let language = language(subtitle.language.as_deref());
-    let _ = writeln!(
-        text,
-        "<AdaptationSet id=\"text-{number}\" contentType=\"text\" mimeType=\"text/vtt\"{language}>",
-    );
+    let _ = writeln!(text, "<AdaptationSet contentType=\"text\" mimeType=\"text/vtt\"{language}>",);
     role(text, "subtitle");
     let _ = writeln!(
         text,

@@ -133,12 +133,14 @@ impl Names {
     fn take(&mut self, own: Option<&str>, language: Option<&str>) -> String {
         let place = self.taken.len() + 1;
         let own = own.map(|name| name.replace('"', "'"));
-        let name = match (own, language) {
-            (Some(name), _) if !self.taken.contains(&name) => name,
-            (Some(name), _) => format!("{place} {name}"),
+        let mut name = match (own, language) {
+            (Some(name), _) => name,
             (None, Some(tag)) => format!("{place} ({tag})"),
             (None, None) => place.to_string(),
         };
+        while self.taken.contains(&name) {
+            name = format!("{place} {name}");
+        }
         self.taken.push(name.clone());
         name
     }

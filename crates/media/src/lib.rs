@@ -62,8 +62,12 @@ pub mod limits {
     pub const UNITS_BYTES_MAX: usize = 64 << 20;
     /// Sound may stand so many bytes behind the key frame of a segment and yet belong to the one before. A second of a film of 16 Mbit/s.
     pub const LATE_SOUND_BYTES_MAX: u64 = 2 << 20;
+    /// So many bytes behind the last place at which it may begin it may end.
+    pub const LATE_SOUND_TAIL_BYTES: u64 = 256 << 10;
     /// Tracks that are looked at.
     pub const TRACKS_MAX: usize = 64;
+    /// Longest frame of an MP4 that is taken, bytes.
+    pub const FRAME_BYTES_MAX: u64 = 64 << 20;
     /// Text tracks of a presentation.
     pub const TEXTS_MAX: usize = 32;
     /// Frames of text in one segment, bytes: a film has some hundred.
@@ -173,7 +177,10 @@ impl Track {
 /// What a film calls a track, as far as it is fit to be shown: without what is no letter, and not too long.
 pub(crate) fn shown_name(said: &[u8]) -> Option<String> {
     let said = String::from_utf8_lossy(said.get(..limits::NAME_BYTES_MAX).unwrap_or(said));
-    let name: String = said.chars().filter(|it| !it.is_control() && *it != '\u{fffd}').collect();
+    let name: String = said
+        .chars()
+        .filter(|it| !it.is_control() && !matches!(*it, '\u{fffd}'..='\u{ffff}'))
+        .collect();
     Some(name.trim().to_owned()).filter(|name| !name.is_empty())
 }
 

@@ -215,7 +215,7 @@ pub enum Command {
         /// there is no range.
         files: Vec<(u32, u32)>,
     },
-    /// Fetch a file of a title before its others, where nothing is due: of several films the one that is watched.
+    /// Fetch a file of a title before its others, where nothing is due and bulk goes by rarity: of several films the one that is watched.
     Prefer {
         /// The title; its metadata may still be unknown.
         title: TitleId,

@@ -63,7 +63,8 @@ impl Packages {
     fn leave_oldest(&self) {
         let frames = |found: &Found| {
             let film = found.get().and_then(|film| film.as_ref().ok());
-            film.map_or(0, |film| film.streams().iter().map(|it| it.samples().len()).sum())
+            let streams = film.map(|film| film.streams().iter().chain(film.texts()));
+            streams.map_or(0, |streams| streams.map(|it| it.samples().len()).sum())
         };
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let kept = kept(all.iter().map(|(_, found)| frames(found)), FRAMES_KEPT_MAX);

@@ -21,6 +21,8 @@ pub(crate) struct Pieces {
 impl Pieces {
     /// Of a file that is read by `places`, with the first place found.
     pub(crate) async fn open(mut places: Places, ranges: Vec<Range<u64>>) -> Result<Self, String> {
+        // Of one stream, forward: what was skipped is not read any more.
+        places.most = 1;
         let left: VecDeque<_> = ranges.into_iter().filter(|range| !range.is_empty()).collect();
         if let Some(first) = left.front() {
             places.reach(first).await?;
@@ -111,6 +113,8 @@ pub(crate) struct Places {
     library: Arc<dyn Library>,
     film: (TitleId, u32),
     length: u64,
+    /// How many are open at once.
+    most: usize,
     /// The one that was read last is the first.
     open: Vec<Open>,
     /// Where they are left for who goes on, and whether they were found there and not used yet.
@@ -122,7 +126,7 @@ impl Places {
     /// Of a file of `length` bytes, or of its first ones.
     pub(crate) fn new(library: Arc<dyn Library>, film: (TitleId, u32), length: u64) -> Self {
         let open = Vec::new();
-        Self { library, film, length, open, seats: None, is_taken_over: false }
+        Self { library, film, length, most: PLACES_MAX, open, seats: None, is_taken_over: false }
     }
     /// From where the last player of the title left, if it was in the same file.
     pub(crate) fn seated(mut self, seats: &Arc<Seats>) -> Self {
@@ -158,7 +162,7 @@ impl Places {
                 let rest = range.start..self.length.max(range.end);
                 if !self.is_taken_over {
                     // Closed before another is opened: what it claims is needed no more.
-                    self.open.truncate(PLACES_MAX - 1);
+                    self.open.truncate(self.most.saturating_sub(1));
                 }
                 let open = Open::new(&*self.library, self.film, rest).await?;
                 if self.is_taken_over {

@@ -59,6 +59,10 @@ impl Seats {
             |mut seat| core::mem::take(&mut seat.open),
         )
     }
+    /// Nobody goes on.
+    pub(crate) fn clear(&self) {
+        self.left().seats.clear();
+    }
     /// Keeps what read a film for who goes on there. To be called inside a runtime.
     pub(crate) fn leave(self: &Arc<Self>, film: (TitleId, u32), open: Vec<Open>) {
         if open.is_empty() {

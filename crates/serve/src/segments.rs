@@ -83,13 +83,16 @@ async fn frames(
     let mut bytes = 0;
     loop {
         while let Some(frame) = demuxer.next() {
-            bytes += frame.data.len() as u64;
+            // Those without bytes take memory, too.
+            bytes += (frame.data.len() + size_of::<Frame>()) as u64;
             frames.push(frame);
         }
-        if bytes > most {
+        let need = demuxer.need();
+        let next = need.as_ref().map_or(0, |need| need.end - need.start);
+        if bytes > most || next > most {
             return Err(NoSegment::Unknown(sentence.to_owned()));
         }
-        let Some(range) = demuxer.need() else {
+        let Some(range) = need else {
             places.leave();
             return Ok(frames);
         };

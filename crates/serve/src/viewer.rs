@@ -179,6 +179,10 @@ impl Viewer {
     ) -> impl Future<Output = ()> + Send + 'static {
         opening::fetch(Arc::clone(&self.face), (title, file), length)
     }
+    /// The player is gone: nothing is kept for its next request.
+    pub fn player_left(&self) {
+        self.face.seats.clear();
+    }
     /// Where it listens.
     #[must_use]
     pub fn address(&self) -> SocketAddr {

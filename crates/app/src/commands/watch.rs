@@ -61,8 +61,9 @@ pub(crate) async fn run(arguments: Watch) -> Result<(), Error> {
             let (command, url) = player::choose(command, &addresses, &page)?;
             console.lock().detail(&format!("starting {command} with {url}"));
             Player::start(&command, &url)?.closed().await;
-            // From here on only players read.
+            // From here on only other players read.
             early.shutdown().await;
+            peer.player_left();
             if arguments.stay.is_none() {
                 // It may have handed the film over to another that goes on.
                 unread(readers, Duration::ZERO).await;

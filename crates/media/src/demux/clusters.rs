@@ -101,6 +101,7 @@ impl Walk {
         let text = |stream: &usize| film.text_cues(*stream, number);
         let is_apart = |cue: &TextCue| is_told || !is_here((cue.cluster, cue.inside));
         let cues = streams.iter().flat_map(text).filter(is_apart);
+        let cues = cues.filter(|cue| cue.cluster < clusters.points.bytes.end);
         let reach = Reach::new(cues.take(CUES_MAX).collect());
         let walk = Self::over(Arc::clone(&film), streams.to_vec(), bytes, order);
         Some(Self { from, until, reach, ..walk })

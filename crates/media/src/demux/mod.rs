@@ -42,7 +42,7 @@ use crate::{MediaError, Presentation};
 /// A coded frame with its bytes.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Frame {
-    /// Its stream, by its place in [`Presentation::streams`].
+    /// The number of its stream: its place in [`Presentation::streams`], or behind those in [`Presentation::texts`].
     pub stream: usize,
     /// When it is decoded, in units of its stream from the start of the film.
     pub decoded: u64,

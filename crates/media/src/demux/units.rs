@@ -15,7 +15,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::Frame;
 use crate::cmaf::keep_out_of_next;
-use crate::limits::{LATE_SOUND_BYTES_MAX, UNIT_BYTES_MAX, UNITS_BYTES_MAX};
+use crate::limits::{LATE_SOUND_BYTES_MAX, LATE_SOUND_TAIL_BYTES, UNIT_BYTES_MAX, UNITS_BYTES_MAX};
 use crate::mpegts::{
     Clock, Codec, HZ, JUMP, PACKET, Packet, SoundFrame, Splitter, Times, Transport, apart, body,
     is_random_access, parts, ticks, times, trimmed, wrapped,
@@ -26,8 +26,9 @@ use crate::{MediaError, TrackKind};
 /// Bytes that are asked for together, in a segment and behind it.
 const CHUNK_BYTES: u64 = 64 << 10;
 const BEHIND_BYTES: u64 = 4 << 10;
-/// So many bytes behind the last place at which late sound may begin it may end.
-const TAIL_BYTES: u64 = 256 << 10;
+
+/// What a frame takes beside its bytes.
+const FRAME_COST_BYTES: usize = size_of::<Frame>() + 64;
 
 /// A unit: where it begins, when its first frame is shown by the stream, and the clock by then.
 #[derive(Clone, Copy, Debug)]
@@ -175,7 +176,7 @@ impl Walk {
         let to = if from < self.bytes.end {
             (from + CHUNK_BYTES).min(self.bytes.end)
         } else {
-            let last = self.late_until.saturating_add(TAIL_BYTES);
+            let last = self.late_until.saturating_add(LATE_SOUND_TAIL_BYTES);
             (from + BEHIND_BYTES).min(last)
         };
         (!self.is_over && from < to.min(length)).then(|| from..to.min(length))
@@ -355,7 +356,7 @@ impl Walk {
         self.hold(Frame { stream, decoded, shown, duration: 0, is_key, data: data.into() });
     }
     fn hold(&mut self, frame: Frame) {
-        self.held_bytes = self.held_bytes.saturating_add(frame.data.len());
+        self.held_bytes = self.held_bytes.saturating_add(frame.data.len() + FRAME_COST_BYTES);
         self.held.push(frame);
     }
 
@@ -447,7 +448,7 @@ fn settle(frames: &mut [&mut Frame], next: Option<Key>, delay: i64) {
 
 /// The NAL units of some pictures behind their lengths instead of start codes; only the first mark of a beginning is kept.
 fn behind_lengths(codec: Codec, frames: &[u8]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(frames.len() + 64);
+    let mut out = Vec::with_capacity(frames.len());
     for nal in parts(frames).map(trimmed) {
         let Some(first) = nal.first() else { continue };
         let is_mark = match codec {
@@ -460,5 +461,6 @@ fn behind_lengths(codec: Codec, frames: &[u8]) -> Vec<u8> {
         out.extend_from_slice(&u32::try_from(nal.len()).unwrap_or(0).to_be_bytes());
         out.extend_from_slice(nal);
     }
+    out.shrink_to_fit();
     out
 }

@@ -336,7 +336,7 @@ fn cues(data: &[u8], segment: u64, reference: Option<u32>) -> Vec<Cue> {
         .collect()
 }
 
-/// The cues of text that are told with their length.
+/// The cues of text, of those tracks of which all are told with place and length.
 fn text_cues(data: &[u8], segment: u64, tracks: &[TrackHead]) -> Vec<TextCue> {
     let is_wanted =
         |track: u64| tracks.iter().any(|it| is_text(it) && u64::from(it.track.id) == track);
@@ -345,15 +345,26 @@ fn text_cues(data: &[u8], segment: u64, tracks: &[TrackHead]) -> Vec<TextCue> {
         let ticks = child_number(point, CUE_TIME);
         let places = children(point).filter(|(id, _)| *id == CUE_TRACK_POSITIONS);
         places.filter_map(move |(_, place): (u32, &[u8])| {
-            Some(TextCue {
-                track: child_number(place, CUE_TRACK).filter(|track| is_wanted(*track))?,
-                ticks: small(ticks?),
-                length: small(child_number(place, CUE_DURATION)?),
-                cluster: segment.checked_add(child_number(place, CUE_CLUSTER_POSITION)?)?,
-                inside: child_number(place, CUE_RELATIVE_POSITION)?,
-            })
+            let track = child_number(place, CUE_TRACK).filter(|track| is_wanted(*track))?;
+            let cue = || {
+                Some(TextCue {
+                    track,
+                    ticks: small(ticks?),
+                    length: small(child_number(place, CUE_DURATION)?),
+                    cluster: segment.checked_add(child_number(place, CUE_CLUSTER_POSITION)?)?,
+                    inside: child_number(place, CUE_RELATIVE_POSITION)?,
+                })
+            };
+            Some((track, cue()))
         })
     };
     let points = children(data).filter(|(id, _)| *id == CUE_POINT);
-    points.flat_map(|(_, point)| of_point(point)).take(KEYS_MAX).collect()
+    let mut told: Vec<_> = points.flat_map(|(_, point)| of_point(point)).take(KEYS_MAX).collect();
+    if told.len() == KEYS_MAX {
+        told.clear();
+    }
+    let mut half: Vec<u64> = told.iter().filter(|it| it.1.is_none()).map(|it| it.0).collect();
+    half.sort_unstable();
+    half.dedup();
+    told.into_iter().filter_map(|it| it.1).filter(|cue| !half.contains(&cue.track)).collect()
 }

@@ -7,10 +7,10 @@ use bytes::{Buf, Bytes, BytesMut};
 use super::Codec;
 use super::sound::Head;
 
-/// What is known of a unit, and where its bytes begin among those at hand.
+/// What is known of a unit, and where its bytes begin among all.
 #[derive(Clone, Copy, Debug)]
 struct Mark<T> {
-    place: usize,
+    begin: u64,
     unit: T,
 }
 
@@ -31,6 +31,9 @@ pub(crate) struct SoundFrame<T> {
 pub(crate) struct Splitter<T> {
     codec: Codec,
     data: BytesMut,
+    /// Where those begin among all that came.
+    at: u64,
+    /// The first is that of the unit in which they begin.
     marks: VecDeque<Mark<T>>,
     /// The unit that frames begin in by now, and samples since its first.
     current: Option<(T, u64)>,
@@ -42,12 +45,17 @@ impl<T: Copy> Splitter<T> {
     /// Of sound of that codec.
     pub(crate) fn new(codec: Codec) -> Self {
         let (data, marks) = (BytesMut::new(), VecDeque::new());
-        Self { codec, data, marks, current: None, in_step: false }
+        Self { codec, data, at: 0, marks, current: None, in_step: false }
     }
     /// Takes the bytes of the next unit. `unit` is what is known of it; `None` where it does not tell its time.
     pub(crate) fn push(&mut self, unit: Option<T>, bytes: &[u8]) {
         if let Some(unit) = unit {
-            self.marks.push_back(Mark { place: self.data.len(), unit });
+            let begin = self.at + self.data.len() as u64;
+            // In a unit without bytes nothing begins.
+            if self.marks.back().is_some_and(|mark| mark.begin == begin) {
+                self.marks.pop_back();
+            }
+            self.marks.push_back(Mark { begin, unit });
         }
         self.data.extend_from_slice(bytes);
     }
@@ -87,7 +95,7 @@ impl<T: Copy> Splitter<T> {
     }
     /// The frame with that head; `None` where no unit told a time by now.
     fn take(&mut self, head: Head) -> Option<SoundFrame<T>> {
-        while self.marks.front().is_some_and(|mark| mark.place == 0) {
+        if self.marks.front().is_some_and(|mark| mark.begin <= self.at) {
             self.current = self.marks.pop_front().map(|mark| (mark.unit, 0));
         }
         let mut data = self.pass(head.length);
@@ -101,10 +109,13 @@ impl<T: Copy> Splitter<T> {
     }
     /// Goes on behind so many bytes.
     fn pass(&mut self, count: usize) -> Bytes {
-        for mark in &mut self.marks {
-            mark.place = mark.place.saturating_sub(count);
+        let count = count.min(self.data.len());
+        self.at += count as u64;
+        // Units that are over, in which no frame began, are forgotten.
+        while self.marks.get(1).is_some_and(|next| next.begin <= self.at) {
+            self.marks.pop_front();
         }
-        self.data.split_to(count.min(self.data.len())).freeze()
+        self.data.split_to(count).freeze()
     }
 }
 
@@ -146,5 +157,22 @@ mod tests {
             }
             assert!(!splitter.has_rest());
         }
+    }
+
+    #[test]
+    fn units_of_garbage_are_forgotten() {
+        let mut splitter = Splitter::new(Codec::Adts);
+        for unit in 0..50_000 {
+            splitter.push(Some(unit), &[0; 170]);
+            assert!(splitter.next(false).is_none());
+            assert!(splitter.marks.len() <= 2);
+        }
+        splitter.push(Some(7), &frame(20, 1));
+        splitter.push(Some(8), &frame(30, 2));
+        let found: Vec<_> = std::iter::from_fn(|| splitter.next(true)).collect();
+        assert_eq!(
+            found.iter().map(|it| (it.unit, it.before)).collect::<Vec<_>>(),
+            [(7, 0), (8, 0)]
+        );
     }
 }

@@ -7,7 +7,7 @@ use super::samples::Samples;
 use super::segments::{Segment, Span};
 use super::{Layout, Presentation, Stream, reference};
 use crate::bytes::rescaled;
-use crate::limits::LATE_SOUND_BYTES_MAX;
+use crate::limits::{LATE_SOUND_BYTES_MAX, LATE_SOUND_TAIL_BYTES};
 use crate::matroska::sample_entry;
 use crate::mpegts::{Codec, Elementary, HZ, Transport};
 use crate::{Track, TrackKind};
@@ -28,7 +28,8 @@ pub(crate) struct Units {
 impl Units {
     /// Before which byte the sound of a stretch ends that itself ends at `end`.
     pub(crate) fn sound_end(&self, end: u64) -> u64 {
-        end.saturating_add(LATE_SOUND_BYTES_MAX).min(self.transport.index.length)
+        let late = LATE_SOUND_BYTES_MAX + LATE_SOUND_TAIL_BYTES;
+        end.saturating_add(late).min(self.transport.index.length)
     }
 }
 

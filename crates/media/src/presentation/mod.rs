@@ -371,7 +371,7 @@ impl Presentation {
     pub fn duration_ms(&self) -> u64 {
         self.streams().iter().map(|stream| stream.rescaled(stream.end(), 1000)).max().unwrap_or(0)
     }
-    /// Before which byte of the file all frames of a stream in a segment end; 0 where there is none.
+    /// Before which byte of the file all frames of a stream in a segment end; 0 where there is none, and for text in tables.
     #[must_use]
     pub fn segment_end(&self, stream: usize, number: usize) -> u64 {
         let Some(segment) = self.segments.get(number) else { return 0 };

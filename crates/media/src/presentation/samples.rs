@@ -1,6 +1,7 @@
 //! The samples of a track: coded frames, in decoding order.
 
 use crate::MediaError;
+use crate::limits::FRAME_BYTES_MAX;
 use crate::mp4::{Places, Shifts, Times, TrackTables, sync_samples};
 
 /// A coded frame.
@@ -88,7 +89,8 @@ impl Samples {
     pub(super) fn untold(end: u64, delay: u32) -> Self {
         Self { all: Vec::new(), end, delay }
     }
-    /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not, and
+    /// The samples that the tables of a `moov` tell of and that lie inside a file of `length` bytes, up to the first that does not or is longer
+    /// than [`FRAME_BYTES_MAX`], and
     /// never more than the file has bytes. No more than `most` are accepted.
     pub(super) fn of_tables(
         tables: &TrackTables<'_>,
@@ -121,6 +123,7 @@ impl Samples {
                 break;
             };
             let is_inside = offset.checked_add(size).is_some_and(|end| end <= length);
+            let is_inside = is_inside && size <= FRAME_BYTES_MAX;
             let Some(size) = u32::try_from(size).ok().filter(|size| is_inside && size & KEY == 0)
             else {
                 break;

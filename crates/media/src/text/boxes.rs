@@ -35,7 +35,8 @@ pub fn fragment(
     let cues = cues(film, stream, number, frames)?;
     let mut stretch = film.stretch(number)?;
     if !film.tells_text(stream) {
-        let begun = cues.iter().filter(|cue| cue.start_ms < stretch.end);
+        let last = stretch.end.saturating_add(TAIL_MS);
+        let begun = cues.iter().filter(|cue| cue.start_ms < last);
         let end = begun.map(|cue| cue.end_ms).max().unwrap_or(0);
         stretch.end = end.clamp(stretch.end, stretch.end.saturating_add(TAIL_MS));
     }

@@ -53,8 +53,11 @@ fn event(event: &str) -> String {
     let mut out = String::new();
     let mut is_drawn = false;
     let mut rest = text;
+    // Braces that do not end are looked for once, not once for each of them.
+    let last = text.rfind('}').unwrap_or(0);
     while let Some(char) = rest.chars().next() {
-        if let Some((orders, after)) = rest.strip_prefix('{').and_then(|it| it.split_once('}')) {
+        let inside = rest.strip_prefix('{').filter(|_| text.len() - rest.len() < last);
+        if let Some((orders, after)) = inside.and_then(|it| it.split_once('}')) {
             is_drawn = draws(orders).unwrap_or(is_drawn);
             rest = after;
             continue;

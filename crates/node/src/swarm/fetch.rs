@@ -519,16 +519,9 @@ fn begin_piece(
     };
     let whole = match config.order {
         _ if !has_missing(content, peer) => None,
-        Order::Rarest => {
-            let rarest = |takes: &dyn Fn(u32) -> bool| {
-                let found = content.availability.rarest(random, RAREST_SCAN_MAX, takes);
-                found.or_else(|| sparse(peer, random, takes))
-            };
-            let preferred = content.preferred();
-            preferred
-                .and_then(|pieces| rarest(&|piece| pieces.contains(&piece) && takes(piece)))
-                .or_else(|| rarest(&takes))
-        }
+        Order::Rarest => rarest_preferred(content, random, takes)
+            .or_else(|| content.availability.rarest(random, RAREST_SCAN_MAX, takes))
+            .or_else(|| sparse(peer, random, takes)),
         Order::InOrder => (0..count).find(|&piece| takes(piece)),
         Order::Random => {
             let start = random % count.max(1);
@@ -555,6 +548,22 @@ fn begin_piece(
             .take(RAREST_SCAN_MAX as usize)
             .find_map(|(piece, bits)| bits.next(0).map(|block| BlockKey::new(piece, block)))
     })
+}
+
+/// Of the file that is fetched before others the rarest of some pieces that lie behind each other.
+fn rarest_preferred(content: &Content, random: u32, takes: impl Fn(u32) -> bool) -> Option<u32> {
+    let pieces = content.preferred()?;
+    let start = pieces.start + random % (pieces.end - pieces.start).max(1);
+    let held = content.pieces.held();
+    let from = |from: u32, to: u32| {
+        let lacking = move |at: u32| held.next(at, false).filter(|piece| *piece < to);
+        core::iter::successors(lacking(from), move |&piece| lacking(piece + 1))
+    };
+    from(start, pieces.end)
+        .chain(from(pieces.start, start))
+        .take(RAREST_SCAN_MAX as usize)
+        .filter(|piece| takes(*piece))
+        .min_by_key(|piece| content.availability.count(*piece))
 }
 
 /// The piece in which what is needed next begins; the first one where nobody needs anything by a time.

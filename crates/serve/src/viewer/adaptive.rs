@@ -149,11 +149,14 @@ impl Face {
                 self.paced_segment(is_head, (place, &info), &film, stream, time).await
             }
             Asked::CarriedSegment(time) => {
-                if !is_head {
-                    self.prefer(place).await;
+                let Some(number) = film.segment_at(film.reference(), time) else {
+                    return nothing();
+                };
+                if is_head {
+                    return self.carried(is_head, self.places(place, length), &film, number).await;
                 }
-                let places = self.seated(place, length);
-                self.carried(is_head, places, &film, time).await
+                self.prefer(place).await;
+                self.carried(is_head, self.seated(place, length), &film, number).await
             }
             Asked::Main | Asked::Manifest if film.transport().is_none() => {
                 let listed = self.listed(place, &info, &film, asked == Asked::Manifest).await;
@@ -208,12 +211,12 @@ impl Face {
             return self.segment(is_head, places, film, stream, number).await;
         }
         let length = info.files.get(place.1 as usize).map_or(0, |file| file.length);
-        let places = self.seated(place, length);
-        let response = self.segment(is_head, places, film, stream, number).await;
         if is_head {
-            return response;
+            return self.segment(is_head, self.places(place, length), film, stream, number).await;
         }
         self.prefer(place).await;
+        let response =
+            self.segment(is_head, self.seated(place, length), film, stream, number).await;
         let rate = self.pace(place, info, film, time).await;
         let sent = Arc::clone(&self.served.film_bytes);
         response.map(|body| body.paced(rate, sent))
@@ -267,15 +270,14 @@ impl Face {
         self.built(is_head, kind, made)
     }
 
-    /// Answers with the segment of a film as a transport stream that begins at `time`.
+    /// Answers with a segment of a film as a transport stream.
     async fn carried(
         &self,
         is_head: bool,
         places: Places,
         film: &Arc<Presentation>,
-        time: u64,
+        number: usize,
     ) -> Response<Body> {
-        let Some(number) = film.segment_at(film.reference(), time) else { return nothing() };
         let segment = film.segments().get(number);
         let bytes = segment.and_then(|segment| segment.bytes.clone());
         if let (Some(transport), Some(bytes)) = (film.transport(), bytes) {
@@ -366,6 +368,9 @@ fn made(film: &Presentation, asked: Asked) -> Option<(&'static str, Vec<u8>)> {
         // Of a film that is a transport stream.
         Asked::Main | Asked::Carried => (PLAYLIST, carried()?.into_bytes()),
         Asked::Playlist(stream) => (PLAYLIST, hls::stream(film, stream, &name_of)?.into_bytes()),
+        Asked::Header(stream) if film.text(stream).is_some() => {
+            (TEXT_FRAGMENT, cmaf::header(film, stream)?)
+        }
         Asked::Header(stream) => (SEGMENT, cmaf::header(film, stream)?),
         _ => return None,
     })
