@@ -298,7 +298,7 @@ async fn text_tracks_inside_a_film_come_in_segments_that_are_the_same_everywhere
             ("2-0.vtt", "text/vtt; charset=utf-8"),
             ("2-4000.vtt", "text/vtt; charset=utf-8"),
             ("2-4000.m4s", "application/mp4"),
-            ("2-header.mp4", "video/mp4"),
+            ("2-header.mp4", "application/mp4"),
         ] {
             let part = client.get(&path(name), &[]).await;
             assert_eq!((part.status, part.header("content-type")), (200, Some(kind)), "{name}");

@@ -149,14 +149,7 @@ impl Face {
                 self.paced_segment(is_head, (place, &info), &film, stream, time).await
             }
             Asked::CarriedSegment(time) => {
-                let Some(number) = film.segment_at(film.reference(), time) else {
-                    return nothing();
-                };
-                if is_head {
-                    return self.carried(is_head, self.places(place, length), &film, number).await;
-                }
-                self.prefer(place).await;
-                self.carried(is_head, self.seated(place, length), &film, number).await
+                self.carried(is_head, (place, length), &film, time).await
             }
             Asked::Main | Asked::Manifest if film.transport().is_none() => {
                 let listed = self.listed(place, &info, &film, asked == Asked::Manifest).await;
@@ -270,14 +263,22 @@ impl Face {
         self.built(is_head, kind, made)
     }
 
-    /// Answers with a segment of a film as a transport stream.
+    /// Answers with the segment of a film of `length` bytes as a transport stream that begins at `time`.
     async fn carried(
         &self,
         is_head: bool,
-        places: Places,
+        (place, length): ((TitleId, u32), u64),
         film: &Arc<Presentation>,
-        number: usize,
+        time: u64,
     ) -> Response<Body> {
+        let Some(number) = film.segment_at(film.reference(), time) else { return nothing() };
+        let places = match is_head {
+            true => self.places(place, length),
+            false => {
+                self.prefer(place).await;
+                self.seated(place, length)
+            }
+        };
         let segment = film.segments().get(number);
         let bytes = segment.and_then(|segment| segment.bytes.clone());
         if let (Some(transport), Some(bytes)) = (film.transport(), bytes) {
