@@ -144,20 +144,15 @@ impl Peer {
         Some(file_report(&hash, file, entry, &faces))
     }
 
-    /// Gets ready for a player of a file: see [`Viewer::expect`].
+    /// Gets ready for a player of a file: see [`Viewer::expect`]. `None` when there is no face for players.
     pub(crate) fn expect(
         &self,
         title: TitleId,
         info: &Info,
         file: u32,
-    ) -> impl Future<Output = ()> + Send + 'static {
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
         let length = info.files.get(file as usize).map_or(0, |entry| entry.length);
-        let expecting = self.viewer.as_ref().map(|viewer| viewer.expect(title, file, length));
-        async move {
-            if let Some(expecting) = expecting {
-                expecting.await;
-            }
-        }
+        self.viewer.as_ref().map(|viewer| viewer.expect(title, file, length))
     }
 
     /// The player that was started is gone.

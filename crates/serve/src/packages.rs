@@ -1,6 +1,5 @@
 //! The frames of the films that are asked for in pieces: read once from their file, kept while they are in use.
 
-use core::ops::Range;
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,7 +9,8 @@ use shoal_wire::time_index::TimeIndex;
 use tokio::sync::OnceCell;
 
 use crate::library::Library;
-use crate::limits::{CHUNK_BYTES, FRAMES_KEPT_MAX, PACKAGES_MAX, TIME_INDEX_BYTES_MAX};
+use crate::limits::{FRAMES_KEPT_MAX, PACKAGES_MAX, TIME_INDEX_BYTES_MAX};
+use crate::pieces::bytes;
 
 /// Why there are no frames.
 #[derive(Clone, Debug)]
@@ -92,7 +92,8 @@ async fn read(
 ) -> Result<Arc<Presentation>, NoFrames> {
     let mut prober = Prober::of_frames(length);
     while let Some(range) = prober.need().first().cloned() {
-        let bytes = bytes(library, (title, number), range.clone()).await?;
+        let bytes = bytes(library, (title, number), range.clone()).await;
+        let bytes = bytes.map_err(NoFrames::Unread)?;
         // The index of a long film has millions of entries: others are served meanwhile.
         let looked = tokio::task::spawn_blocking(move || {
             prober.feed(range.start, &bytes);
@@ -134,27 +135,9 @@ async fn published_index(
     if !(1..=TIME_INDEX_BYTES_MAX).contains(&length) {
         return Ok(None);
     }
-    let bytes = bytes(library, (title, place.index), 0..length).await?;
+    let bytes = bytes(library, (title, place.index), 0..length).await;
+    let bytes = bytes.map_err(NoFrames::Unread)?;
     Ok(TimeIndex::decode(&bytes).ok())
-}
-
-/// These bytes of a file, once all of them are here.
-pub(crate) async fn bytes(
-    library: &dyn Library,
-    (title, number): (TitleId, u32),
-    range: Range<u64>,
-) -> Result<Vec<u8>, NoFrames> {
-    let length = range.end - range.start;
-    let mut reader = library.open(title, number, range).await.map_err(NoFrames::Unread)?;
-    // Those of an index are many: while a vector grows it is there twice.
-    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
-    while (bytes.len() as u64) < length {
-        let Some(chunk) = reader.next(CHUNK_BYTES).await else {
-            return Err(NoFrames::Unread("The film ended before its length.".to_owned()));
-        };
-        bytes.extend_from_slice(&chunk.map_err(NoFrames::Unread)?);
-    }
-    Ok(bytes)
 }
 
 #[cfg(test)]

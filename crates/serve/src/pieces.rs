@@ -8,9 +8,26 @@ use bytes::Bytes;
 use shoal_node::link::TitleId;
 
 use crate::library::{Library, Reader};
-use crate::limits::{PIECES_GAP_BYTES, PLACES_MAX};
-use crate::packages::{self, NoFrames};
+use crate::limits::{CHUNK_BYTES, PIECES_GAP_BYTES, PLACES_MAX};
 use crate::seats::Seats;
+
+/// These bytes of a file, once all of them are here.
+pub(crate) async fn bytes(
+    library: &dyn Library,
+    (title, file): (TitleId, u32),
+    range: Range<u64>,
+) -> Result<Vec<u8>, String> {
+    let length = range.end - range.start;
+    let mut reader = library.open(title, file, range).await?;
+    // Those of an index are many: while a vector grows it is there twice.
+    let mut bytes = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
+    while (bytes.len() as u64) < length {
+        let chunk = reader.next(CHUNK_BYTES).await;
+        let chunk = chunk.ok_or_else(|| "The film ended before its length.".to_owned())??;
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes)
+}
 
 /// Byte ranges of a file, ascending or not, that are read as they are asked for.
 pub(crate) struct Pieces {
@@ -147,10 +164,7 @@ impl Places {
     }
     /// These bytes and no others: nothing that lies between them and the rest is asked for.
     pub(crate) async fn alone(&mut self, range: Range<u64>) -> Result<Bytes, String> {
-        let read = packages::bytes(&*self.library, self.film, range).await;
-        read.map(Bytes::from).map_err(|error| match error {
-            NoFrames::Unread(sentence) | NoFrames::Unknown(sentence) => sentence,
-        })
+        bytes(&*self.library, self.film, range).await.map(Bytes::from)
     }
     /// Stands at a range or little before it.
     async fn reach(&mut self, range: &Range<u64>) -> Result<&mut Open, String> {

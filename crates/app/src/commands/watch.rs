@@ -52,7 +52,9 @@ pub(crate) async fn run(arguments: Watch) -> Result<(), Error> {
         peer.engine.command(Command::Prefer { title, file }).await?;
         // Ends with this.
         let mut early = JoinSet::new();
-        early.spawn(peer.expect(title, &info, file));
+        if let Some(expecting) = peer.expect(title, &info, file) {
+            early.spawn(expecting);
+        }
         if let Some(command) = &arguments.player {
             // There is a face for players: it was asked for above.
             let addresses = peer.addresses(&info, file);

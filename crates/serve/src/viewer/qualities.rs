@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use hyper::{Response, StatusCode};
+use hyper::Response;
 use shoal_media::manifest::Listing;
 use shoal_media::presentation::Stream;
 use shoal_media::{Presentation, TrackKind, dash, hls, subtitles};
@@ -18,7 +18,8 @@ use crate::body::Body;
 use crate::family;
 use crate::limits::QUALITIES_APART_MS;
 use crate::pace;
-use crate::packages::{self, NoFrames};
+use crate::packages::NoFrames;
+use crate::pieces::bytes;
 
 /// One quality of a film: its file, and what it is.
 type Quality = (u32, Arc<Presentation>);
@@ -126,12 +127,9 @@ impl Face {
             return nothing();
         }
         let length = info.files.get(number as usize).map_or(0, |file| file.length);
-        match packages::bytes(&*self.library, (title, number), 0..length).await {
+        match bytes(&*self.library, (title, number), 0..length).await {
             Ok(bytes) => whole(is_head, TEXT, subtitles::webvtt(&bytes).into_bytes()),
-            Err(NoFrames::Unread(sentence)) => not_yet(&sentence),
-            Err(NoFrames::Unknown(sentence)) => {
-                crate::answer::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, &sentence)
-            }
+            Err(sentence) => not_yet(&sentence),
         }
     }
 }
